@@ -1,0 +1,11 @@
+//! keel: a peer-to-peer blockchain node in one small binary, in synchronous Rust.
+//!
+//! # The map
+//!
+//! A module may name only modules above it in this list; `tests/tidy.rs` checks it.
+//!
+//! * [`base`]: time, seeded randomness, timers
+//! * [`codec`]: bytes to values and back
+
+pub mod base;
+pub mod codec;
