@@ -6,6 +6,8 @@
 //!
 //! * [`base`]: time, seeded randomness, timers
 //! * [`codec`]: bytes to values and back
+//! * [`crypto`]: SHA-256, Merkle trees, Ed25519 singly and in batches
 
 pub mod base;
 pub mod codec;
+pub mod crypto;
