@@ -6,5 +6,6 @@
 //! alone, never on a cache or on what it was checked together with. *Never* draws randomness:
 //! secrets and seeds are arguments.
 
+pub mod ed25519;
 pub mod hash;
 pub mod merkle;
