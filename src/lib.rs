@@ -7,7 +7,9 @@
 //! * [`base`]: time, seeded randomness, timers
 //! * [`codec`]: bytes to values and back
 //! * [`crypto`]: SHA-256, Merkle trees, Ed25519 singly and in batches
+//! * [`types`]: accounts, transactions, headers, blocks, genesis, and their bytes
 
 pub mod base;
 pub mod codec;
 pub mod crypto;
+pub mod types;
