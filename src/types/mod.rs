@@ -9,6 +9,7 @@ mod block;
 mod genesis;
 mod ids;
 mod numbers;
+pub mod state;
 pub mod transaction;
 mod uint256;
 
