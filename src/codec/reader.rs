@@ -30,11 +30,11 @@ macro_rules! integers {
             if rest.len() < WIDTH {
                 let mut low = [0; WIDTH];
                 low[..rest.len()].copy_from_slice(rest);
-                let (low, bits) = (<$type>::from_le_bytes(low) as u128, rest.len() * 8);
+                let (low, bits) = (u128::from(<$type>::from_le_bytes(low)), rest.len() * 8);
                 // The smallest value from the start of the range on that ends in these low bytes.
-                let (start, step) = (*range.start() as u128, 1_u128 << bits);
+                let (start, step) = (u128::from(*range.start()), 1_u128 << bits);
                 let first = low + (start.saturating_sub(low)).div_ceil(step) * step;
-                return Err(if first <= *range.end() as u128 {
+                return Err(if first <= u128::from(*range.end()) {
                     DecodeError::Incomplete
                 } else {
                     DecodeError::Invalid(rule)
