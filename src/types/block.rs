@@ -8,7 +8,7 @@ use crate::crypto::merkle;
 use super::transaction::SIGNATURE_WEIGHT;
 use super::{
     AccountId, BlockId, CompactBits, EngineKind, Hash, Height, Millis, TRANSACTION_BYTES_MIN,
-    Transaction, Weight, WtxId,
+    Transaction, Uint256, Weight, WtxId, work_of_target,
 };
 
 /// No genesis allows a greater block weight, so that a block fits a message of 4 MiB.
@@ -85,6 +85,16 @@ impl Header {
     #[must_use]
     pub fn id(&self) -> BlockId {
         BlockId(sha256d(&self.to_bytes()))
+    }
+
+    /// The hashes expected to find it: its own part of the chain's work. None with proof of
+    /// stake, and none where `bits` are no canonical target, which no valid header has.
+    #[must_use]
+    pub fn work(&self) -> Uint256 {
+        match self.seal {
+            Seal::Work { bits, .. } => bits.target().map_or(Uint256::ZERO, work_of_target),
+            Seal::Stake { .. } => Uint256::ZERO,
+        }
     }
 
     /// Whose rules the header follows.

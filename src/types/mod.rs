@@ -7,6 +7,7 @@
 mod address;
 mod block;
 mod genesis;
+pub mod history;
 mod ids;
 mod numbers;
 pub mod state;
@@ -20,6 +21,7 @@ pub use block::{
     WORK_HEADER_BYTES,
 };
 pub use genesis::{EngineRules, Genesis, GenesisError, GenesisValidator, Profile, Reward, Rules};
+pub use history::{Entry, History, HistoryPath};
 pub use ids::{AccountId, BlockId, GenesisId, Hash, TxId, WtxId};
 pub use numbers::{Amount, EngineKind, Height, MAX_SUPPLY, Millis, Nonce, Weight};
 pub use transaction::{
