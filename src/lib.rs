@@ -8,8 +8,10 @@
 //! * [`codec`]: bytes to values and back
 //! * [`crypto`]: SHA-256, Merkle trees, Ed25519 singly and in batches
 //! * [`types`]: accounts, transactions, headers, blocks, genesis, and their bytes
+//! * [`consensus`]: which headers follow the rules
 
 pub mod base;
 pub mod codec;
+pub mod consensus;
 pub mod crypto;
 pub mod types;
