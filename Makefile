@@ -1,0 +1,47 @@
+# The commands of this repository. `make` lists them.
+
+.DEFAULT_GOAL := help
+.PHONY: help run build test fmt lint test-unit deps doc devnet chaos clean install
+
+PREFIX ?= /usr/local
+
+help: ## List the commands
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+
+run: devnet ## Build and watch a network of four nodes on this machine; Ctrl-C stops it
+
+build: ## Build target/release/keel
+	@contrib/check-tools build
+	cargo build --release
+
+test: ## Run every check, with the time of each part at the end
+	@contrib/check-tools test
+	@tests/run
+
+fmt: ## Format the source
+	cargo fmt --all
+
+lint: ## Formatting, clippy and the shape of the source
+	@tests/run fmt clippy
+	cargo test --quiet --test tidy
+
+test-unit: ## The unit tests alone
+	cargo test --lib
+
+deps: ## Count the packages that the node is built from
+	@tests/run deps
+
+doc: ## Build the documentation of the source in target/doc
+	cargo doc --no-deps --document-private-items
+
+devnet: build ## The same as run
+	target/release/keel devnet --nodes 4
+
+chaos: build ## Four nodes for 30 s, one killed with -9 every 5 s: nothing accepted may be lost
+	target/release/keel devnet --nodes 4 --tps 50 --duration 30s --json --chaos kill
+
+install: build ## Install keel to $(PREFIX)/bin
+	install -D -m 755 target/release/keel $(DESTDIR)$(PREFIX)/bin/keel
+
+clean: ## Remove what was built
+	cargo clean
