@@ -6,7 +6,7 @@
 //!
 //! * [`base`]: time, seeded randomness, timers
 //! * [`codec`]: bytes to values and back
-//! * [`crypto`]: SHA-256, Merkle trees, Ed25519 singly and in batches
+//! * [`crypto`]: SHA-256, Merkle trees, Ed25519 singly and in batches, Noise
 //! * [`types`]: accounts, transactions, headers, blocks, genesis, and their bytes
 //! * [`consensus`]: which headers follow the rules
 

@@ -9,3 +9,4 @@
 pub mod ed25519;
 pub mod hash;
 pub mod merkle;
+pub mod noise;
