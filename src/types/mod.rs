@@ -6,10 +6,12 @@
 
 mod address;
 mod block;
+mod endpoint;
 mod genesis;
 pub mod history;
 mod ids;
 mod numbers;
+mod record;
 pub mod state;
 pub mod transaction;
 mod uint256;
@@ -20,10 +22,15 @@ pub use block::{
     HEADER_COMMON_BYTES, Header, NONCE_OFFSET, ParentCertificate, STAKE_HEADER_BYTES, Seal,
     WORK_HEADER_BYTES,
 };
+pub use endpoint::{NetworkAddress, NetworkKind, PeerAddress, PeerAddressError};
 pub use genesis::{EngineRules, Genesis, GenesisError, GenesisValidator, Profile, Reward, Rules};
 pub use history::{Entry, History, HistoryPath};
 pub use ids::{AccountId, BlockId, GenesisId, Hash, TxId, WtxId};
 pub use numbers::{Amount, EngineKind, Height, MAX_SUPPLY, Millis, Nonce, Weight};
+pub use record::{
+    KademliaId, NodeId, NodeRecord, RECORD_ADDRESSES_MAX, RECORD_BYTES_MAX, RECORD_BYTES_MIN,
+    RECORD_LIFE_MAX, RecordContent, RecordValidity, Services, Vouch,
+};
 pub use transaction::{
     Auth, Descriptor, Op, TRANSACTION_BYTES_MAX, TRANSACTION_BYTES_MIN, Transaction, wtxid_of,
 };
