@@ -8,10 +8,12 @@
 //! * [`codec`]: bytes to values and back
 //! * [`crypto`]: SHA-256, Merkle trees, Ed25519 singly and in batches, Noise
 //! * [`types`]: accounts, transactions, headers, blocks, genesis, and their bytes
+//! * [`store`]: the append-only logs of a directory
 //! * [`consensus`]: which headers follow the rules
 
 pub mod base;
 pub mod codec;
 pub mod consensus;
 pub mod crypto;
+pub mod store;
 pub mod types;
