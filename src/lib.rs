@@ -10,8 +10,10 @@
 //! * [`types`]: accounts, transactions, headers, blocks, genesis, and their bytes
 //! * [`store`]: the append-only logs of a directory
 //! * [`consensus`]: which headers follow the rules
+//! * [`chain`]: the state of the chain and how blocks change it
 
 pub mod base;
+pub mod chain;
 pub mod codec;
 pub mod consensus;
 pub mod crypto;

@@ -1,0 +1,7 @@
+//! The state of the chain and how blocks change it.
+//!
+//! *Owns* the state tree. *Invariants*: the state after a block is a function of the genesis and
+//! the blocks up to it, and of nothing else. *Never* reads a clock or a file: what it computes is
+//! the same on every machine.
+
+pub mod state;

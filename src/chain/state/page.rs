@@ -1,0 +1,293 @@
+//! Pages and what they hold.
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::types::Hash;
+use crate::types::state::{KeyHash, PLACEHOLDER};
+
+/// How many bits of a key hash an inner page spans.
+pub(super) const SPAN: usize = 4;
+/// The most records of a leaf page.
+pub(super) const LEAF_RECORDS_MAX: usize = 16;
+/// The node of an inner page that is its root. The children of node `n` are `2n` and `2n + 1`.
+pub(super) const ROOT_NODE: usize = 1;
+/// The first of the 16 nodes that have no children in their page: one for each reference.
+pub(super) const SLOT_NODES: usize = 16;
+/// One more than the greatest node.
+pub(super) const NODES: usize = 32;
+
+/// What is below a place of the tree.
+#[derive(Clone)]
+pub(super) enum Ref {
+    /// No record.
+    Empty,
+    /// 1 to 16 records.
+    Leaf(Arc<LeafPage>),
+    /// More records.
+    Inner(Arc<InnerPage>),
+}
+
+impl fmt::Debug for Ref {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => f.write_str("Empty"),
+            Self::Leaf(page) => write!(f, "Leaf({} records)", page.records.len()),
+            Self::Inner(_) => f.write_str("Inner"),
+        }
+    }
+}
+
+/// A set of nodes of an inner page, bit by bit.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Nodes(u32);
+
+impl Nodes {
+    pub(super) const fn contains(self, node: usize) -> bool {
+        self.0 >> node & 1 == 1
+    }
+
+    pub(super) fn insert(&mut self, node: usize) {
+        self.0 |= 1 << node;
+    }
+
+    pub(super) fn remove(&mut self, node: usize) {
+        self.0 &= !(1 << node);
+    }
+
+    pub(super) fn remove_all(&mut self, nodes: Self) {
+        self.0 &= !nodes.0;
+    }
+
+    /// Everything below `node` within its page.
+    pub(super) const fn below(node: usize) -> Self {
+        let mut set = 0;
+        let (mut first, mut count) = (node * 2, 2);
+        while first < NODES {
+            set |= ((1_u64 << count) - 1) << first;
+            first *= 2;
+            count *= 2;
+        }
+        Self(set as u32)
+    }
+}
+
+/// Four bits of the key hash.
+#[derive(Clone)]
+pub(super) struct InnerPage {
+    /// The hashes of the nodes but the root, from node 2 on.
+    hashes: [Hash; 30],
+    /// What is below the page. A leaf page that covers several of the 16 places stands in the
+    /// first of them.
+    pub(super) refs: [Ref; 16],
+    /// The nodes that leaf pages stand at.
+    pub(super) leaves: Nodes,
+    /// The nodes whose hash is to be computed again, within one application.
+    pub(super) stale: Nodes,
+}
+
+/// How many bits below its page's root a node is.
+pub(super) const fn level(node: usize) -> usize {
+    node.ilog2() as usize
+}
+
+/// The references below a node.
+pub(super) const fn slots(node: usize) -> Range<usize> {
+    let below = SPAN - level(node);
+    (node << below) - SLOT_NODES..((node + 1) << below) - SLOT_NODES
+}
+
+impl InnerPage {
+    pub(super) fn new() -> Self {
+        Self {
+            hashes: [PLACEHOLDER; 30],
+            refs: [const { Ref::Empty }; 16],
+            leaves: Nodes::default(),
+            stale: Nodes::default(),
+        }
+    }
+
+    /// The hash of a node that is not the root.
+    pub(super) const fn hash(&self, node: usize) -> &Hash {
+        &self.hashes[node - 2]
+    }
+
+    pub(super) fn set_hash(&mut self, node: usize, hash: Hash) {
+        self.hashes[node - 2] = hash;
+    }
+
+    /// The node under which `key` is looked for: that of a leaf page, or of a reference. The
+    /// page's root is at `depth`.
+    pub(super) fn node_of(&self, key: &KeyHash, depth: usize) -> usize {
+        let mut node = ROOT_NODE;
+        let mut depth = depth;
+        while node < SLOT_NODES && !self.leaves.contains(node) {
+            node = node * 2 + usize::from(key.bit(depth));
+            depth += 1;
+        }
+        node
+    }
+
+    /// What is below the page on the way to `key`.
+    pub(super) fn below(&self, key: &KeyHash, depth: usize) -> &Ref {
+        &self.refs[slots(self.node_of(key, depth)).start]
+    }
+
+    /// Whether any record is below `node`.
+    pub(super) fn is_occupied(&self, node: usize) -> bool {
+        let below = &self.refs[slots(node)];
+        below.iter().any(|below| !matches!(below, Ref::Empty))
+    }
+}
+
+/// A record of a leaf page.
+#[derive(Clone, Debug)]
+pub(super) struct Record {
+    /// Where it is in the tree.
+    pub(super) key: KeyHash,
+    /// The hash of its leaf.
+    pub(super) leaf: Hash,
+    /// The hash of the subtree that forks between the record before and this one, lifted to below
+    /// the next fork; none before it is computed first. Every fork of the page stands between
+    /// exactly two neighbours, so that each has its place.
+    pub(super) fork: Option<Fork>,
+    /// Whether the record is new or changed, or stands beside a removed one, within one
+    /// application.
+    pub(super) touched: bool,
+    /// Where its value ends in the page's bytes.
+    end: u32,
+}
+
+/// The hash of a subtree of several records.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Fork {
+    /// The depth of its root.
+    pub(super) depth: u16,
+    pub(super) hash: Hash,
+}
+
+/// A few records in ascending order, and their values one behind the other.
+#[derive(Clone, Debug, Default)]
+pub(super) struct LeafPage {
+    pub(super) records: Vec<Record>,
+    values: Vec<u8>,
+}
+
+impl LeafPage {
+    pub(super) fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    fn find(&self, key: &KeyHash) -> Result<usize, usize> {
+        self.records.binary_search_by(|record| record.key.cmp(key))
+    }
+
+    fn value_range(&self, at: usize) -> Range<usize> {
+        let start = at
+            .checked_sub(1)
+            .map_or(0, |before| self.records[before].end);
+        start as usize..self.records[at].end as usize
+    }
+
+    /// The value of a record.
+    pub(super) fn value(&self, at: usize) -> &[u8] {
+        &self.values[self.value_range(at)]
+    }
+
+    pub(super) fn get(&self, key: &KeyHash) -> Option<&[u8]> {
+        self.find(key).ok().map(|at| self.value(at))
+    }
+
+    /// Replaces the bytes of a value and moves those behind it.
+    fn set_value(&mut self, at: usize, value: &[u8]) {
+        let range = self.value_range(at);
+        if range.len() == value.len() {
+            self.values[range].copy_from_slice(value);
+            return;
+        }
+        let moved = |end: u32| end - range.len() as u32 + value.len() as u32;
+        for record in &mut self.records[at..] {
+            record.end = moved(record.end);
+        }
+        self.values.splice(range, value.iter().copied());
+    }
+
+    /// Puts a record whose leaf has the hash `leaf`.
+    pub(super) fn put(&mut self, key: KeyHash, leaf: Hash, value: &[u8]) {
+        let at = match self.find(&key) {
+            Ok(at) => {
+                let record = &mut self.records[at];
+                if record.leaf == leaf {
+                    return;
+                }
+                record.leaf = leaf;
+                record.touched = true;
+                at
+            }
+            Err(at) => {
+                let end = at
+                    .checked_sub(1)
+                    .map_or(0, |before| self.records[before].end);
+                let record = Record {
+                    key,
+                    leaf,
+                    fork: None,
+                    touched: true,
+                    end,
+                };
+                self.records.insert(at, record);
+                at
+            }
+        };
+        self.set_value(at, value);
+    }
+
+    /// Removes the record of `key`, if there is one.
+    pub(super) fn remove(&mut self, key: &KeyHash) {
+        let Ok(at) = self.find(key) else {
+            return;
+        };
+        self.set_value(at, &[]);
+        self.records.remove(at);
+        // A subtree that had the removed record and has others left has one of its neighbours.
+        for neighbour in [at.checked_sub(1), Some(at)].into_iter().flatten() {
+            if let Some(record) = self.records.get_mut(neighbour) {
+                record.touched = true;
+            }
+        }
+    }
+
+    /// Parts the records by the bit of their keys at `depth`.
+    pub(super) fn split(mut self, depth: usize) -> (Self, Self) {
+        let at = self
+            .records
+            .partition_point(|record| !record.key.bit(depth));
+        let base = at
+            .checked_sub(1)
+            .map_or(0, |before| self.records[before].end);
+        let mut right = Self {
+            records: self.records.split_off(at),
+            values: self.values.split_off(base as usize),
+        };
+        for record in &mut right.records {
+            record.end -= base;
+        }
+        (self, right)
+    }
+
+    /// Takes in the records of `right`, which all stand behind its own.
+    pub(super) fn append(&mut self, right: &Self) {
+        let base = self.values.len() as u32;
+        let first = self.records.len();
+        self.records.extend(right.records.iter().cloned());
+        for record in &mut self.records[first..] {
+            record.end += base;
+        }
+        if let Some(record) = self.records.get_mut(first) {
+            // What forks here is now another subtree.
+            record.fork = None;
+        }
+        self.values.extend_from_slice(&right.values);
+    }
+}
