@@ -225,6 +225,13 @@ pub struct HistoryPath {
 }
 
 impl HistoryPath {
+    /// How many siblings the path of leaf `index` in a range of `count` leaves has; nothing when
+    /// there is no such leaf.
+    #[must_use]
+    pub fn siblings_of(index: u64, count: u64) -> Option<u32> {
+        mountain_of(index, count).map(|(_, mountain)| mountain.height)
+    }
+
     /// The path of leaf `index` in a range of `count` leaves, whose nodes `node` looks up;
     /// nothing when there is no such leaf or `node` has no answer.
     #[must_use]

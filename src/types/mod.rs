@@ -11,6 +11,7 @@ mod genesis;
 pub mod history;
 mod ids;
 mod numbers;
+pub mod proof;
 mod record;
 pub mod state;
 pub mod transaction;
