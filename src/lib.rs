@@ -11,11 +11,13 @@
 //! * [`store`]: the append-only logs of a directory
 //! * [`consensus`]: which headers follow the rules
 //! * [`chain`]: the state of the chain and how blocks change it
+//! * [`reactor`]: the event loop: sockets, timers, signals, HTTP
 
 pub mod base;
 pub mod chain;
 pub mod codec;
 pub mod consensus;
 pub mod crypto;
+pub mod reactor;
 pub mod store;
 pub mod types;
