@@ -12,6 +12,8 @@
 //! * [`consensus`]: which headers follow the rules
 //! * [`chain`]: the state of the chain and how blocks change it
 //! * [`reactor`]: the event loop: sockets, timers, signals, HTTP
+//! * [`wallet`]: keys in files, and payments
+//! * [`rpc`]: JSON-RPC over HTTP, and its client
 
 pub mod base;
 pub mod chain;
@@ -19,5 +21,7 @@ pub mod codec;
 pub mod consensus;
 pub mod crypto;
 pub mod reactor;
+pub mod rpc;
 pub mod store;
 pub mod types;
+pub mod wallet;

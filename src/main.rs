@@ -1,1 +1,3 @@
+//! The `keel` program.
+
 fn main() {}

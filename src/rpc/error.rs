@@ -1,0 +1,128 @@
+//! Errors of the JSON-RPC protocol.
+
+use std::fmt;
+
+use serde_json::{Value, json};
+
+/// Why a call was refused, as the caller sees it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RpcError {
+    /// A number: the protocol's own below -32,000, the node's from 1,001.
+    pub code: i64,
+    /// One sentence for people.
+    pub message: String,
+    /// `{"code": "..", ..}`: a stable word for programs, and the numbers it speaks of.
+    pub data: Value,
+}
+
+impl RpcError {
+    fn new(code: i64, word: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+            data: json!({ "code": word }),
+        }
+    }
+
+    /// The body is no JSON.
+    pub fn parse(message: impl Into<String>) -> Self {
+        Self::new(-32_700, "parse_error", message)
+    }
+
+    /// The JSON is no call.
+    pub fn invalid_request(message: impl Into<String>) -> Self {
+        Self::new(-32_600, "invalid_request", message)
+    }
+
+    /// There is no such method.
+    pub fn method_not_found(message: impl Into<String>) -> Self {
+        Self::new(-32_601, "method_not_found", message)
+    }
+
+    /// A parameter is missing, too many, or not what it should be.
+    pub fn invalid_params(message: impl Into<String>) -> Self {
+        Self::new(-32_602, "invalid_params", message)
+    }
+
+    /// The node broke its own rules.
+    pub fn internal(message: impl Into<String>) -> Self {
+        Self::new(-32_603, "internal_error", message)
+    }
+
+    /// There is no such thing here.
+    pub fn not_found(message: impl Into<String>) -> Self {
+        Self::new(1_001, "not_found", message)
+    }
+
+    /// A transaction that can't be valid; `word` names the rule.
+    pub fn rejected(word: &'static str, message: impl Into<String>) -> Self {
+        Self::new(1_002, word, message)
+    }
+
+    /// Bytes that are no transaction.
+    pub fn malformed(message: impl Into<String>) -> Self {
+        Self::new(1_003, "transaction_malformed", message)
+    }
+
+    /// The mempool is full of transactions that pay more.
+    pub fn mempool_full(message: impl Into<String>) -> Self {
+        Self::new(1_004, "mempool_full", message)
+    }
+
+    /// The node has not read its log yet.
+    pub fn starting(message: impl Into<String>) -> Self {
+        Self::new(1_005, "starting", message)
+    }
+
+    /// Too much waits already.
+    pub fn busy(message: impl Into<String>) -> Self {
+        Self::new(1_006, "busy", message)
+    }
+
+    /// Something about the machine failed.
+    pub fn failed(message: impl Into<String>) -> Self {
+        Self::new(1_007, "failed", message)
+    }
+
+    /// The answer would be longer than answers may be.
+    pub fn answer_too_large(message: impl Into<String>) -> Self {
+        Self::new(1_008, "answer_too_large", message)
+    }
+
+    /// With a number or text that the error speaks of.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.data[name] = value.into();
+        self
+    }
+
+    /// The stable word for programs.
+    #[must_use]
+    pub fn word(&self) -> &str {
+        self.data["code"].as_str().unwrap_or_default()
+    }
+
+    /// As it stands in an answer.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        json!({ "code": self.code, "message": self.message, "data": self.data })
+    }
+
+    /// The error of an answer, if it has the form of one.
+    #[must_use]
+    pub fn from_json(value: &Value) -> Option<Self> {
+        Some(Self {
+            code: value.get("code")?.as_i64()?,
+            message: value.get("message")?.as_str()?.to_owned(),
+            data: value.get("data").cloned().unwrap_or(Value::Null),
+        })
+    }
+}
+
+impl fmt::Display for RpcError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for RpcError {}
