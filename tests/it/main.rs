@@ -1,1 +1,1 @@
-
+//! Whole processes from outside, as operators and programs meet them.
