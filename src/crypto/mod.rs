@@ -10,3 +10,4 @@ pub mod ed25519;
 pub mod hash;
 pub mod merkle;
 pub mod noise;
+pub mod sha256;
