@@ -5,6 +5,7 @@
 //! keep a node from being passed off as a leaf, and no leaf is ever doubled.
 
 use super::hash::{sha256, sha256_parts};
+use super::sha256::{hash_many, hash_slices};
 
 /// The root of the tree with no leaves: the hash of nothing.
 #[must_use]
@@ -89,18 +90,18 @@ pub fn verify_path(
 }
 
 fn leaf_level<T: AsRef<[u8]>>(leaves: &[T]) -> Vec<[u8; 32]> {
-    leaves.iter().map(|data| leaf_hash(data.as_ref())).collect()
+    let data: Vec<&[u8]> = leaves.iter().map(AsRef::as_ref).collect();
+    hash_slices(&[0], &data)
 }
 
 /// The level above. Pairing from the left and letting an odd last node rise gives the tree of
 /// RFC 6962: a subtree over a power of two of leaves is complete before its right sibling begins.
 fn parents(level: &[[u8; 32]]) -> Vec<[u8; 32]> {
-    let (pairs, rest) = level.as_chunks::<2>();
-    let mut above: Vec<_> = pairs
-        .iter()
-        .map(|[left, right]| node_hash(left, right))
-        .collect();
-    above.extend(rest);
+    let (pairs, _) = level.as_flattened().as_chunks::<64>();
+    let mut above = hash_many(&[1], pairs);
+    if level.len() % 2 == 1 {
+        above.extend(level.last());
+    }
     above
 }
 
