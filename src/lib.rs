@@ -11,6 +11,7 @@
 //! * [`store`]: the append-only logs of a directory
 //! * [`consensus`]: which headers follow the rules
 //! * [`chain`]: the state of the chain and how blocks change it
+//! * [`wire`]: bytes of a connection to messages and back
 //! * [`reactor`]: the event loop: sockets, timers, signals, HTTP
 //! * [`wallet`]: keys in files, and payments
 //! * [`rpc`]: JSON-RPC over HTTP, and its client
@@ -25,3 +26,4 @@ pub mod rpc;
 pub mod store;
 pub mod types;
 pub mod wallet;
+pub mod wire;
