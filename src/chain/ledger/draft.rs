@@ -1,0 +1,364 @@
+//! A block on its way into the ledger: what its transactions change is kept beside the state, and
+//! written to it in one go at the end.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
+use crate::codec::{Decode, Encode};
+use crate::types::state::{AccountRecord, ImmatureRecord, KeyHash, StateKey, SupplyRecord};
+use crate::types::{
+    AccountId, Amount, EngineKind, Height, MAX_SUPPLY, Nonce, Op, Rules, Transaction, Weight,
+};
+
+use super::{
+    BlockContext, BlockFault, Executable, Ledger, StateView, TransactionFault, WRITTEN_HERE,
+};
+
+const NO_MORE_THAN_ISSUED: &str = "no sum of money exceeds what was issued, which is below 2^63";
+
+/// Where the check of a transaction finds accounts.
+trait Accounts {
+    fn account(&mut self, id: &AccountId) -> Option<AccountRecord>;
+}
+
+impl Accounts for &StateView {
+    fn account(&mut self, id: &AccountId) -> Option<AccountRecord> {
+        StateView::account(self, id)
+    }
+}
+
+/// What becomes of a valid transaction's fee.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Charge {
+    /// What its weight and the accounts it creates burn.
+    pub burned: Amount,
+    /// The rest, for the block's beneficiary.
+    pub tip: Amount,
+}
+
+/// Whether a block at `height` on the state of `view` could begin with the transaction; what it
+/// would cost. Sizes and signatures are checked elsewhere, since they need no state.
+pub fn check_transaction(
+    view: &StateView,
+    rules: &Rules,
+    height: Height,
+    base_fee: u64,
+    transaction: &impl Executable,
+) -> Result<Charge, TransactionFault> {
+    check(&mut &*view, rules, height, base_fee, transaction).map(|(charge, ..)| charge)
+}
+
+/// The least fee of a transaction that a block on the state of `view` begins with.
+#[must_use]
+pub fn minimum_fee(
+    view: &StateView,
+    rules: &Rules,
+    base_fee: u64,
+    transaction: &impl Executable,
+) -> u128 {
+    let weight = transaction.weight();
+    fee_needed(
+        &mut &*view,
+        rules,
+        base_fee,
+        transaction.transaction(),
+        weight,
+    )
+}
+
+/// The price of the weight, rounded up for each transaction, and of the accounts that do not
+/// exist yet, each counted where it is paid first.
+fn fee_needed(
+    accounts: &mut impl Accounts,
+    rules: &Rules,
+    base_fee: u64,
+    transaction: &Transaction,
+    weight: Weight,
+) -> u128 {
+    let mut created: Vec<&AccountId> = Vec::new();
+    for op in &transaction.ops {
+        if let Op::Transfer { to, .. } = op
+            && accounts.account(to).is_none()
+            && !created.contains(&to)
+        {
+            created.push(to);
+        }
+    }
+    let base_part = (u128::from(base_fee) * u128::from(weight.0)).div_ceil(1_000);
+    base_part + u128::from(rules.account_fee) * created.len() as u128
+}
+
+/// The one check of a transaction against a state, for admission, assembly and execution alike.
+/// Gives the charge, and the sender with its account.
+fn check(
+    accounts: &mut impl Accounts,
+    rules: &Rules,
+    height: Height,
+    base_fee: u64,
+    executable: &impl Executable,
+) -> Result<(Charge, AccountId, AccountRecord), TransactionFault> {
+    let transaction = executable.transaction();
+    let sender = executable.sender();
+    let unknown = TransactionFault::UnknownSender { account: sender };
+    let account = accounts.account(&sender).ok_or(unknown)?;
+    let (wanted, found) = (account.nonce, transaction.nonce);
+    if found != wanted {
+        return Err(TransactionFault::Nonce { wanted, found });
+    }
+    if found == Nonce(u64::MAX) {
+        return Err(TransactionFault::NonceExhausted);
+    }
+    let expiry = transaction.expiry;
+    if expiry != Height(0) && height > expiry {
+        return Err(TransactionFault::Expired { expiry, height });
+    }
+    let (paid, available) = (transaction.fee, account.balance);
+    let needed = transaction.amount_sum() + u128::from(paid.0);
+    if needed > u128::from(available.0) {
+        return Err(TransactionFault::Balance { needed, available });
+    }
+    let needed = fee_needed(accounts, rules, base_fee, transaction, executable.weight());
+    let burned = match u64::try_from(needed) {
+        Ok(burned) if burned <= paid.0 => burned,
+        _ => return Err(TransactionFault::Fee { needed, paid }),
+    };
+    let charge = Charge {
+        burned: Amount(burned),
+        tip: Amount(paid.0 - burned),
+    };
+    Ok((charge, sender, account))
+}
+
+/// An account that the block looked at.
+struct Touched {
+    key: KeyHash,
+    before: Option<AccountRecord>,
+    after: Option<AccountRecord>,
+}
+
+/// A block that is being executed.
+pub(super) struct Draft<'a> {
+    ledger: &'a Ledger,
+    rules: &'a Rules,
+    context: BlockContext,
+    accounts: BTreeMap<AccountId, Touched>,
+    /// The reward that this block makes spendable.
+    matured: Option<(Height, ImmatureRecord)>,
+    weight: u64,
+    burned: u64,
+    tips: u64,
+}
+
+impl Accounts for Draft<'_> {
+    fn account(&mut self, id: &AccountId) -> Option<AccountRecord> {
+        self.touch(id).after
+    }
+}
+
+impl<'a> Draft<'a> {
+    /// Begins a block on `ledger`: a reward that is old enough is credited before anything else,
+    /// so that the block's transactions can spend it.
+    pub(super) fn open(
+        ledger: &'a Ledger,
+        rules: &'a Rules,
+        context: &BlockContext,
+    ) -> Result<Self, BlockFault> {
+        let (wanted, found) = (ledger.height.next(), context.height);
+        if wanted != found {
+            return Err(BlockFault::Height { wanted, found });
+        }
+        if rules.engine_kind() == EngineKind::Stake {
+            return Err(BlockFault::StakeReserved);
+        }
+        let mut draft = Self {
+            ledger,
+            rules,
+            context: *context,
+            accounts: BTreeMap::new(),
+            matured: None,
+            weight: 0,
+            burned: 0,
+            tips: 0,
+        };
+        // The genesis block has no reward: the first one that can be old enough is block 1's.
+        let earned = found.0.saturating_sub(u64::from(rules.maturity));
+        if earned >= 1 {
+            draft.mature(Height(earned));
+        }
+        Ok(draft)
+    }
+
+    fn mature(&mut self, earned: Height) {
+        let key = StateKey::Immature(earned).hash();
+        if let Some(bytes) = self.ledger.tree.get(&key) {
+            let record = ImmatureRecord::from_bytes(bytes).expect(WRITTEN_HERE);
+            self.credit(&record.beneficiary, record.amount);
+            self.matured = Some((earned, record));
+        }
+    }
+
+    fn touch(&mut self, id: &AccountId) -> &mut Touched {
+        match self.accounts.entry(*id) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => {
+                let key = StateKey::Account(*id).hash();
+                let before = self.ledger.account_at(&key);
+                entry.insert(Touched {
+                    key,
+                    before,
+                    after: before,
+                })
+            }
+        }
+    }
+
+    fn credit(&mut self, id: &AccountId, amount: Amount) {
+        let account = self.touch(id).after.get_or_insert_default();
+        account.balance = account
+            .balance
+            .checked_add(amount)
+            .expect(NO_MORE_THAN_ISSUED);
+    }
+
+    fn debit(&mut self, id: &AccountId, amount: Amount) {
+        const COVERED: &str = "amounts and fee are covered before the first op";
+        let account = self.touch(id).after.as_mut().expect(COVERED);
+        account.balance = account.balance.checked_sub(amount).expect(COVERED);
+    }
+
+    /// What further transactions may weigh.
+    pub(super) fn room(&self) -> Weight {
+        Weight(u64::from(self.rules.max_block_weight) - self.weight)
+    }
+
+    /// Why there is no room for a transaction of this weight.
+    pub(super) fn too_heavy(&self, more: Weight) -> BlockFault {
+        BlockFault::Weight {
+            weight: self.weight.saturating_add(more.0),
+            limit: self.rules.max_block_weight,
+        }
+    }
+
+    /// Executes the next transaction. It changes nothing where it is invalid.
+    pub(super) fn push(&mut self, executable: &impl Executable) -> Result<(), TransactionFault> {
+        let (
+            rules,
+            BlockContext {
+                height, base_fee, ..
+            },
+        ) = (self.rules, self.context);
+        let (charge, sender, account) = check(self, rules, height, base_fee, executable)?;
+        let transaction = executable.transaction();
+        // The check covers fee, nonce and amounts; from here on nothing can fail.
+        self.touch(&sender).after = Some(AccountRecord {
+            balance: Amount(account.balance.0 - transaction.fee.0),
+            nonce: Nonce(account.nonce.0 + 1),
+        });
+        for op in &transaction.ops {
+            match op {
+                Op::Transfer { to, amount } => {
+                    self.debit(&sender, *amount);
+                    self.credit(to, *amount);
+                }
+                Op::Data(_) => {}
+            }
+        }
+        self.weight += executable.weight().0;
+        self.burned += charge.burned.0;
+        self.tips += charge.tip.0;
+        Ok(())
+    }
+
+    /// Ends the block: pays its reward, writes everything to the state and checks the sums.
+    pub(super) fn close(self) -> Result<Ledger, BlockFault> {
+        let (height, mut supply) = (self.context.height, self.ledger.supply);
+        let reward = self.rules.reward.at(height).min(MAX_SUPPLY - supply.issued);
+        let earned = ImmatureRecord {
+            beneficiary: self.context.beneficiary,
+            amount: Amount(reward.checked_add(self.tips).expect(NO_MORE_THAN_ISSUED)),
+        };
+        let mut changes = Changes::default();
+        if let Some((height, record)) = self.matured {
+            changes.immature.0 += u128::from(record.amount.0);
+            changes
+                .writes
+                .push((StateKey::Immature(height).hash(), None));
+        }
+        if earned.amount > Amount(0) {
+            changes.immature.1 += u128::from(earned.amount.0);
+            let key = StateKey::Immature(height).hash();
+            changes.writes.push((key, Some(earned.to_bytes())));
+        }
+        for touched in self.accounts.values() {
+            changes.account(touched);
+        }
+        supply.issued += reward;
+        supply.burned += self.burned;
+        changes.sum_up(&mut supply)?;
+        let supply_key = StateKey::Supply.hash();
+        changes.writes.push((supply_key, Some(supply.to_bytes())));
+        let mut tree = self.ledger.tree.clone();
+        tree.apply(&changes.writes.into_iter().collect());
+        Ok(Ledger {
+            tree,
+            supply,
+            height,
+        })
+    }
+}
+
+/// The records that a block writes, and what was in them before and after: what the sums of the
+/// supply follow, whatever code decided on the writes.
+#[derive(Default)]
+struct Changes {
+    writes: Vec<(KeyHash, Option<Vec<u8>>)>,
+    accounts: (u128, u128),
+    immature: (u128, u128),
+}
+
+impl Changes {
+    fn account(&mut self, touched: &Touched) {
+        let Some(after) = touched.after else {
+            return;
+        };
+        if touched.before != Some(after) {
+            let before = touched.before.unwrap_or_default();
+            self.accounts.0 += u128::from(before.balance.0);
+            self.accounts.1 += u128::from(after.balance.0);
+            self.writes.push((touched.key, Some(after.to_bytes())));
+        }
+    }
+
+    fn sum_up(&self, supply: &mut SupplyRecord) -> Result<(), BlockFault> {
+        let sums = [
+            (&mut supply.accounts, self.accounts),
+            (&mut supply.immature, self.immature),
+        ];
+        let mut held = 0;
+        let mut in_range = true;
+        for (sum, (before, after)) in sums {
+            let changed = (u128::from(*sum) + after).checked_sub(before);
+            let changed = changed.and_then(|sum| u64::try_from(sum).ok());
+            in_range &= changed.is_some();
+            *sum = changed.unwrap_or(u64::MAX);
+        }
+        for sum in [
+            supply.accounts,
+            supply.immature,
+            supply.stakes,
+            supply.pending,
+            supply.pool,
+        ] {
+            held += u128::from(sum);
+        }
+        if in_range && supply.balances() {
+            Ok(())
+        } else {
+            Err(BlockFault::Supply {
+                held,
+                issued: supply.issued,
+                burned: supply.burned,
+            })
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! The ledger: who has what after a block, and what a block makes of it.
+//!
+//! *Owns* the rules of execution (`docs/formats.md`, "Executing a block") and the state they act
+//! on. *Invariants*: after every block the money in accounts, rewards and stakes is the money
+//! issued less the money burned; a block is executed whole or not at all; admission to the
+//! mempool, assembly of a block and execution use one and the same check. *Never* checks
+//! signatures or sizes, which need no state: that is done before.
+//!
+//! A [`Ledger`] is a value. Cloning one costs nothing, execution makes the next one out of it, and
+//! whoever holds a clone, a [`StateView`] among them, is not disturbed.
+
+mod draft;
+mod fault;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::codec::{Decode, Encode};
+use crate::types::state::{AccountRecord, KeyHash, Record, StateKey, SupplyRecord};
+use crate::types::{
+    AccountId, BlockId, Genesis, Hash, Header, Height, Nonce, Rules, Transaction, Weight,
+};
+
+pub use draft::{Charge, check_transaction, minimum_fee};
+pub use fault::{BlockFault, TransactionFault};
+
+use super::state::{Path, StateTree};
+use draft::Draft;
+
+/// What execution needs of a block's header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BlockContext {
+    /// The block's height.
+    pub height: Height,
+    /// What 1,000 weight must pay, burned.
+    pub base_fee: u64,
+    /// Who receives reward and tips.
+    pub beneficiary: AccountId,
+}
+
+impl BlockContext {
+    /// That of a header.
+    #[must_use]
+    pub const fn of(header: &Header) -> Self {
+        Self {
+            height: header.height,
+            base_fee: header.base_fee,
+            beneficiary: header.beneficiary,
+        }
+    }
+}
+
+/// A transaction with what is derived from its bytes, so that nobody derives it twice.
+pub trait Executable {
+    /// The transaction.
+    fn transaction(&self) -> &Transaction;
+
+    /// Whose it is.
+    fn sender(&self) -> AccountId {
+        self.transaction().sender()
+    }
+
+    /// What it weighs.
+    fn weight(&self) -> Weight {
+        self.transaction().weight()
+    }
+}
+
+impl Executable for Transaction {
+    fn transaction(&self) -> &Transaction {
+        self
+    }
+}
+
+impl<T: Executable> Executable for Arc<T> {
+    fn transaction(&self) -> &Transaction {
+        (**self).transaction()
+    }
+
+    fn sender(&self) -> AccountId {
+        (**self).sender()
+    }
+
+    fn weight(&self) -> Weight {
+        (**self).weight()
+    }
+}
+
+/// All accounts, rewards and sums after a block.
+#[derive(Clone, Debug)]
+pub struct Ledger {
+    tree: StateTree,
+    supply: SupplyRecord,
+    height: Height,
+}
+
+impl Ledger {
+    /// The ledger after the genesis block.
+    #[must_use]
+    pub fn genesis(genesis: &Genesis) -> Self {
+        let mut writes = BTreeMap::new();
+        let mut supply = SupplyRecord::default();
+        for (account, amount) in &genesis.allocations {
+            let record = AccountRecord {
+                balance: *amount,
+                nonce: Nonce(0),
+            };
+            writes.insert(StateKey::Account(*account).hash(), Some(record.to_bytes()));
+            supply.accounts += amount.0;
+        }
+        supply.stakes = genesis
+            .validators
+            .iter()
+            .map(|validator| validator.stake.0)
+            .sum();
+        supply.issued =
+            u64::try_from(genesis.issued()).expect("a genesis is checked when it is read");
+        writes.insert(StateKey::Supply.hash(), Some(supply.to_bytes()));
+        let mut tree = StateTree::new();
+        tree.apply(&writes);
+        Self {
+            tree,
+            supply,
+            height: Height::GENESIS,
+        }
+    }
+
+    /// The height of the block that this is the ledger after.
+    #[must_use]
+    pub const fn height(&self) -> Height {
+        self.height
+    }
+
+    /// The root of the state.
+    #[must_use]
+    pub const fn root(&self) -> Hash {
+        self.tree.root()
+    }
+
+    /// Where all money is.
+    #[must_use]
+    pub const fn supply(&self) -> &SupplyRecord {
+        &self.supply
+    }
+
+    /// The record under `key`.
+    #[must_use]
+    pub fn record(&self, key: &StateKey) -> Option<Record> {
+        let bytes = self.tree.get(&key.hash())?;
+        Some(Record::from_bytes(bytes).expect(WRITTEN_HERE))
+    }
+
+    /// An account.
+    #[must_use]
+    pub fn account(&self, id: &AccountId) -> Option<AccountRecord> {
+        self.account_at(&StateKey::Account(*id).hash())
+    }
+
+    fn account_at(&self, key: &KeyHash) -> Option<AccountRecord> {
+        let bytes = self.tree.get(key)?;
+        Some(AccountRecord::from_bytes(bytes).expect(WRITTEN_HERE))
+    }
+
+    /// The ledger after a block of these transactions; this one where the block is invalid.
+    pub fn execute<T: Executable>(
+        &self,
+        rules: &Rules,
+        context: &BlockContext,
+        transactions: &[T],
+    ) -> Result<Self, BlockFault> {
+        let mut draft = Draft::open(self, rules, context)?;
+        for (index, transaction) in transactions.iter().enumerate() {
+            if transaction.weight() > draft.room() {
+                return Err(draft.too_heavy(transaction.weight()));
+            }
+            draft
+                .push(transaction)
+                .map_err(|fault| BlockFault::Transaction { index, fault })?;
+        }
+        draft.close()
+    }
+
+    /// Executes those of `candidates` that are valid when their turn comes and still have room,
+    /// and gives the ledger after a block of them, with their places.
+    ///
+    /// # Panics
+    /// When `context` is not that of a block on this ledger.
+    #[must_use]
+    pub fn select<T: Executable>(
+        &self,
+        rules: &Rules,
+        context: &BlockContext,
+        candidates: &[T],
+    ) -> (Self, Vec<usize>) {
+        const OWN_BLOCK: &str = "a block is assembled on the ledger of its parent";
+        let mut draft = Draft::open(self, rules, context).expect(OWN_BLOCK);
+        let mut chosen = Vec::new();
+        for (index, transaction) in candidates.iter().enumerate() {
+            if transaction.weight() <= draft.room() && draft.push(transaction).is_ok() {
+                chosen.push(index);
+            }
+        }
+        (draft.close().expect(OWN_BLOCK), chosen)
+    }
+
+    /// What readers are given.
+    #[must_use]
+    pub fn view(&self, block: BlockId) -> StateView {
+        StateView {
+            ledger: self.clone(),
+            block,
+        }
+    }
+}
+
+const WRITTEN_HERE: &str = "the tree holds what the ledger encoded";
+
+/// The state after a block, for readers: it never changes and never makes anybody wait.
+#[derive(Clone, Debug)]
+pub struct StateView {
+    ledger: Ledger,
+    block: BlockId,
+}
+
+impl StateView {
+    /// The block that this is the state after.
+    #[must_use]
+    pub const fn block_id(&self) -> BlockId {
+        self.block
+    }
+
+    /// The block's height.
+    #[must_use]
+    pub const fn height(&self) -> Height {
+        self.ledger.height
+    }
+
+    /// The root of the state.
+    #[must_use]
+    pub const fn root(&self) -> Hash {
+        self.ledger.root()
+    }
+
+    /// Where all money is.
+    #[must_use]
+    pub const fn supply(&self) -> &SupplyRecord {
+        self.ledger.supply()
+    }
+
+    /// An account.
+    #[must_use]
+    pub fn account(&self, id: &AccountId) -> Option<AccountRecord> {
+        self.ledger.account(id)
+    }
+
+    /// The record under `key`.
+    #[must_use]
+    pub fn record(&self, key: &StateKey) -> Option<Record> {
+        self.ledger.record(key)
+    }
+
+    /// What shows which record is under `key`, or that there is none.
+    #[must_use]
+    pub fn prove(&self, key: &StateKey) -> Path {
+        self.ledger.tree.prove(&key.hash())
+    }
+}
