@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// "KEL1".
 const MAGIC: u32 = 0x314C_454B;
 /// The version of the record format this code writes.
@@ -12,7 +14,9 @@ pub(super) const HEADER: usize = 48;
 pub(super) const MUST_UNDERSTAND: u16 = 1;
 
 /// A position in a log: segment index times segment size, plus the offset in the segment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub struct Lsn(u64);
 
 impl Lsn {

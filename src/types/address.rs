@@ -5,6 +5,7 @@ use std::fmt;
 
 use bech32::primitives::decode::CheckedHrpstring;
 use bech32::{Bech32m, Hrp};
+use serde::{Deserialize, Serialize};
 
 use super::AccountId;
 
@@ -77,7 +78,7 @@ pub fn decode_address(hrp: &str, text: &str) -> Result<AccountId, AddressError> 
 }
 
 /// A node's static x25519 public key: what a peer string begins with.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct NodeKey(pub [u8; 32]);
 
 impl fmt::Display for NodeKey {

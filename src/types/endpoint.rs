@@ -1,5 +1,6 @@
 //! Where a node can be reached: the address of a record, and the text that people write.
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
@@ -131,7 +132,7 @@ impl Decode for NetworkAddress {
 ///
 /// The host is an IP address: looking up names is the business of drivers, because the answer is
 /// not a function of what the node was given.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PeerAddress {
     /// The key that the peer must prove to have.
     pub key: NodeKey,

@@ -13,6 +13,7 @@ mod ids;
 mod numbers;
 pub mod proof;
 mod record;
+mod serde_forms;
 pub mod state;
 pub mod transaction;
 mod uint256;

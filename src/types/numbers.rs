@@ -2,13 +2,17 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// No chain ever issues more base units than this.
 pub const MAX_SUPPLY: u64 = (1 << 63) - 1;
 
 macro_rules! numbers {
     ($($(#[$doc:meta])* $name:ident($type:ty);)*) => {$(
         $(#[$doc])*
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[derive(
+            Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+        )]
         pub struct $name(pub $type);
 
         impl fmt::Display for $name {
