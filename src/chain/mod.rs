@@ -1,8 +1,24 @@
-//! The state of the chain and how blocks change it.
+//! The chain: import of blocks, the ledger, and the transactions that wait.
 //!
-//! *Owns* the ledger and the state tree under it. *Invariants*: the state after a block is a
-//! function of the genesis and the blocks up to it, and of nothing else. *Never* reads a clock or
-//! a file: what it computes is the same on every machine.
+//! *Owns* the block tree, the states at its top, the best chain and the mempool.
+//! *Invariants*: the tip is the valid block with the most work whose chain is here, of equal work
+//! the first seen; tip, ledger and transaction index change in one step; a branch that turns out
+//! to be invalid leaves them as they were. *Never* reads a disk or starts a thread: it says what
+//! is to be read and executed next ([`Step`]), and takes what came of it.
 
+mod block;
+mod execute;
+mod import;
 pub mod ledger;
+pub mod mempool;
 pub mod state;
+pub mod tree;
+
+pub use block::{
+    CheckedBlock, CheckedTransaction, IsolatedFault, SignatureBench, check_block,
+    check_transactions, read_back,
+};
+pub use execute::{Assembly, ChainState, ContextFault, Executed, Execution, Template};
+pub use import::{Chain, HeaderRefusal, Outcome, Step, TipChange};
+pub use ledger::{StateView, TransactionFault};
+pub use mempool::Mempool;

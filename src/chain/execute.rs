@@ -1,0 +1,231 @@
+//! Execution of blocks on the state of their parent: the second half of a block's way into the
+//! chain, done by a job that takes the state by value.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::types::{BlockId, Entry, Genesis, Hash, Header, History, Rules};
+
+use super::ledger::{BlockContext, BlockFault, Ledger};
+use super::{CheckedBlock, CheckedTransaction};
+
+/// Everything that executing the child of a block needs. Cheap to clone: the ledger is a tree of
+/// shared pages.
+#[derive(Clone, Debug)]
+pub struct ChainState {
+    /// The block that this is the state after.
+    pub id: BlockId,
+    /// The block's header.
+    pub header: Header,
+    /// The sum of the block's transaction weights.
+    pub weight: u32,
+    /// Accounts and supply after the block.
+    pub ledger: Ledger,
+    /// The range over all blocks up to and with this one.
+    pub history: History,
+}
+
+impl ChainState {
+    /// The state after the genesis block.
+    #[must_use]
+    pub fn genesis(genesis: &Genesis) -> Self {
+        let ledger = Ledger::genesis(genesis);
+        let header = crate::consensus::genesis_header(genesis, ledger.root());
+        let mut history = History::default();
+        history.push(Entry::of_header(&header));
+        Self {
+            id: header.id(),
+            header,
+            weight: 0,
+            ledger,
+            history,
+        }
+    }
+}
+
+/// Why a block is invalid on its parent's state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ContextFault {
+    /// The header's `parent_weight` is not what the parent weighs.
+    ParentWeight {
+        /// What the header says.
+        header: u32,
+        /// What the parent weighs.
+        parent: u32,
+    },
+    /// The header's `history_root` is not that of its ancestors.
+    HistoryRoot {
+        /// What the header says.
+        header: Hash,
+        /// What the ancestors give.
+        computed: Hash,
+    },
+    /// The header's `state_root` is not that of the state after the block.
+    StateRoot {
+        /// What the header says.
+        header: Hash,
+        /// What execution gives.
+        computed: Hash,
+    },
+    /// A transaction or the block's money breaks a rule.
+    Ledger(BlockFault),
+}
+
+impl fmt::Display for ContextFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ParentWeight { header, parent } => {
+                write!(
+                    f,
+                    "parent_weight is {header}, but the parent weighs {parent}"
+                )
+            }
+            Self::HistoryRoot { header, computed } => {
+                write!(f, "history_root is {header}, the ancestors give {computed}")
+            }
+            Self::StateRoot { header, computed } => {
+                write!(f, "state_root is {header}, execution gives {computed}")
+            }
+            Self::Ledger(fault) => write!(f, "{fault}"),
+        }
+    }
+}
+
+impl std::error::Error for ContextFault {}
+
+/// A run of blocks to execute, each the child of the one before.
+#[derive(Clone, Debug)]
+pub struct Execution {
+    /// The chain's parameters.
+    pub genesis: Arc<Genesis>,
+    /// The state after the first block's parent.
+    pub base: ChainState,
+    /// The blocks, in order of height.
+    pub blocks: Vec<Arc<CheckedBlock>>,
+}
+
+/// What came of a run.
+#[derive(Clone, Debug)]
+pub struct Executed {
+    /// The state after each block that is valid.
+    pub states: Vec<ChainState>,
+    /// The first block that is not, with the reason. None after it was executed.
+    pub fault: Option<(BlockId, ContextFault)>,
+}
+
+impl Execution {
+    /// Executes the blocks until one is invalid.
+    #[must_use]
+    pub fn run(self) -> Executed {
+        let mut states: Vec<ChainState> = Vec::with_capacity(self.blocks.len());
+        for block in &self.blocks {
+            let parent = states.last().unwrap_or(&self.base);
+            match connect(&self.genesis, parent, block) {
+                Ok(state) => states.push(state),
+                Err(fault) => {
+                    return Executed {
+                        states,
+                        fault: Some((block.id, fault)),
+                    };
+                }
+            }
+        }
+        Executed {
+            states,
+            fault: None,
+        }
+    }
+}
+
+/// Connects one block to its parent's state, cheapest check first.
+fn connect(
+    genesis: &Genesis,
+    parent: &ChainState,
+    block: &CheckedBlock,
+) -> Result<ChainState, ContextFault> {
+    let header = &block.header;
+    if header.parent_weight != parent.weight {
+        let (header, parent) = (header.parent_weight, parent.weight);
+        return Err(ContextFault::ParentWeight { header, parent });
+    }
+    let computed = parent.history.root();
+    if header.history_root != computed {
+        return Err(ContextFault::HistoryRoot {
+            header: header.history_root,
+            computed,
+        });
+    }
+    let rules = Rules::at(genesis, header.height);
+    let ledger = parent
+        .ledger
+        .clone()
+        .execute(rules, &BlockContext::of(header), &block.transactions)
+        .map_err(ContextFault::Ledger)?;
+    let computed = ledger.root();
+    if header.state_root != computed {
+        return Err(ContextFault::StateRoot {
+            header: header.state_root,
+            computed,
+        });
+    }
+    let mut history = parent.history.clone();
+    history.push(Entry::of_header(header));
+    // The isolated checks bound the weight by a limit that fits 32 bits.
+    let weight = u32::try_from(block.weight.0).unwrap_or(u32::MAX);
+    Ok(ChainState {
+        id: block.id,
+        header: header.clone(),
+        weight,
+        ledger,
+        history,
+    })
+}
+
+/// A block to assemble: everything but the work.
+#[derive(Clone, Debug)]
+pub struct Assembly {
+    /// The chain's parameters.
+    pub genesis: Arc<Genesis>,
+    /// The state after the parent.
+    pub base: ChainState,
+    /// The new header, roots still zero.
+    pub header: Header,
+    /// Transactions to take while they are valid and there is room, in this order.
+    pub candidates: Vec<Arc<CheckedTransaction>>,
+}
+
+/// A block that lacks nothing but the work.
+#[derive(Clone, Debug)]
+pub struct Template {
+    /// The header, with every root.
+    pub header: Header,
+    /// The transactions.
+    pub transactions: Vec<Arc<CheckedTransaction>>,
+}
+
+impl Assembly {
+    /// Chooses the transactions by executing them.
+    #[must_use]
+    pub fn run(mut self) -> Template {
+        let rules = Rules::at(&self.genesis, self.header.height);
+        let context = BlockContext::of(&self.header);
+        let (ledger, included) = self
+            .base
+            .ledger
+            .clone()
+            .select(rules, &context, &self.candidates);
+        let transactions: Vec<_> = included
+            .into_iter()
+            .map(|place| Arc::clone(&self.candidates[place]))
+            .collect();
+        let wtxids: Vec<_> = transactions.iter().map(|checked| checked.wtxid).collect();
+        self.header.tx_root = crate::types::Block::tx_root(&wtxids);
+        self.header.state_root = ledger.root();
+        self.header.history_root = self.base.history.root();
+        self.header.parent_weight = self.base.weight;
+        Template {
+            header: self.header,
+            transactions,
+        }
+    }
+}

@@ -1,0 +1,623 @@
+//! The one owner of chain state: how headers and blocks come in, and how the tip moves.
+//!
+//! A block's way in, each step behind a cheaper one:
+//!
+//! 1. its header is checked by itself and against its parent ([`Chain::add_header`]), and has a
+//!    place in the tree from then on;
+//! 2. its body is asked for, arrives, and a job checks it by itself ([`super::check_block`]);
+//! 3. it goes to the log and counts as arrived ([`Chain::add_body`]): now its branch may be the
+//!    one with the most work;
+//! 4. if it is, [`Chain::next_step`] gives the job that executes what lies between the nearest
+//!    known state and it, on a clone of that state;
+//! 5. [`Chain::executed`] takes the new states and, once the branch has more work than the tip,
+//!    moves the tip in one step: ledger, best chain and transaction index. A branch that fails
+//!    leaves the tip as it was.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt;
+use std::sync::Arc;
+
+use crate::base::Time;
+use crate::consensus::{HeaderFault, HeaderRules, UnsupportedEngine};
+use crate::store::Lsn;
+use crate::types::history::Entry as HistoryEntry;
+use crate::types::{BlockId, Genesis, GenesisId, Header, Height, TxId, Uint256};
+
+use super::execute::{ChainState, ContextFault, Executed, Execution};
+use super::tree::{Body, Entry, Tree, Verdict};
+use super::{CheckedBlock, StateView};
+
+/// The work of one block.
+fn work_of(header: &Header) -> Uint256 {
+    HistoryEntry::of_header(header).work
+}
+
+/// How many recent states stay in memory. A branch that forks off below the oldest is executed
+/// from the genesis block on.
+const STATES_MAX: usize = 1_000;
+/// How many bytes of recent blocks stay in memory, for peers that ask and for reorganisations.
+const BODIES_BYTES_MAX: usize = 32 << 20;
+/// How many blocks one execution job takes: enough to keep a worker busy, few enough that a new
+/// best branch does not wait.
+const RUN_BLOCKS_MAX: usize = 16;
+/// How many bytes of blocks one execution job takes.
+const RUN_BYTES_MAX: usize = 8 << 20;
+/// How many blocks are read ahead of execution from the log.
+const READS_MAX: usize = 8;
+/// How many transactions of the best chain can be looked up by their id.
+const INDEXED_TRANSACTIONS_MAX: usize = 200_000;
+
+/// Why a header can't be added.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HeaderRefusal {
+    /// Its parent is not known.
+    UnknownParent(BlockId),
+    /// It, or an ancestor, is invalid.
+    InvalidAncestor(BlockId),
+    /// It breaks a rule.
+    Fault(HeaderFault),
+    /// It is too far ahead of this node's clock, which may be wrong: hold it, blame nobody.
+    Held {
+        /// When it may be looked at again.
+        until: Time,
+    },
+}
+
+impl fmt::Display for HeaderRefusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownParent(id) => write!(f, "its parent {id} is not known"),
+            Self::InvalidAncestor(id) => write!(f, "its ancestor {id} is invalid"),
+            Self::Fault(fault) => write!(f, "{fault}"),
+            Self::Held { until } => {
+                write!(f, "it is ahead of the clock until {}", until.as_millis())
+            }
+        }
+    }
+}
+
+impl std::error::Error for HeaderRefusal {}
+
+/// What the chain wants done next.
+#[derive(Debug)]
+pub enum Step {
+    /// Read a block from the log; [`Chain::body_read`] takes it.
+    Read(BlockId, Lsn),
+    /// Execute blocks; [`Chain::executed`] takes the result.
+    Execute(Box<Execution>),
+}
+
+/// How the tip moved.
+#[derive(Clone, Debug)]
+pub struct TipChange {
+    /// The tip before.
+    pub from: BlockId,
+    /// The tip now.
+    pub to: BlockId,
+    /// The height of the tip now.
+    pub height: Height,
+    /// The blocks that left the best chain, the highest first.
+    pub disconnected: Vec<Arc<CheckedBlock>>,
+    /// The blocks that entered it, the lowest first.
+    pub connected: Vec<Arc<CheckedBlock>>,
+}
+
+/// What came of an execution.
+#[derive(Debug)]
+pub struct Outcome {
+    /// How the tip moved, if it did.
+    pub moved: Option<TipChange>,
+    /// The block that turned out to be invalid.
+    pub invalid: Option<(BlockId, ContextFault)>,
+}
+
+/// The chain: every branch, the best one, and the states at its top.
+pub struct Chain {
+    genesis: Arc<Genesis>,
+    genesis_id: GenesisId,
+    rules: HeaderRules,
+    tree: Tree,
+    tip: BlockId,
+    /// The best chain by height.
+    best: Vec<BlockId>,
+    /// States in the order they were computed, the genesis block's apart.
+    states: BTreeMap<BlockId, ChainState>,
+    state_order: VecDeque<BlockId>,
+    genesis_state: ChainState,
+    bodies: BTreeMap<BlockId, Arc<CheckedBlock>>,
+    body_order: VecDeque<BlockId>,
+    body_bytes: usize,
+    reading: BTreeSet<BlockId>,
+    executing: bool,
+    /// The branch being executed: its tip and what is still ahead, the next block last.
+    plan: Option<(BlockId, Vec<BlockId>)>,
+    /// Where recent transactions of the best chain are.
+    index: BTreeMap<TxId, (BlockId, u32)>,
+    indexed: VecDeque<(BlockId, Vec<TxId>)>,
+}
+
+impl Chain {
+    /// The chain of a genesis, at its genesis block.
+    pub fn new(genesis: Arc<Genesis>) -> Result<Self, UnsupportedEngine> {
+        let rules = HeaderRules::new(Arc::clone(&genesis))?;
+        let state = ChainState::genesis(&genesis);
+        let tree = Tree::new(state.header.clone(), work_of(&state.header));
+        Ok(Self {
+            rules,
+            genesis_id: genesis.id(),
+            genesis,
+            tip: state.id,
+            best: vec![state.id],
+            tree,
+            states: BTreeMap::new(),
+            state_order: VecDeque::new(),
+            genesis_state: state,
+            bodies: BTreeMap::new(),
+            body_order: VecDeque::new(),
+            body_bytes: 0,
+            reading: BTreeSet::new(),
+            executing: false,
+            plan: None,
+            index: BTreeMap::new(),
+            indexed: VecDeque::new(),
+        })
+    }
+
+    /// The rules of its headers.
+    #[must_use]
+    pub const fn header_rules(&self) -> &HeaderRules {
+        &self.rules
+    }
+
+    /// The chain's parameters.
+    #[must_use]
+    pub const fn genesis(&self) -> &Arc<Genesis> {
+        &self.genesis
+    }
+
+    /// Which chain this is.
+    #[must_use]
+    pub const fn genesis_id(&self) -> &GenesisId {
+        &self.genesis_id
+    }
+
+    /// Every branch.
+    #[must_use]
+    pub const fn tree(&self) -> &Tree {
+        &self.tree
+    }
+
+    /// The tip's id.
+    #[must_use]
+    pub const fn tip(&self) -> BlockId {
+        self.tip
+    }
+
+    /// The tip's place in the tree.
+    ///
+    /// # Panics
+    /// Never: the tip is in the tree.
+    #[must_use]
+    pub fn tip_entry(&self) -> &Entry {
+        self.tree.get(&self.tip).expect("the tip is in the tree")
+    }
+
+    /// The state after the tip.
+    #[must_use]
+    pub fn tip_state(&self) -> &ChainState {
+        self.state(&self.tip)
+            .expect("the tip's state is never dropped")
+    }
+
+    /// Accounts and supply after the tip, for readers.
+    #[must_use]
+    pub fn tip_view(&self) -> StateView {
+        let state = self.tip_state();
+        state.ledger.view(state.id)
+    }
+
+    fn state(&self, id: &BlockId) -> Option<&ChainState> {
+        if *id == self.genesis_state.id {
+            Some(&self.genesis_state)
+        } else {
+            self.states.get(id)
+        }
+    }
+
+    /// The block of the best chain at a height.
+    #[must_use]
+    pub fn at(&self, height: Height) -> Option<BlockId> {
+        self.best.get(usize::try_from(height.0).ok()?).copied()
+    }
+
+    /// Whether a block is in the best chain.
+    #[must_use]
+    pub fn in_best_chain(&self, id: &BlockId) -> bool {
+        self.tree
+            .get(id)
+            .is_some_and(|entry| self.at(entry.header.height) == Some(*id))
+    }
+
+    /// Ids of the best header's chain from its top down, ever further apart, the genesis block
+    /// last: what a peer needs to find the last block it shares with this node.
+    #[must_use]
+    pub fn locator(&self) -> Vec<BlockId> {
+        let top = self.tree.best_header();
+        let Some(entry) = self.tree.get(&top) else {
+            return vec![self.tree.genesis()];
+        };
+        let (mut ids, mut at, mut height, mut step) = (Vec::new(), top, entry.header.height.0, 1);
+        while height > 0 && ids.len() < 31 {
+            ids.push(at);
+            if ids.len() >= 10 {
+                step *= 2;
+            }
+            height = height.saturating_sub(step);
+            // Below the fork both chains are the same, and the index by height is at hand.
+            at = match self.at(Height(height)) {
+                Some(id) if self.in_best_chain(&at) => id,
+                _ => self
+                    .tree
+                    .ancestor(&at, Height(height))
+                    .unwrap_or(self.tree.genesis()),
+            };
+        }
+        ids.push(self.tree.genesis());
+        ids
+    }
+
+    /// Headers of the best chain after the first id of `locator` that is in it, up to `stop` and
+    /// at most `limit`.
+    #[must_use]
+    pub fn headers_after(&self, locator: &[BlockId], stop: &BlockId, limit: usize) -> Vec<Header> {
+        let fork = locator.iter().find(|id| self.in_best_chain(id));
+        let start = fork
+            .and_then(|id| self.tree.get(id))
+            .map_or(0, |entry| entry.header.height.0);
+        let mut headers = Vec::new();
+        for id in self.best.iter().skip(start as usize + 1).take(limit) {
+            let Some(entry) = self.tree.get(id) else {
+                break;
+            };
+            headers.push(entry.header.clone());
+            if id == stop {
+                break;
+            }
+        }
+        headers
+    }
+
+    /// Checks a header, the cheapest check first, and gives it its place in the tree.
+    pub fn add_header(&mut self, header: &Header, now: Time) -> Result<BlockId, HeaderRefusal> {
+        let id = header.id();
+        if let Some(entry) = self.tree.get(&id) {
+            return match entry.verdict {
+                Verdict::Open => Ok(id),
+                Verdict::Invalid => Err(HeaderRefusal::InvalidAncestor(id)),
+            };
+        }
+        // Its own work comes first, so that whoever sends headers has paid for each.
+        self.rules
+            .check_isolated(header)
+            .map_err(HeaderRefusal::Fault)?;
+        let parent = self.tree.get(&header.parent_id);
+        let parent = parent.ok_or(HeaderRefusal::UnknownParent(header.parent_id))?;
+        if parent.verdict == Verdict::Invalid {
+            return Err(HeaderRefusal::InvalidAncestor(header.parent_id));
+        }
+        let parent = (&parent.header).into();
+        self.rules
+            .check_in_context(header, &parent)
+            .map_err(HeaderRefusal::Fault)?;
+        // The local clock comes last: it is no rule of the chain.
+        if let Some(until) = self.rules.held_until(header, now) {
+            return Err(HeaderRefusal::Held { until });
+        }
+        self.tree.add_header(id, header.clone(), work_of(header));
+        Ok(id)
+    }
+
+    /// Whether a block's body is wanted: its header is in the tree, its body is not.
+    #[must_use]
+    pub fn wants_body(&self, id: &BlockId) -> bool {
+        self.tree
+            .get(id)
+            .is_some_and(|entry| entry.body == Body::Missing && entry.verdict == Verdict::Open)
+    }
+
+    /// Takes a block that passed its isolated checks and whose header is in the tree.
+    pub fn add_body(&mut self, block: Arc<CheckedBlock>) {
+        self.tree.body_arrived(&block.id);
+        self.keep_body(block);
+    }
+
+    /// Takes a block of the log at start: header and position, without its body.
+    pub fn restore(&mut self, header: &Header, lsn: Lsn) -> Result<(), HeaderRefusal> {
+        // It passed the clock's check before it was logged, and clocks only go on.
+        let id = self.add_header(header, Time::from_micros(u64::MAX))?;
+        self.tree.body_arrived(&id);
+        self.tree.body_logged(&id, lsn);
+        Ok(())
+    }
+
+    /// Makes the tip that the log names the first seen of its work.
+    pub fn prefer(&mut self, tip: &BlockId) {
+        self.tree.prefer(tip);
+    }
+
+    /// Notes where in the log a block is; its body may leave memory from now on.
+    pub fn logged(&mut self, id: &BlockId, lsn: Lsn) {
+        self.tree.body_logged(id, lsn);
+        self.trim_bodies();
+    }
+
+    /// Where in the log a block is.
+    #[must_use]
+    pub fn logged_at(&self, id: &BlockId) -> Option<Lsn> {
+        match self.tree.get(id)?.body {
+            Body::Logged(lsn) => Some(lsn),
+            Body::Missing | Body::Arrived => None,
+        }
+    }
+
+    /// Whether the tip is the best branch: nothing is left to execute.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.tree.best_candidate() == self.tip
+    }
+
+    /// A block's body, if it is in memory.
+    #[must_use]
+    pub fn body(&self, id: &BlockId) -> Option<&Arc<CheckedBlock>> {
+        self.bodies.get(id)
+    }
+
+    fn keep_body(&mut self, block: Arc<CheckedBlock>) {
+        let (id, bytes) = (block.id, block.bytes.len());
+        if self.bodies.insert(id, block).is_none() {
+            self.body_order.push_back(id);
+            self.body_bytes += bytes;
+        }
+        self.trim_bodies();
+    }
+
+    /// Drops the bodies that came first, except those that are nowhere else or needed next.
+    fn trim_bodies(&mut self) {
+        let mut passes = self.body_order.len();
+        while self.body_bytes > BODIES_BYTES_MAX && passes > 0 {
+            passes -= 1;
+            let Some(id) = self.body_order.pop_front() else {
+                break;
+            };
+            let logged = self
+                .tree
+                .get(&id)
+                .is_some_and(|e| matches!(e.body, Body::Logged(_)));
+            let planned = self
+                .plan
+                .as_ref()
+                .is_some_and(|(_, ahead)| ahead.contains(&id));
+            if !logged || planned {
+                self.body_order.push_back(id);
+            } else if let Some(block) = self.bodies.remove(&id) {
+                self.body_bytes -= block.bytes.len();
+            }
+        }
+    }
+
+    /// What to do next to bring the tip to the best branch, if anything. Ask again after each
+    /// change: several reads may be under way, and one execution.
+    pub fn next_step(&mut self) -> Option<Step> {
+        let goal = self.tree.best_candidate();
+        if goal == self.tip || self.executing {
+            return None;
+        }
+        if self
+            .plan
+            .as_ref()
+            .is_none_or(|(planned, _)| *planned != goal)
+        {
+            let mut ahead = self.tree.path_from(&goal, |id, _| self.state(id).is_some());
+            ahead.reverse();
+            self.plan = Some((goal, ahead));
+        }
+        if let Some(read) = self.next_read() {
+            return Some(read);
+        }
+        let (_, ahead) = self.plan.as_ref()?;
+        let first = self.tree.get(ahead.last()?)?;
+        let base = self.state(&first.header.parent_id)?.clone();
+        let (mut blocks, mut bytes) = (Vec::new(), 0);
+        for id in ahead.iter().rev().take(RUN_BLOCKS_MAX) {
+            let Some(block) = self.bodies.get(id) else {
+                break;
+            };
+            bytes += block.bytes.len();
+            if !blocks.is_empty() && bytes > RUN_BYTES_MAX {
+                break;
+            }
+            blocks.push(Arc::clone(block));
+        }
+        // The blocks that would leave the best chain are read back first: their transactions
+        // return to the mempool in the same step.
+        if blocks.is_empty()
+            || !self
+                .leaving(&goal)
+                .iter()
+                .all(|id| self.bodies.contains_key(id))
+        {
+            return None;
+        }
+        self.executing = true;
+        Some(Step::Execute(Box::new(Execution {
+            genesis: Arc::clone(&self.genesis),
+            base,
+            blocks,
+        })))
+    }
+
+    /// The blocks of the best chain that a branch does not share, the highest first.
+    fn leaving(&self, branch: &BlockId) -> Vec<BlockId> {
+        let mut fork = *branch;
+        while !self.in_best_chain(&fork) {
+            match self.tree.get(&fork) {
+                Some(entry) => fork = entry.header.parent_id,
+                None => break,
+            }
+        }
+        let height = self
+            .tree
+            .get(&fork)
+            .map_or(0, |entry| entry.header.height.0);
+        self.best
+            .iter()
+            .skip(height as usize + 1)
+            .rev()
+            .copied()
+            .collect()
+    }
+
+    /// The next block of the plan that must be read from the log.
+    fn next_read(&mut self) -> Option<Step> {
+        let (goal, ahead) = self.plan.as_ref()?;
+        let needed = ahead.iter().rev().take(READS_MAX).copied();
+        let needed: Vec<_> = needed.chain(self.leaving(goal)).collect();
+        for id in needed {
+            if self.reading.len() >= READS_MAX {
+                break;
+            }
+            if self.bodies.contains_key(&id) || self.reading.contains(&id) {
+                continue;
+            }
+            if let Some(Entry {
+                body: Body::Logged(lsn),
+                ..
+            }) = self.tree.get(&id)
+            {
+                let lsn = *lsn;
+                self.reading.insert(id);
+                return Some(Step::Read(id, lsn));
+            }
+        }
+        None
+    }
+
+    /// Takes a block that was read from the log.
+    pub fn body_read(&mut self, block: Arc<CheckedBlock>) {
+        self.reading.remove(&block.id);
+        self.keep_body(block);
+    }
+
+    /// Takes the result of an execution, and moves the tip if the branch is better now.
+    pub fn executed(&mut self, executed: Executed) -> Outcome {
+        self.executing = false;
+        let reached = executed.states.last().map(|state| state.id);
+        for state in executed.states {
+            if let Some((_, ahead)) = &mut self.plan
+                && ahead.last() == Some(&state.id)
+            {
+                ahead.pop();
+            }
+            self.state_order.push_back(state.id);
+            self.states.insert(state.id, state);
+        }
+        if let Some((id, _)) = &executed.fault {
+            self.tree.invalidate(id);
+            self.plan = None;
+        }
+        let moved = reached
+            .filter(|reached| self.tree.is_better(reached, &self.tip))
+            .map(|reached| self.move_tip(reached));
+        self.trim_states();
+        Outcome {
+            moved,
+            invalid: executed.fault,
+        }
+    }
+
+    fn move_tip(&mut self, to: BlockId) -> TipChange {
+        let from = self.tip;
+        let leaving = self.leaving(&to);
+        let body = |id: &BlockId| self.bodies.get(id).map(Arc::clone);
+        let disconnected: Vec<_> = leaving.iter().filter_map(body).collect();
+        let kept = self.best.len() - leaving.len();
+        let joining = self.tree.path_from(&to, |id, _| self.in_best_chain(id));
+        let connected: Vec<_> = joining.iter().filter_map(body).collect();
+        self.best.truncate(kept);
+        self.best.extend(joining);
+        self.tip = to;
+        for block in &disconnected {
+            self.unindex(block);
+        }
+        for block in &connected {
+            self.index_block(block);
+        }
+        let height = Height(self.best.len() as u64 - 1);
+        TipChange {
+            from,
+            to,
+            height,
+            disconnected,
+            connected,
+        }
+    }
+
+    fn index_block(&mut self, block: &CheckedBlock) {
+        let txids: Vec<TxId> = block
+            .transactions
+            .iter()
+            .map(|checked| checked.txid)
+            .collect();
+        for (place, txid) in txids.iter().enumerate() {
+            self.index.insert(*txid, (block.id, place as u32));
+        }
+        self.indexed.push_back((block.id, txids));
+        while self.index.len() > INDEXED_TRANSACTIONS_MAX && self.indexed.len() > 1 {
+            let Some((_, txids)) = self.indexed.pop_front() else {
+                break;
+            };
+            for txid in txids {
+                self.index.remove(&txid);
+            }
+        }
+    }
+
+    fn unindex(&mut self, block: &CheckedBlock) {
+        self.indexed.retain(|(id, _)| *id != block.id);
+        for checked in &block.transactions {
+            self.index.remove(&checked.txid);
+        }
+    }
+
+    /// The block of the best chain that has a transaction, and its place there, while the
+    /// transaction is among the last 200,000.
+    #[must_use]
+    pub fn find_transaction(&self, txid: &TxId) -> Option<(BlockId, u32)> {
+        self.index.get(txid).copied()
+    }
+
+    fn trim_states(&mut self) {
+        let mut passes = self.state_order.len();
+        while self.states.len() > STATES_MAX && passes > 0 {
+            passes -= 1;
+            let Some(id) = self.state_order.pop_front() else {
+                break;
+            };
+            let base = self.plan.as_ref().and_then(|(_, ahead)| ahead.last());
+            let base = base
+                .and_then(|id| self.tree.get(id))
+                .map(|entry| entry.header.parent_id);
+            if id == self.tip || Some(id) == base {
+                self.state_order.push_back(id);
+            } else {
+                self.states.remove(&id);
+            }
+        }
+    }
+
+    /// The work of a block's chain.
+    #[must_use]
+    pub fn work(&self, id: &BlockId) -> Uint256 {
+        self.tree.get(id).map_or(Uint256::ZERO, |entry| entry.work)
+    }
+}
