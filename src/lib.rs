@@ -10,8 +10,10 @@
 //! * [`types`]: accounts, transactions, headers, blocks, genesis, and their bytes
 //! * [`store`]: the append-only logs of a directory
 //! * [`consensus`]: which headers follow the rules
-//! * [`chain`]: the state of the chain and how blocks change it
-//! * [`wire`]: bytes of a connection to messages and back
+//! * [`chain`]: import of blocks, the ledger, the transactions that wait
+//! * [`wire`]: handshake, frames and messages of a connection
+//! * [`p2p`]: what is asked of which peer, and who is told what
+//! * [`node`]: every decision, behind one door
 //! * [`reactor`]: the event loop: sockets, timers, signals, HTTP
 //! * [`wallet`]: keys in files, and payments
 //! * [`rpc`]: JSON-RPC over HTTP, and its client
@@ -21,6 +23,8 @@ pub mod chain;
 pub mod codec;
 pub mod consensus;
 pub mod crypto;
+pub mod node;
+pub mod p2p;
 pub mod reactor;
 pub mod rpc;
 pub mod store;

@@ -1,0 +1,328 @@
+//! A block's journey: from a header to the tip, and out again to peers that ask.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::base::Time;
+use crate::chain::{Chain, CheckedBlock, Executed, IsolatedFault, Step, TipChange};
+use crate::codec::{Encode, Writer};
+use crate::p2p::{Action, ConnId, Sync};
+use crate::store::{Append, Kind, Log};
+use crate::types::{BlockId, Hash, Rules};
+use crate::wire::message::{ANNOUNCE_HEADERS_MAX, GET_BLOCKS_MAX, HEADERS_MAX, RequestId};
+use crate::wire::{Lane, Message};
+
+use super::{Effect, Event, Job, Node, Owner, Timer, header_of};
+
+/// How many blocks may be under way or in check at once: bodies of 4 MiB are bounded in bytes by
+/// it, and workers stay busy.
+const BLOCKS_UNDER_WAY_MAX: usize = 32;
+/// How many blocks a peer may have asked for and not got.
+const ASKED_PER_PEER: usize = 8 * GET_BLOCKS_MAX;
+
+/// Blocks that a peer asked for, in the order it asked.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Serving {
+    queue: VecDeque<(RequestId, Lane, BlockId)>,
+    reading: bool,
+}
+
+impl Node {
+    /// Lets the synchronisation decide something, and carries it out.
+    pub(super) fn with_sync(
+        &mut self,
+        now: Time,
+        decide: impl FnOnce(&mut Sync, &mut Chain, &mut Vec<Action>),
+    ) {
+        let mut actions = Vec::new();
+        decide(&mut self.sync, &mut self.chain, &mut actions);
+        self.perform(actions, now);
+    }
+
+    /// Asks for blocks that are missing, as many as the node can take in.
+    pub(super) fn request_blocks(&mut self, now: Time) {
+        if self.ready {
+            let room = BLOCKS_UNDER_WAY_MAX.saturating_sub(self.checking.len());
+            self.with_sync(now, |sync, chain, out| sync.schedule(chain, room, now, out));
+        }
+    }
+
+    /// A block came. Was it asked for? Then a job checks all that can be checked by itself.
+    pub(super) fn block_came(&mut self, conn: ConnId, req: RequestId, bytes: Vec<u8>, now: Time) {
+        let id = match header_of(&bytes) {
+            Ok(header) => header.id(),
+            Err(error) => return self.fault(conn, format!("BLOCK: {error}"), now),
+        };
+        if !self.sync.block_came(conn, req.0, &id) {
+            // A request that lapsed may still be answered: that is slow, and no fault.
+            if self.chain.tree().get(&id).is_none() {
+                self.fault(conn, "it sent a block that nobody asked for", now);
+            }
+            return;
+        }
+        if self.chain.wants_body(&id) && self.checking.insert(id) {
+            let genesis = Arc::clone(self.chain.genesis());
+            let rules = Box::new(self.chain.header_rules().clone());
+            let genesis_id = *self.chain.genesis_id();
+            let job = Job::CheckBlock {
+                genesis,
+                rules,
+                genesis_id,
+                bytes: bytes.into(),
+            };
+            self.run(Owner::Block { from: conn, id }, job);
+        }
+    }
+
+    /// A block was checked by itself. A good one goes to the log and into the tree; a bad one
+    /// costs its sender the connection, and is asked of somebody else: its id does not cover a
+    /// signature, so the block itself may be good.
+    pub(super) fn block_checked(
+        &mut self,
+        from: ConnId,
+        id: BlockId,
+        checked: Result<Arc<CheckedBlock>, IsolatedFault>,
+        now: Time,
+    ) {
+        self.checking.remove(&id);
+        match checked {
+            Ok(block) => {
+                if self.chain.wants_body(&id) {
+                    self.store_block(&block, false, Effect::Logged(id));
+                    self.chain.add_body(block);
+                    self.advance(now);
+                }
+            }
+            Err(fault) => {
+                self.sync.retry();
+                self.fault(from, format!("block {id} is invalid: {fault}"), now);
+            }
+        }
+    }
+
+    /// Writes a block to the log.
+    pub(super) fn store_block(&mut self, block: &CheckedBlock, durable: bool, effect: Effect) {
+        let mut body = Writer::with_capacity(64 + block.bytes.len());
+        block.id.encode(&mut body);
+        body.bytes(&self.chain.work(&block.id).to_le_bytes());
+        body.bytes(&block.bytes);
+        let record = Append::new(Log::Blocks, Kind::Block, body.into_bytes());
+        self.store(vec![record], durable, vec![effect]);
+    }
+
+    /// Brings the tip towards the best branch: reads and executions that are possible now.
+    pub(super) fn advance(&mut self, now: Time) {
+        while let Some(step) = self.chain.next_step() {
+            match step {
+                Step::Read(_, lsn) => {
+                    let genesis_id = *self.chain.genesis_id();
+                    self.run(Owner::Body, Job::Read { genesis_id, lsn });
+                }
+                Step::Execute(execution) => {
+                    self.run(Owner::Execution, Job::Execute(execution));
+                }
+            }
+        }
+        if !self.ready && self.chain.is_settled() {
+            self.start(now);
+        }
+    }
+
+    /// The log was read and its tip reached: the node takes part from now on.
+    fn start(&mut self, now: Time) {
+        self.ready = true;
+        let entry = self.chain.tip_entry();
+        let (height, tip) = (entry.header.height, self.chain.tip());
+        self.event(Event::Ready { height, tip });
+        self.readmit_journal();
+        self.publish(now);
+        self.timers.set_earlier(Timer::Dial, now);
+        if self.miner.is_some() {
+            self.timers.set(Timer::Mine, now);
+        }
+    }
+
+    pub(super) fn body_read(&mut self, block: Result<Arc<CheckedBlock>, String>, now: Time) {
+        match block {
+            Ok(block) => self.chain.body_read(block),
+            Err(why) => self.event(Event::DamagedLog { why }),
+        }
+        self.advance(now);
+    }
+
+    /// Blocks were executed. If the tip moved, everything follows it in this one step: the log,
+    /// the mempool, peers, readers once it is durable, and the miner.
+    pub(super) fn executed(&mut self, executed: Executed, now: Time) {
+        let outcome = self.chain.executed(executed);
+        if let Some((id, fault)) = outcome.invalid {
+            self.sync.retry();
+            self.event(Event::InvalidBlock {
+                id,
+                why: fault.to_string(),
+            });
+        }
+        if let Some(moved) = outcome.moved {
+            self.tip_moved(&moved, now);
+        }
+        self.advance(now);
+    }
+
+    fn tip_moved(&mut self, moved: &TipChange, now: Time) {
+        if !self.ready {
+            // The log names this tip already.
+            return;
+        }
+        let mut body = Writer::with_capacity(72);
+        moved.from.encode(&mut body);
+        moved.to.encode(&mut body);
+        body.u64(moved.height.0);
+        let record = Append::new(Log::Blocks, Kind::Tip, body.into_bytes());
+        self.store(vec![record], true, vec![Effect::Tip]);
+
+        let view = self.chain.tip_view();
+        let height = moved.height.next();
+        let rules = *Rules::at(&self.config.genesis, height);
+        let removed =
+            self.mempool
+                .follow(&view, &rules, height, &moved.disconnected, &moved.connected);
+        self.forget_transactions(&removed.gone);
+        self.relay.tip_moved();
+        self.announce(moved);
+        let transactions = moved
+            .connected
+            .last()
+            .map_or(0, |block| block.transactions.len());
+        let disconnected = moved.disconnected.len() as u64;
+        let (height, tip) = (moved.height, moved.to);
+        self.event(Event::TipChanged {
+            height,
+            tip,
+            transactions,
+            disconnected,
+        });
+        if self.miner.is_some() {
+            self.timers.set(Timer::Mine, now);
+        }
+    }
+
+    /// Tells every peer that does not have it of the new tip, with the headers that lead to it.
+    fn announce(&mut self, moved: &TipChange) {
+        let skip = moved.connected.len().saturating_sub(ANNOUNCE_HEADERS_MAX);
+        let headers: Vec<_> = moved
+            .connected
+            .iter()
+            .skip(skip)
+            .map(|block| block.header.clone())
+            .collect();
+        let conns: Vec<ConnId> = self
+            .peers
+            .iter()
+            .filter(|(_, peer)| peer.is_ready())
+            .map(|(conn, _)| *conn)
+            .collect();
+        for conn in conns {
+            if !self.sync.knows(conn, &moved.to, &self.chain) {
+                self.send(
+                    conn,
+                    &Message::Announce {
+                        headers: headers.clone(),
+                    },
+                );
+            }
+        }
+    }
+
+    /// Answers GET_HEADERS.
+    pub(super) fn give_headers(
+        &mut self,
+        conn: ConnId,
+        lane: Lane,
+        request: RequestId,
+        max: u16,
+        stop: &BlockId,
+        locator: &[BlockId],
+    ) {
+        let limit = usize::from(max).min(HEADERS_MAX);
+        let headers = self.chain.headers_after(locator, stop, limit);
+        self.send_in(conn, lane, &Message::Headers { request, headers });
+    }
+
+    /// Queues what GET_BLOCKS asks for.
+    pub(super) fn give_blocks(
+        &mut self,
+        conn: ConnId,
+        lane: Lane,
+        request: RequestId,
+        ids: &[BlockId],
+        now: Time,
+    ) {
+        let Some(peer) = self.peers.get_mut(&conn) else {
+            return;
+        };
+        peer.serving
+            .queue
+            .extend(ids.iter().map(|id| (request, lane, *id)));
+        if peer.serving.queue.len() > ASKED_PER_PEER {
+            self.fault(conn, "it asked for more blocks than it waits for", now);
+        } else {
+            self.serve(conn);
+        }
+    }
+
+    /// Sends a peer the blocks it asked for, in order, from memory or by a read of the log.
+    fn serve(&mut self, conn: ConnId) {
+        while let Some(peer) = self.peers.get_mut(&conn) {
+            if peer.serving.reading {
+                return;
+            }
+            let Some((request, lane, id)) = peer.serving.queue.pop_front() else {
+                return;
+            };
+            if let Some(block) = self.chain.body(&id) {
+                let block = block.bytes.to_vec();
+                self.send_in(conn, lane, &Message::Block { request, block });
+            } else if let Some(lsn) = self.chain.logged_at(&id) {
+                peer.serving.reading = true;
+                peer.serving.queue.push_front((request, lane, id));
+                let genesis_id = *self.chain.genesis_id();
+                self.run(Owner::Serve(conn), Job::Read { genesis_id, lsn });
+            } else {
+                let ids = vec![Hash(id.0)];
+                self.send_in(conn, lane, &Message::NotFound { request, ids });
+            }
+        }
+    }
+
+    pub(super) fn serve_read(&mut self, conn: ConnId, block: Result<Arc<CheckedBlock>, String>) {
+        let Some(peer) = self.peers.get_mut(&conn) else {
+            return;
+        };
+        peer.serving.reading = false;
+        let Some((request, lane, id)) = peer.serving.queue.pop_front() else {
+            return;
+        };
+        match block {
+            Ok(block) => {
+                let block = block.bytes.to_vec();
+                self.send_in(conn, lane, &Message::Block { request, block });
+            }
+            Err(why) => {
+                let ids = vec![Hash(id.0)];
+                self.send_in(conn, lane, &Message::NotFound { request, ids });
+                self.event(Event::DamagedLog { why });
+            }
+        }
+        self.serve(conn);
+    }
+
+    /// A peer does not have what it was asked for.
+    pub(super) fn not_found(&mut self, conn: ConnId, lane: Lane, ids: &[Hash], now: Time) {
+        if lane == Lane::Transactions {
+            let ids: Vec<_> = ids.iter().map(|id| id.0.into()).collect();
+            self.relay.not_found(conn, &ids, now);
+        } else {
+            let ids: Vec<_> = ids.iter().map(|id| BlockId(id.0)).collect();
+            self.sync.not_found(conn, &ids);
+        }
+    }
+}

@@ -1,0 +1,456 @@
+//! What goes into a node and what comes out: values, and nothing else.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::Time;
+use crate::chain::{StateView, TransactionFault};
+use crate::p2p::{ConnId, Direction};
+use crate::store::{Lsn, Request};
+use crate::types::{
+    AccountId, BlockId, Header, Height, NodeKey, NodeRecord, Nonce, PeerAddress, TxId, Uint256,
+    WtxId,
+};
+
+use super::job::{Job, JobResult};
+
+/// A job, by a number that the node chooses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct JobId(pub u64);
+
+/// A group of records on its way to the disk, by a number that the node chooses; numbers ascend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Ticket(pub u64);
+
+/// A question or request from outside, by a number that the driver chooses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct CallId(pub u64);
+
+/// Everything that can happen to a node.
+///
+/// The recorder writes inputs down by their serde form, except `Done`: what came of a job is
+/// recorded by the job's number, and a replay does the job again.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Input {
+    /// Somebody opened a connection; its handshake has not begun. The node refuses it by
+    /// [`Output::Close`] or lets it be.
+    Accepted {
+        /// The new connection.
+        conn: ConnId,
+        /// Where it comes from.
+        from: SocketAddr,
+    },
+    /// The handshake of a connection is complete: the peer has proved the key of this record.
+    Connected {
+        /// The connection; for an inbound one the number of its `Accepted`.
+        conn: ConnId,
+        /// Who opened it.
+        direction: Direction,
+        /// The peer's end.
+        address: SocketAddr,
+        /// Who the peer is.
+        record: NodeRecord,
+    },
+    /// A dial of [`Output::Dial`] did not come to a complete handshake.
+    DialFailed {
+        /// The key of the peer that was dialled.
+        key: NodeKey,
+        /// Why, for people.
+        why: String,
+    },
+    /// A whole message arrived.
+    Message {
+        /// From whom.
+        conn: ConnId,
+        /// In which lane.
+        lane: u8,
+        /// Its type.
+        kind: u8,
+        /// Its body.
+        bytes: Vec<u8>,
+    },
+    /// A connection ended without the node's wish; no more input names it. Also given for an
+    /// `Accepted` connection whose handshake failed.
+    Closed {
+        /// Which one.
+        conn: ConnId,
+        /// Why.
+        why: CloseCause,
+    },
+    /// Records of [`Output::Store`] are in the log, and durable where that was asked for.
+    Stored {
+        /// The group.
+        ticket: Ticket,
+        /// Where each record of the group stands.
+        lsns: Vec<Lsn>,
+    },
+    /// A job of [`Output::Run`] is done.
+    #[serde(skip)]
+    Done {
+        /// Which one.
+        job: JobId,
+        /// What came of it.
+        result: JobResult,
+    },
+    /// Somebody outside asks for something.
+    Called {
+        /// Whom to answer.
+        call: CallId,
+        /// What is asked.
+        question: Question,
+    },
+}
+
+/// How a connection came to its end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CloseCause {
+    /// The peer closed it.
+    Remote,
+    /// The operating system reported an error, named here.
+    Failed(String),
+    /// The peer broke the transport's rules, named here: a forged frame, an overlong message.
+    Fault(String),
+    /// The handshake was not complete in time, or what waits for the peer did not move.
+    TimedOut,
+}
+
+impl fmt::Display for CloseCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Remote => f.write_str("the peer closed the connection"),
+            Self::Failed(error) => f.write_str(error),
+            Self::Fault(rule) => write!(f, "the peer broke a rule: {rule}"),
+            Self::TimedOut => f.write_str("the peer was too slow"),
+        }
+    }
+}
+
+/// Everything a node asks of its driver.
+#[derive(Debug)]
+pub enum Output {
+    /// Connect to a peer and shake hands; answered by `Connected` or `DialFailed`.
+    Dial(PeerAddress),
+    /// Send a message.
+    Send {
+        /// To whom.
+        conn: ConnId,
+        /// In which lane.
+        lane: u8,
+        /// Its type.
+        kind: u8,
+        /// Its body.
+        bytes: Arc<[u8]>,
+    },
+    /// End a connection after what was sent before is on its way; no input names it afterwards.
+    Close {
+        /// Which one.
+        conn: ConnId,
+        /// Why, for the log.
+        why: CloseReason,
+    },
+    /// Append records to the logs, in the order of these outputs; answered by [`Input::Stored`].
+    Store(Request),
+    /// Do a piece of slow work; answered by [`Input::Done`], in any order.
+    Run {
+        /// The job's number.
+        job: JobId,
+        /// The work, a pure function of its value (and of the log, for reads).
+        work: Job,
+    },
+    /// A search that is no longer of use may end early; it is answered all the same.
+    Abandon(JobId),
+    /// What readers outside see from now on. Everything in it is durable.
+    Publish(Arc<Published>),
+    /// The answer to a call.
+    Answer {
+        /// Whose.
+        call: CallId,
+        /// What came of it.
+        reply: Result<Reply, CallError>,
+    },
+    /// Something that people may want to read in the log.
+    Event(Event),
+}
+
+/// Why the node ends a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CloseReason {
+    /// The peer broke a rule of the protocol; the text names it.
+    Fault(String),
+    /// More connections than the limits allow; the text names the limit.
+    Refused(&'static str),
+    /// The peer is this node itself.
+    OwnNode,
+    /// Another connection to the same peer stays.
+    Duplicate,
+    /// The peer did not answer in time; the text names what.
+    Unresponsive(&'static str),
+}
+
+impl fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fault(rule) => write!(f, "the peer broke a rule: {rule}"),
+            Self::Refused(limit) => write!(f, "refused: {limit}"),
+            Self::OwnNode => f.write_str("the peer is this node itself"),
+            Self::Duplicate => f.write_str("another connection to this peer stays"),
+            Self::Unresponsive(what) => write!(f, "the peer did not answer: {what}"),
+        }
+    }
+}
+
+/// A question or request from outside.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Question {
+    /// Accept a transaction, given by its bytes; answered when its journal record is durable.
+    SubmitTransaction(Vec<u8>),
+    /// The bytes of a block.
+    Block(BlockId),
+    /// The bytes of the block at a height of the best chain.
+    BlockAt(Height),
+    /// The id and header of the block at a height of the best chain.
+    HeaderAt(Height),
+    /// The header of a block.
+    Header(BlockId),
+    /// The nonce of an account's next transaction, with what waits already.
+    NextNonce(AccountId),
+    /// Which block of the best chain has a transaction, and its bytes, or whether it waits.
+    Transaction(TxId),
+    /// The connected peers.
+    Peers,
+    /// What the mempool holds.
+    Mempool,
+    /// Connect to this peer from now on.
+    AddPeer(PeerAddress),
+}
+
+/// What came of a [`Question`].
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reply {
+    /// The transaction was accepted, or is known already.
+    Accepted {
+        /// Its id for people.
+        txid: TxId,
+        /// The identity of its bytes.
+        wtxid: WtxId,
+    },
+    /// A block's bytes, its height, and whether it is in the best chain.
+    Block {
+        /// Its id.
+        id: BlockId,
+        /// The block as it travels.
+        bytes: Arc<[u8]>,
+        /// Whether it is in the best chain.
+        in_best_chain: bool,
+    },
+    /// An account's next nonce.
+    Nonce(Nonce),
+    /// A header.
+    Header {
+        /// The block's id.
+        id: BlockId,
+        /// Its header.
+        header: Box<Header>,
+        /// Whether it is in the best chain.
+        in_best_chain: bool,
+    },
+    /// Where a transaction stands.
+    Transaction(TransactionStatus),
+    /// The connected peers.
+    Peers(Vec<PeerInfo>),
+    /// What the mempool holds.
+    Mempool(MempoolInfo),
+    /// Done.
+    Done,
+}
+
+/// Where a transaction stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TransactionStatus {
+    /// It waits in the mempool.
+    Waiting,
+    /// It is in this block of the best chain.
+    Included {
+        /// The block.
+        block: BlockId,
+        /// The block's height.
+        height: Height,
+        /// Its place in the block.
+        index: u32,
+    },
+    /// It is in none of the blocks that the node remembers, nor in the mempool.
+    Unknown,
+}
+
+/// One connected peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerInfo {
+    /// The connection's number.
+    pub conn: ConnId,
+    /// The key that the peer proved.
+    pub key: NodeKey,
+    /// Its end of the connection.
+    pub address: SocketAddr,
+    /// Who opened the connection.
+    pub direction: Direction,
+    /// When.
+    pub since: Time,
+    /// What it calls itself; empty before its HELLO.
+    pub agent: String,
+    /// The height of the best block it is known to have.
+    pub best_height: Height,
+    /// The last round trip of a ping, in microseconds; 0 before the first.
+    pub ping_micros: u64,
+}
+
+/// What the mempool holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MempoolInfo {
+    /// Every transaction in it.
+    pub transactions: Vec<TxId>,
+    /// Their bytes together.
+    pub bytes: u64,
+    /// The least fee per 1,000 weight that it takes now.
+    pub fee_floor: u64,
+}
+
+/// What readers outside see: a moment of the node, all of it durable. Readers never wait for the
+/// node; they look at the newest of these.
+#[derive(Clone, Debug)]
+pub struct Published {
+    /// Whether the node has read its log.
+    pub ready: bool,
+    /// The tip.
+    pub tip: BlockId,
+    /// The tip's header.
+    pub header: Header,
+    /// The work of the tip's chain.
+    pub work: Uint256,
+    /// Accounts and supply after the tip.
+    pub state: StateView,
+    /// The height of the best header known, which is ahead of the tip during synchronisation.
+    pub best_header: Height,
+    /// How many peers are ready to talk.
+    pub peers: usize,
+    /// How many transactions wait.
+    pub mempool_count: usize,
+    /// Their bytes.
+    pub mempool_bytes: u64,
+}
+
+/// Why a request was not granted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CallError {
+    /// The transaction can't be valid; the rule and its numbers.
+    Transaction(TransactionFault),
+    /// The bytes are no transaction; the field and its rule.
+    Malformed(String),
+    /// Another transaction of the same account and nonce waits.
+    Conflict {
+        /// The transaction that waits.
+        with: TxId,
+        /// The fee, in base units, that would replace it.
+        needed: u64,
+    },
+    /// As many transactions of the account wait as may.
+    QueueFull,
+    /// As many bytes of transactions wait as may.
+    MempoolFull,
+    /// There is no such thing here; the text says what.
+    NotFound(&'static str),
+    /// The node is still reading its log.
+    Starting,
+    /// Too much waits already; ask again later.
+    Busy,
+}
+
+impl fmt::Display for CallError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Transaction(fault) => write!(f, "{fault}"),
+            Self::Malformed(rule) => write!(f, "these bytes are no transaction: {rule}"),
+            Self::Conflict { with, needed } => write!(
+                f,
+                "transaction {with} of the same account and nonce waits; a fee of {needed} base \
+                 units replaces it"
+            ),
+            Self::QueueFull => f.write_str(
+                "64 transactions of this account wait already; send more when some are mined",
+            ),
+            Self::MempoolFull => f.write_str("the mempool is full; send it again later"),
+            Self::NotFound(what) => write!(f, "there is no such {what}"),
+            Self::Starting => f.write_str("the node is still reading its log; ask again soon"),
+            Self::Busy => f.write_str("too many requests wait already; ask again soon"),
+        }
+    }
+}
+
+/// Something that people may want to read in the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The node has read its log and is at its tip.
+    Ready {
+        /// The tip's height.
+        height: Height,
+        /// The tip.
+        tip: BlockId,
+    },
+    /// The tip moved.
+    TipChanged {
+        /// The new tip's height.
+        height: Height,
+        /// The new tip.
+        tip: BlockId,
+        /// How many transactions it has.
+        transactions: usize,
+        /// How many blocks of the old branch were left.
+        disconnected: u64,
+    },
+    /// This node found a block.
+    Mined {
+        /// Its height.
+        height: Height,
+        /// Its id.
+        id: BlockId,
+    },
+    /// A peer is ready to talk.
+    PeerReady {
+        /// The connection.
+        conn: ConnId,
+        /// Its end.
+        address: SocketAddr,
+        /// Who opened the connection.
+        direction: Direction,
+    },
+    /// A connection ended.
+    PeerGone {
+        /// The connection.
+        conn: ConnId,
+        /// Its end.
+        address: SocketAddr,
+        /// Why.
+        why: String,
+    },
+    /// A peer could not be reached.
+    DialFailed {
+        /// Whom.
+        peer: PeerAddress,
+        /// Why.
+        why: String,
+    },
+    /// A block of the log can't be read.
+    DamagedLog {
+        /// Where and why.
+        why: String,
+    },
+    /// A block turned out to be invalid.
+    InvalidBlock {
+        /// Which.
+        id: BlockId,
+        /// The rule and its numbers.
+        why: String,
+    },
+}

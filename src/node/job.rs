@@ -1,0 +1,195 @@
+//! Slow work as values: what workers run on threads, the simulator inline, and a replay again.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::chain::{
+    Assembly, CheckedBlock, CheckedTransaction, Executed, Execution, IsolatedFault, SignatureBench,
+    Template, check_block, check_transactions, read_back,
+};
+use crate::codec::Encode;
+use crate::consensus::HeaderRules;
+use crate::crypto::sha256::search;
+use crate::store::{Kind, Log, Lsn, Reader};
+use crate::types::{CompactBits, Genesis, GenesisId, Header, Height, Rules, Seal, Transaction};
+
+/// Blocks as the log has them.
+pub trait BlockReader: Send + Sync {
+    /// The wire bytes of the block whose record is at `lsn`, or why they can't be read.
+    fn read_block(&self, lsn: Lsn) -> Result<Arc<[u8]>, String>;
+}
+
+/// A Block record's body begins with the block's id and the work of its chain.
+pub const BLOCK_RECORD_PREFIX: usize = 32 + 32;
+
+impl BlockReader for Reader {
+    fn read_block(&self, lsn: Lsn) -> Result<Arc<[u8]>, String> {
+        let record = self
+            .read(Log::Blocks, lsn)
+            .map_err(|error| error.to_string())?;
+        match (record.kind, record.body.get(BLOCK_RECORD_PREFIX..)) {
+            (Kind::Block, Some(bytes)) => Ok(bytes.into()),
+            _ => Err(format!("the record at {lsn} of the block log is no block")),
+        }
+    }
+}
+
+/// Where a worker does jobs: what it keeps from one to the next, and the log it reads.
+pub struct Workbench {
+    signatures: SignatureBench,
+    reader: Arc<dyn BlockReader>,
+}
+
+impl Workbench {
+    /// A workbench. `secret` is fresh randomness that weighs signatures in a batch; no result
+    /// depends on it.
+    #[must_use]
+    pub fn new(secret: [u8; 32], reader: Arc<dyn BlockReader>) -> Self {
+        Self {
+            signatures: SignatureBench::new(secret),
+            reader,
+        }
+    }
+}
+
+/// A piece of slow work. A function of its value, and for `Read` of the log.
+#[derive(Debug)]
+pub enum Job {
+    /// Check a block by itself.
+    CheckBlock {
+        /// The chain's parameters.
+        genesis: Arc<Genesis>,
+        /// The rules of its headers.
+        rules: Box<HeaderRules>,
+        /// The chain.
+        genesis_id: GenesisId,
+        /// The block as it came.
+        bytes: Arc<[u8]>,
+    },
+    /// Check transactions by themselves.
+    CheckTransactions {
+        /// The chain's parameters.
+        genesis: Arc<Genesis>,
+        /// The chain.
+        genesis_id: GenesisId,
+        /// The height they would be mined at.
+        height: Height,
+        /// The transactions.
+        transactions: Vec<Transaction>,
+    },
+    /// Execute blocks on a state.
+    Execute(Box<Execution>),
+    /// Assemble a block.
+    Assemble(Box<Assembly>),
+    /// Try nonces.
+    Search {
+        /// The header, whose nonce is varied.
+        header: Box<Header>,
+        /// The first nonce.
+        start: u64,
+        /// How many.
+        count: u64,
+    },
+    /// Read a block from the log.
+    Read {
+        /// The chain.
+        genesis_id: GenesisId,
+        /// Where its record stands.
+        lsn: Lsn,
+    },
+}
+
+/// What came of a [`Job`].
+#[derive(Debug)]
+pub enum JobResult {
+    /// Of `CheckBlock`.
+    Block(Result<Arc<CheckedBlock>, IsolatedFault>),
+    /// Of `CheckTransactions`, in the same order.
+    Transactions(Vec<Result<Arc<CheckedTransaction>, IsolatedFault>>),
+    /// Of `Execute`.
+    Executed(Executed),
+    /// Of `Assemble`.
+    Assembled(Box<Template>),
+    /// Of `Search`: a nonce that meets the target, if one of those tried does.
+    Found(Option<u64>),
+    /// Of `Read`.
+    Read(Result<Arc<CheckedBlock>, String>),
+}
+
+impl Job {
+    /// What kind of work it is, for logs and the cost tables of the simulator.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::CheckBlock { .. } => "check-block",
+            Self::CheckTransactions { .. } => "check-transactions",
+            Self::Execute(_) => "execute",
+            Self::Assemble(_) => "assemble",
+            Self::Search { .. } => "search",
+            Self::Read { .. } => "read",
+        }
+    }
+
+    /// Does the work.
+    #[must_use]
+    pub fn run(self, bench: &mut Workbench) -> JobResult {
+        match self {
+            Self::CheckBlock {
+                genesis,
+                rules,
+                genesis_id,
+                bytes,
+            } => {
+                let bench = &mut bench.signatures;
+                let checked = check_block(&genesis, &rules, &genesis_id, &bytes, bench);
+                JobResult::Block(checked.map(Arc::new))
+            }
+            Self::CheckTransactions {
+                genesis,
+                genesis_id,
+                height,
+                transactions,
+            } => {
+                let rules = Rules::at(&genesis, height);
+                let bench = &mut bench.signatures;
+                let checked = check_transactions(&genesis_id, rules, transactions, bench);
+                JobResult::Transactions(checked)
+            }
+            Self::Execute(execution) => JobResult::Executed(execution.run()),
+            Self::Assemble(assembly) => JobResult::Assembled(Box::new(assembly.run())),
+            Self::Search {
+                header,
+                start,
+                count,
+            } => JobResult::Found(search_header(&header, start, count)),
+            Self::Read { genesis_id, lsn } => {
+                JobResult::Read(bench.reader.read_block(lsn).and_then(|bytes| {
+                    let block = read_back(&genesis_id, &bytes);
+                    block
+                        .map(Arc::new)
+                        .map_err(|error| format!("the block at {lsn}: {error}"))
+                }))
+            }
+        }
+    }
+}
+
+fn search_header(header: &Header, start: u64, count: u64) -> Option<u64> {
+    let Seal::Work { bits, .. } = header.seal else {
+        return None;
+    };
+    let target = CompactBits::target(bits)?;
+    let bytes = header.to_bytes();
+    let bytes = bytes.first_chunk().expect("a work header has 204 bytes");
+    search(
+        bytes,
+        start..start.saturating_add(count),
+        &target.to_be_bytes(),
+    )
+}
+
+impl fmt::Display for Job {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}

@@ -1,0 +1,466 @@
+//! The node: every decision, behind one door.
+//!
+//! *Owns* the chain, the mempool, what is known of peers, the requests under way, the timers.
+//! *Invariants*: a node is a function of its configuration, what it found in its log, its seed and
+//! its inputs, in their order: same inputs, same outputs and same [`Node::state_hash`], on any
+//! machine and with any number of workers. *Never* touches a socket, a file, a clock or a thread.
+//!
+//! The door has four parts, as in quinn's protocol core: [`Node::handle`] takes what happened,
+//! [`Node::handle_timeout`] fires the timers that are due, [`Node::poll_timeout`] says when the
+//! next is, and [`Node::poll_output`] gives what is to be done. A driver calls the last until it
+//! gives nothing after each of the first two.
+//!
+//! Each file holds one journey: `peers` from connection to READY, `blocks` from header to tip,
+//! `transactions` from submission to mempool and relay, `mining`, `calls` from outside.
+
+mod blocks;
+mod calls;
+mod io;
+mod job;
+mod mining;
+mod peers;
+mod transactions;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::base::{Rng, Span, Time, Timers};
+use crate::chain::{Chain, CheckedBlock, Mempool};
+use crate::codec::{Decode, DecodeError, Reader};
+use crate::consensus::UnsupportedEngine;
+use crate::p2p::{Action, Relay, Sync};
+use crate::store::{Append, Lsn, Request};
+use crate::types::{
+    AccountId, BlockId, Genesis, Header, Height, NodeKey, NodeRecord, PeerAddress, Rules, TxId,
+    WtxId,
+};
+use crate::wire::Message;
+
+pub use crate::p2p::{ConnId, Direction};
+pub use io::{
+    CallError, CallId, CloseCause, CloseReason, Event, Input, JobId, MempoolInfo, Output, PeerInfo,
+    Published, Question, Reply, Ticket, TransactionStatus,
+};
+pub use job::{BLOCK_RECORD_PREFIX, BlockReader, Job, JobResult, Workbench};
+
+use mining::Miner;
+use peers::{Dial, Peer};
+use transactions::Checks;
+
+/// What a node is told at its start, once and for all.
+#[derive(Clone, Debug)]
+pub struct NodeConfig {
+    /// The chain.
+    pub genesis: Arc<Genesis>,
+    /// What the node says about itself, signed.
+    pub record: NodeRecord,
+    /// Peers to be connected with for as long as the node runs.
+    pub peers: Vec<PeerAddress>,
+    /// The port that peers may connect to; 0 for none.
+    pub listen_port: u16,
+    /// Whom to mine for and how fast, if at all.
+    pub mining: Option<Mining>,
+}
+
+/// How a node mines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mining {
+    /// Who receives reward and tips.
+    pub beneficiary: AccountId,
+    /// Hashes to try per second.
+    pub hashrate: u64,
+}
+
+/// What a node found in its log.
+#[derive(Clone, Debug, Default)]
+pub struct Recovered {
+    /// Every block of the block log, in its order.
+    pub blocks: Vec<(Lsn, Header)>,
+    /// The tip that the log names last.
+    pub tip: Option<BlockId>,
+    /// Accepted transactions of the journal that did not leave for good, in its order.
+    pub journal: Vec<Vec<u8>>,
+}
+
+/// The names of timers.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    /// Dial peers that are due.
+    Dial,
+    /// A peer must be ready by now.
+    Greeting(ConnId),
+    /// Ask a peer whether it is there.
+    Ping(ConnId),
+    /// A peer must have answered the last ping by now.
+    Pong(ConnId),
+    /// A request for headers or blocks lapses.
+    Sync,
+    /// Tell peers of new transactions.
+    Tell,
+    /// A request for transactions lapses.
+    Relay,
+    /// Mine the next slice.
+    Mine,
+    /// Show readers the newest counts.
+    Publish,
+}
+
+/// What a job was for.
+#[derive(Clone, Debug)]
+enum Owner {
+    /// Checking a block that this peer sent.
+    Block { from: ConnId, id: BlockId },
+    /// Checking transactions, with who waits for each.
+    Transactions(Vec<transactions::Source>),
+    /// Bringing the tip to the best branch.
+    Execution,
+    /// Reading a block to execute it.
+    Body,
+    /// Reading a block that a peer asked for.
+    Serve(ConnId),
+    /// Reading a block that somebody outside asked for.
+    Call { call: CallId, id: BlockId },
+    /// Assembling a block to mine.
+    Assembly { parent: BlockId },
+    /// Trying nonces on this header.
+    Search { header: Box<Header> },
+}
+
+/// What waits for records to be durable.
+#[derive(Clone, Debug)]
+enum Effect {
+    /// The block's body may leave memory.
+    Logged(BlockId),
+    /// A block of our own may be seen.
+    Own(Arc<CheckedBlock>),
+    /// Readers may see this tip.
+    Tip,
+    /// A transaction is promised: tell who asked.
+    Accepted {
+        call: CallId,
+        txid: TxId,
+        wtxid: WtxId,
+    },
+    /// Nothing.
+    Nothing,
+}
+
+/// A node.
+pub struct Node {
+    config: NodeConfig,
+    chain: Chain,
+    mempool: Mempool,
+    sync: Sync,
+    relay: Relay,
+    peers: BTreeMap<ConnId, Peer>,
+    dials: BTreeMap<NodeKey, Dial>,
+    addresses: BTreeMap<ConnId, SocketAddr>,
+    checks: Checks,
+    miner: Option<Miner>,
+    jobs: BTreeMap<JobId, Owner>,
+    effects: BTreeMap<u64, Vec<Effect>>,
+    timers: Timers<Timer>,
+    rng: Rng,
+    outputs: VecDeque<Output>,
+    /// Blocks being checked, so that none is checked twice at once.
+    checking: BTreeSet<BlockId>,
+    /// The tip that readers may see: its Tip record is durable.
+    published: BlockId,
+    /// Whether the log was read and the tip that it names was reached.
+    ready: bool,
+    journal: Vec<Vec<u8>>,
+    /// Transactions of the mempool that the journal holds.
+    journaled: BTreeSet<WtxId>,
+    next_job: u64,
+    next_ticket: u64,
+    /// How many inputs and timeouts were handled.
+    events: u64,
+}
+
+impl Node {
+    /// A node as it starts: it knows its log's blocks and has executed none.
+    pub fn open(
+        config: NodeConfig,
+        recovered: Recovered,
+        seed: [u8; 32],
+        now: Time,
+    ) -> Result<Self, UnsupportedEngine> {
+        let mut chain = Chain::new(Arc::clone(&config.genesis))?;
+        for (lsn, header) in &recovered.blocks {
+            // A header that no longer passes was written under other rules: it stays aside.
+            let _ = chain.restore(header, *lsn);
+        }
+        if let Some(tip) = &recovered.tip {
+            chain.prefer(tip);
+        }
+        let rng = Rng::from_seed(seed);
+        let miner = config.mining.map(|mining| Miner::new(mining, now));
+        let mut node = Self {
+            dials: config
+                .peers
+                .iter()
+                .map(|peer| (peer.key, Dial::new(*peer, now)))
+                .collect(),
+            published: chain.tip(),
+            chain,
+            mempool: Mempool::default(),
+            sync: Sync::default(),
+            relay: Relay::default(),
+            peers: BTreeMap::new(),
+            addresses: BTreeMap::new(),
+            checks: Checks::default(),
+            miner,
+            jobs: BTreeMap::new(),
+            effects: BTreeMap::new(),
+            timers: Timers::default(),
+            rng,
+            outputs: VecDeque::new(),
+            checking: BTreeSet::new(),
+            ready: false,
+            journal: recovered.journal,
+            journaled: BTreeSet::new(),
+            next_job: 0,
+            next_ticket: 0,
+            events: 0,
+            config,
+        };
+        node.publish(now);
+        node.advance(now);
+        Ok(node)
+    }
+
+    /// Takes something that happened.
+    pub fn handle(&mut self, now: Time, input: Input) {
+        self.events += 1;
+        match input {
+            Input::Accepted { conn, from } => self.accepted(conn, from, now),
+            Input::Connected {
+                conn,
+                direction,
+                address,
+                record,
+            } => {
+                self.connected(conn, direction, address, &record, now);
+            }
+            Input::DialFailed { key, why } => self.dial_failed(&key, why, now),
+            Input::Message {
+                conn,
+                lane,
+                kind,
+                bytes,
+            } => {
+                self.message(conn, lane, kind, &bytes, now);
+            }
+            Input::Closed { conn, why } => self.closed(conn, &why, now),
+            Input::Stored { ticket, lsns } => self.stored(ticket, &lsns, now),
+            Input::Done { job, result } => self.done(job, result, now),
+            Input::Called { call, question } => self.called(call, question, now),
+        }
+        self.settle(now);
+    }
+
+    /// Fires every timer that is due; a call too early does nothing.
+    pub fn handle_timeout(&mut self, now: Time) {
+        self.events += 1;
+        while let Some(timer) = self.timers.take_due(now) {
+            match timer {
+                Timer::Dial => self.dial(now),
+                Timer::Greeting(conn) => self.greeting_late(conn, now),
+                Timer::Ping(conn) => self.ping(conn, now),
+                Timer::Pong(conn) => self.pong_late(conn, now),
+                Timer::Sync => self.with_sync(now, |sync, chain, out| sync.expire(chain, now, out)),
+                Timer::Tell => self.tell(now),
+                Timer::Relay => {}
+                Timer::Mine => self.mine(now),
+                Timer::Publish => self.publish(now),
+            }
+        }
+        self.settle(now);
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) has something to do.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Time> {
+        self.timers.earliest()
+    }
+
+    /// The next thing to be done.
+    #[must_use]
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// What every event ends with: requests that became possible, timers that moved.
+    fn settle(&mut self, now: Time) {
+        self.check_transactions();
+        self.request_blocks(now);
+        self.request_transactions(now);
+        if self.relay.has_news() {
+            self.timers
+                .set_earlier(Timer::Tell, now + crate::p2p::relay::TELL_INTERVAL);
+        }
+        for (timer, deadline) in [
+            (Timer::Sync, self.sync.deadline()),
+            (Timer::Relay, self.relay.deadline()),
+        ] {
+            match deadline {
+                Some(at) => self.timers.set(timer, at.max(now + Span::from_millis(1))),
+                None => {
+                    self.timers.clear(&timer);
+                }
+            }
+        }
+    }
+
+    /// Carries out what a sub-machine decided.
+    fn perform(&mut self, actions: Vec<Action>, now: Time) {
+        for action in actions {
+            match action {
+                Action::Send(conn, message) => self.send(conn, &message),
+                Action::Fault(conn, rule) => self.fault(conn, rule, now),
+                Action::Unresponsive(conn, what) => {
+                    self.drop_peer(conn, CloseReason::Unresponsive(what), now);
+                }
+            }
+        }
+    }
+
+    /// Starts a job.
+    fn run(&mut self, owner: Owner, work: Job) -> JobId {
+        self.next_job += 1;
+        let job = JobId(self.next_job);
+        self.jobs.insert(job, owner);
+        self.outputs.push_back(Output::Run { job, work });
+        job
+    }
+
+    fn done(&mut self, job: JobId, result: JobResult, now: Time) {
+        let owner = self
+            .jobs
+            .remove(&job)
+            .expect("a driver answers each job once");
+        match (owner, result) {
+            (Owner::Block { from, id }, JobResult::Block(checked)) => {
+                self.block_checked(from, id, checked, now);
+            }
+            (Owner::Transactions(sources), JobResult::Transactions(checked)) => {
+                self.transactions_checked(sources, checked, now);
+            }
+            (Owner::Execution, JobResult::Executed(executed)) => self.executed(executed, now),
+            (Owner::Body, JobResult::Read(block)) => self.body_read(block, now),
+            (Owner::Serve(conn), JobResult::Read(block)) => self.serve_read(conn, block),
+            (Owner::Call { call, id }, JobResult::Read(block)) => {
+                self.call_read(call, id, block);
+            }
+            (Owner::Assembly { parent }, JobResult::Assembled(template)) => {
+                self.assembled(parent, *template, now);
+            }
+            (Owner::Search { header }, JobResult::Found(nonce)) => {
+                self.searched(*header, nonce, now);
+            }
+            (owner, result) => panic!("{owner:?} was answered by {result:?}"),
+        }
+    }
+
+    /// Appends records; `effects` follow, one for each record, when they are stored.
+    fn store(&mut self, records: Vec<Append>, durable: bool, effects: Vec<Effect>) {
+        debug_assert_eq!(records.len(), effects.len());
+        self.next_ticket += 1;
+        let ticket = self.next_ticket;
+        self.effects.insert(ticket, effects);
+        self.outputs.push_back(Output::Store(Request {
+            ticket,
+            records,
+            sync: durable,
+            then: None,
+        }));
+    }
+
+    fn stored(&mut self, ticket: Ticket, lsns: &[Lsn], now: Time) {
+        let effects = self
+            .effects
+            .remove(&ticket.0)
+            .expect("a driver answers each ticket once");
+        for (effect, lsn) in effects.into_iter().zip(lsns) {
+            match effect {
+                Effect::Logged(id) => self.chain.logged(&id, *lsn),
+                Effect::Own(block) => {
+                    let id = block.id;
+                    self.own_block_stored(block, now);
+                    self.chain.logged(&id, *lsn);
+                }
+                Effect::Tip => self.publish(now),
+                Effect::Accepted { call, txid, wtxid } => {
+                    let reply = Ok(Reply::Accepted { txid, wtxid });
+                    self.outputs.push_back(Output::Answer { call, reply });
+                }
+                Effect::Nothing => {}
+            }
+        }
+        self.advance(now);
+    }
+
+    fn send(&mut self, conn: ConnId, message: &Message) {
+        let lane = message.kind().lanes()[0];
+        self.send_in(conn, lane, message);
+    }
+
+    fn send_in(&mut self, conn: ConnId, lane: crate::wire::Lane, message: &Message) {
+        if self.peers.contains_key(&conn) {
+            let (kind, lane) = (message.kind().byte(), lane.index() as u8);
+            let bytes = message.encode().into();
+            self.outputs.push_back(Output::Send {
+                conn,
+                lane,
+                kind,
+                bytes,
+            });
+        }
+    }
+
+    /// The rules for the block after the tip, its height and its base fee.
+    fn next_rules(&self) -> (&Rules, Height, u64) {
+        let tip = self.chain.tip_state();
+        let height = tip.header.height.next();
+        let rules = Rules::at(&self.config.genesis, height);
+        (
+            rules,
+            height,
+            crate::consensus::next_base_fee(rules, tip.header.base_fee, tip.weight),
+        )
+    }
+
+    fn event(&mut self, event: Event) {
+        self.outputs.push_back(Output::Event(event));
+    }
+
+    /// Shows readers the chain at its tip. Called when the tip's record is durable, and a moment
+    /// after a count changed.
+    fn publish(&mut self, now: Time) {
+        let _ = now;
+        self.published = self.chain.tip();
+        let state = self.chain.tip_state();
+        let published = Published {
+            ready: self.ready,
+            tip: state.id,
+            header: state.header.clone(),
+            work: self.chain.work(&state.id),
+            state: self.chain.tip_view(),
+            best_header: self
+                .chain
+                .tree()
+                .get(&self.chain.tree().best_header())
+                .map_or(Height::GENESIS, |entry| entry.header.height),
+            peers: self.peers.values().filter(|peer| peer.is_ready()).count(),
+            mempool_count: self.mempool.len(),
+            mempool_bytes: self.mempool.bytes(),
+        };
+        self.outputs.push_back(Output::Publish(Arc::new(published)));
+    }
+}
+
+/// Reads a header from the front of a block's bytes.
+fn header_of(bytes: &[u8]) -> Result<Header, DecodeError> {
+    Header::decode(&mut Reader::new(bytes))
+}

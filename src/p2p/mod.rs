@@ -1,0 +1,42 @@
+//! Decisions about peers: whom to ask for headers and blocks, whom to tell of transactions.
+//!
+//! *Owns* what is known of each peer and every request under way. *Invariants*: what is asked of
+//! a peer has a deadline, and what a peer sends without being asked is either cheap to judge or a
+//! fault; every set that a peer can grow has a bound. *Never* touches a socket or a clock: time
+//! comes as an argument, and what is to be sent goes out as an [`Action`].
+
+mod recent;
+pub mod relay;
+pub mod sync;
+
+pub use recent::RecentSet;
+pub use relay::Relay;
+pub use sync::Sync;
+
+use serde::{Deserialize, Serialize};
+
+use crate::wire::Message;
+
+/// A connection, by a number that the driver chooses and never uses again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ConnId(pub u64);
+
+/// Who opened a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Direction {
+    /// The peer did.
+    Inbound,
+    /// This node did.
+    Outbound,
+}
+
+/// What a decision comes to.
+#[derive(Clone, Debug)]
+pub enum Action {
+    /// Send a message.
+    Send(ConnId, Message),
+    /// The peer broke a rule: close the connection. The text names the rule.
+    Fault(ConnId, String),
+    /// The peer does not answer: close the connection. The text names what was asked.
+    Unresponsive(ConnId, &'static str),
+}
