@@ -136,28 +136,33 @@ impl<'a> Reader<'a> {
         self.bytes(count).map(|_| ())
     }
 
-    /// `N` bytes that stand after `previous` in byte order, else `rule`: the next key of a set.
+    /// `N` bytes that stand after `previous` in byte order and leave room for `followers` more
+    /// behind them, else `rule`: the next key of a set.
     pub fn ascending<const N: usize>(
         &mut self,
         previous: Option<&[u8; N]>,
+        followers: u64,
         rule: &'static str,
     ) -> Result<[u8; N], DecodeError> {
-        let Some(previous) = previous else {
-            return self.array();
-        };
+        let after = |key: &[u8; N]| previous.is_none_or(|previous| key > previous);
+        let mut last = [0xff; N];
+        if let Some(tail) = last.last_chunk_mut::<8>() {
+            *tail = (u64::MAX - followers).to_be_bytes();
+        }
         let rest = self.rest();
         if rest.len() < N {
             // The greatest key that begins with what is there.
             let mut greatest = [0xff; N];
             greatest[..rest.len()].copy_from_slice(rest);
-            return Err(if greatest > *previous {
+            greatest = greatest.min(last);
+            return Err(if greatest.starts_with(rest) && after(&greatest) {
                 DecodeError::Incomplete
             } else {
                 DecodeError::Invalid(rule)
             });
         }
         let key = self.array()?;
-        if key > *previous {
+        if after(&key) && key <= last {
             Ok(key)
         } else {
             Err(DecodeError::Invalid(rule))

@@ -61,7 +61,7 @@ fn a_cut_constant_or_key_is_incomplete_exactly_when_it_can_be_completed() {
     assert_eq!(Reader::new(&[0, 1]).zeros(3, "rule"), invalid);
     let next = |bytes: &[u8], previous: [u8; 2]| {
         Reader::new(bytes)
-            .ascending(Some(&previous), "rule")
+            .ascending(Some(&previous), 0, "rule")
             .map(|_| ())
     };
     assert_eq!(next(&[5], [5, 9]), Err(DecodeError::Incomplete));
@@ -69,6 +69,33 @@ fn a_cut_constant_or_key_is_incomplete_exactly_when_it_can_be_completed() {
     assert_eq!(next(&[4], [5, 0]), invalid);
     assert_eq!(next(&[5, 9], [5, 9]), invalid);
     assert_eq!(next(&[5, 10], [5, 9]), Ok(()));
+}
+
+#[test]
+fn a_key_leaves_room_for_those_that_follow() {
+    let last = [0xff; 32];
+    let before = |less: u8| {
+        let mut key = last;
+        key[31] -= less;
+        key
+    };
+    let read = |bytes: &[u8], previous: Option<&[u8; 32]>, followers| {
+        Reader::new(bytes).ascending(previous, followers, "rule")
+    };
+    let invalid = Err(DecodeError::Invalid("rule"));
+    assert_eq!(read(&last, None, 0), Ok(last));
+    assert_eq!(read(&last, None, 1), invalid);
+    assert_eq!(read(&before(2), None, 2), Ok(before(2)));
+    assert_eq!(read(&before(2), None, 3), invalid);
+    let previous = before(3);
+    assert_eq!(
+        read(&last[..31], Some(&previous), 2),
+        Err(DecodeError::Incomplete)
+    );
+    assert_eq!(read(&last[..31], Some(&previous), 3), invalid);
+    assert_eq!(read(&last[..31], None, 255), Err(DecodeError::Incomplete));
+    assert_eq!(read(&last[..31], None, 256), invalid);
+    assert_eq!(read(&last[..30], None, 256), Err(DecodeError::Incomplete));
 }
 
 #[test]

@@ -8,7 +8,8 @@ use crate::crypto::hash::{domain, sha256_parts};
 
 use super::block::BLOCK_WEIGHT_MAX;
 use super::{
-    AccountId, Amount, CompactBits, EngineKind, GenesisId, Height, MAX_SUPPLY, Millis, transaction,
+    AccountId, Amount, CompactBits, EngineKind, GenesisId, Height, MAX_SUPPLY, Millis, Uint256,
+    transaction,
 };
 
 /// What kind of chain it is meant to be: the source of its defaults.
@@ -564,13 +565,12 @@ impl Decode for Genesis {
         reason = "one line for each field, in the order of the bytes"
     )]
     fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        use DecodeError::Invalid;
         input.constant(&1_u16.to_le_bytes(), "format must be 1")?;
         let engine = input.u8_in(1..=2, "engine must be 1 (work) or 2 (stake)")?;
         let work = engine == EngineKind::Work.byte();
         // What belongs to the other engine or to another reward kind must be zero.
         let only = |applies: bool| if applies { u64::MAX } else { 0 };
-        let (for_work, for_stake) = (only(work), only(!work));
+        let for_stake = only(!work);
         let other = "a field of the engine not chosen must be 0";
         let share = if work { 0 } else { 10_000 };
         let bp = "a share in basis points must be at most 10,000, and 0 with proof of work";
@@ -623,16 +623,15 @@ impl Decode for Genesis {
                 tail,
             },
         };
-        let pow_bits = CompactBits(input.u32_in(0..=for_work as u32, other)?);
-        let pow_limit = CompactBits(input.u32_in(0..=for_work as u32, other)?);
-        if work {
-            let (bits, limit) = (pow_bits.target(), pow_limit.target());
-            if bits.is_none() || limit.is_none() || bits > limit {
-                return Err(Invalid(
-                    "pow_bits and pow_limit must be canonical, bits not easier",
-                ));
-            }
-        }
+        let (pow_bits, pow_limit) = if work {
+            let rule = "pow_bits and pow_limit must be canonical, bits not easier";
+            let bits = decode_target(input, Uint256::ONE, rule)?;
+            let target = bits.target().unwrap_or(Uint256::MAX);
+            (bits, decode_target(input, target, rule)?)
+        } else {
+            input.zeros(8, other)?;
+            (CompactBits(0), CompactBits(0))
+        };
         let least = u32::from(!work);
         let stake32 = least..=for_stake as u32;
         let zero = "epoch_blocks and delta_ms must be more than 0, and 0 with proof of work";
@@ -640,7 +639,8 @@ impl Decode for Genesis {
         let unbonding_epochs = input.u32_in(0..=for_stake as u32, other)?;
         let unbonding_ms = input.u64_in(0..=for_stake, other)?;
         let trust_ms = input.u64_in(0..=unbonding_ms, "trust_ms must not exceed unbonding_ms")?;
-        let min_stake = input.u64_in(0..=for_stake, other)?;
+        // More than the supply could not be bonded by the one validator that has to be.
+        let min_stake = input.u64_in(0..=for_stake.min(MAX_SUPPLY), other)?;
         let delta_ms = input.u32_in(stake32, zero)?;
         let views = least as u16..=for_stake as u16;
         let window_views = input.u16_in(views, "window_views must be more than 0")?;
@@ -655,8 +655,12 @@ impl Decode for Genesis {
         debug_assert!(input.position() >= FIXED_BYTES - 8);
         let n_operators = input.u16()?;
         let count = "proof of stake needs 1 to max_validators validators, proof of work none";
-        let n_validators = input.u16_in(least as u16..=max_validators, count)?;
-        let n_allocations = input.u32()?;
+        let afford = MAX_SUPPLY.checked_div(min_stake).unwrap_or(u64::MAX);
+        let most = u64::from(max_validators).min(afford) as u16;
+        let n_validators = input.u16_in(least as u16..=most, count)?;
+        let left = MAX_SUPPLY - u64::from(n_validators) * min_stake;
+        let most = left.min(u32::MAX.into()) as u32;
+        let n_allocations = input.u32_in(0..=most, "stakes leave nothing to allocate")?;
         let mut genesis = Self {
             profile,
             name,
@@ -703,59 +707,83 @@ impl Decode for Genesis {
             validators: Vec::new(),
             allocations: Vec::new(),
         };
-        let mut supply = MAX_SUPPLY;
-        genesis.decode_lists(
-            input,
-            (n_operators, n_validators, n_allocations),
-            &mut supply,
-        )?;
+        genesis.decode_lists(input, (n_operators, n_validators, n_allocations))?;
         Ok(genesis)
     }
 }
 
 impl Genesis {
-    /// The three lists. Vectors grow as items are read: no count is trusted.
+    /// The three lists. Vectors grow as items are read: no count is trusted. Every item leaves
+    /// enough of the supply, and of the keys above its own, for those that follow.
     fn decode_lists(
         &mut self,
         input: &mut Reader<'_>,
         (n_operators, n_validators, n_allocations): (u16, u16, u32),
-        supply: &mut u64,
     ) -> Result<(), DecodeError> {
         let limit = "stakes and amounts must not exceed 2^63 - 1, nor be too small";
-        for _ in 0..n_operators {
+        for followers in (0..u64::from(n_operators)).rev() {
             let previous = self.operators.last().map(|key| &key.0);
-            self.operators.push(PublicKey(
-                input.ascending(previous, "operators must ascend")?,
-            ));
+            let key = input.ascending(previous, followers, "operators must ascend")?;
+            self.operators.push(PublicKey(key));
         }
         let min_stake = match self.rules.engine {
             EngineRules::Work { .. } => 0,
             EngineRules::Stake { min_stake, .. } => min_stake,
         };
-        for _ in 0..n_validators {
+        let mut supply = MAX_SUPPLY - u64::from(n_allocations);
+        for followers in (0..u64::from(n_validators)).rev() {
             let previous = self
                 .validators
                 .last()
                 .map(|validator| &validator.consensus_key.0);
-            let consensus_key = PublicKey(input.ascending(previous, "validators must ascend")?);
+            let key = input.ascending(previous, followers, "validators must ascend")?;
             let account = AccountId::decode(input)?;
-            let stake = input.u64_in(min_stake..=*supply, limit)?;
-            *supply -= stake;
-            let stake = Amount(stake);
+            let stake = input.u64_in(min_stake..=supply - followers * min_stake, limit)?;
+            supply -= stake;
             self.validators.push(GenesisValidator {
-                consensus_key,
+                consensus_key: PublicKey(key),
                 account,
-                stake,
+                stake: Amount(stake),
             });
         }
-        for _ in 0..n_allocations {
+        // From here on `supply` is what may be given beyond 1 to each.
+        for followers in (0..u64::from(n_allocations)).rev() {
             let previous = self.allocations.last().map(|(account, _)| &account.0);
-            let account = AccountId(input.ascending(previous, "allocations must ascend")?);
-            let amount = input.u64_in(1..=*supply, limit)?;
-            *supply -= amount;
-            self.allocations.push((account, Amount(amount)));
+            let account = input.ascending(previous, followers, "allocations must ascend")?;
+            let amount = input.u64_in(1..=supply + 1, limit)?;
+            supply -= amount - 1;
+            self.allocations.push((AccountId(account), Amount(amount)));
         }
         Ok(())
+    }
+}
+
+/// A canonical target that is not harder than `least`, else `rule`.
+fn decode_target(
+    input: &mut Reader<'_>,
+    least: Uint256,
+    rule: &'static str,
+) -> Result<CompactBits, DecodeError> {
+    let fits = |bits: CompactBits| bits.target().is_some_and(|target| target >= least);
+    let rest = input.rest();
+    if rest.len() < 4 {
+        // The easiest targets whose compact form ends in these low bytes.
+        let easiest = [[0xff, 0xff, 0x00, 0x21], [0xff, 0xff, 0x7f, 0x20]];
+        let completable = easiest.into_iter().any(|mut bytes| {
+            bytes[..rest.len()].copy_from_slice(rest);
+            fits(CompactBits(u32::from_le_bytes(bytes)))
+        });
+        return Err(if completable {
+            DecodeError::Incomplete
+        } else {
+            DecodeError::Invalid(rule)
+        });
+    }
+    let bits = CompactBits(input.u32()?);
+    if fits(bits) {
+        Ok(bits)
+    } else {
+        Err(DecodeError::Invalid(rule))
     }
 }
 

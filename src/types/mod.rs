@@ -15,6 +15,10 @@ pub mod proof;
 mod record;
 mod serde_forms;
 pub mod state;
+#[cfg(test)]
+pub(crate) mod strategies;
+#[cfg(test)]
+mod tests;
 pub mod transaction;
 mod uint256;
 

@@ -146,10 +146,10 @@ fn decode_multi(input: &mut Reader<'_>) -> Result<(u8, Vec<PublicKey>), DecodeEr
     )?;
     // 16 keys at the most, and each is read before the next is asked for: no other bound needed.
     let mut keys: Vec<PublicKey> = Vec::with_capacity(usize::from(count));
-    for _ in 0..count {
+    for followers in (0..u64::from(count)).rev() {
         let previous = keys.last().map(|key| &key.0);
         let rule = "keys of an m-of-n account must ascend";
-        keys.push(PublicKey(input.ascending(previous, rule)?));
+        keys.push(PublicKey(input.ascending(previous, followers, rule)?));
     }
     Ok((threshold, keys))
 }

@@ -1,0 +1,4 @@
+//! What holds for every format: golden bytes, and the laws of encoding.
+
+mod golden;
+mod laws;
