@@ -154,7 +154,7 @@ impl fmt::Display for OpenError {
             ),
             Self::SegmentSize { log, size } => write!(
                 f,
-                "segments of {size} bytes for {}/ can't be: a multiple of 4096 from 16 KiB to \
+                "segments of {size} bytes for {}/ can't be: a multiple of 4096 from 4 KiB to \
                  1 GiB is needed",
                 log.directory()
             ),

@@ -15,7 +15,7 @@ use super::superblock::{self, Super, SuperFile};
 use super::writer::{End, UNSYNCED_MAX, Writer};
 
 /// The smallest and the largest segment.
-const SEGMENT_SIZES: std::ops::RangeInclusive<u64> = 16 << 10..=1 << 30;
+const SEGMENT_SIZES: std::ops::RangeInclusive<u64> = 4 << 10..=1 << 30;
 /// How much is moved at a time.
 const CHUNK: usize = 1 << 20;
 /// How many tails that begin at one position are kept.
@@ -163,11 +163,14 @@ impl Store {
             broken: None,
             _lock: lock,
         };
-        let mut bad = Vec::new();
-        for found in found {
-            let tail = Tail::find(&store.files, &found, &store.super_file.now)?;
-            bad.push(tail.new_damage());
-            store.settle(&found, tail, &mut recovered)?;
+        // Everything is looked at before anything is changed.
+        let mut tails = Vec::new();
+        for found in &found {
+            tails.push(Tail::find(&store.files, found, &store.super_file.now)?);
+        }
+        let bad: Vec<_> = tails.iter().map(Tail::new_damage).collect();
+        for (found, tail) in found.iter().zip(tails) {
+            store.settle(found, tail, &mut recovered)?;
         }
         store.write_super().map_err(refused)?;
         for (log, ranges) in Log::ALL.into_iter().zip(bad) {
@@ -498,9 +501,8 @@ impl Tail {
             let at = scan.offset();
             let beyond = scan.look_beyond(if clean { 4_096 } else { UNSYNCED_MAX });
             self.durable = self.durable.max(beyond.durable);
-            let unreadable = scan.take_unreadable();
             if base + at >= self.durable {
-                if let Some(error) = unreadable {
+                if let Some(error) = scan.unreadable() {
                     // What can't be read now may be acknowledged: it is not cut.
                     return Err(OpenError::Disk(error));
                 }

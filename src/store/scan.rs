@@ -21,8 +21,8 @@ struct Window<'a> {
     size: u64,
     start: u64,
     bytes: Vec<u8>,
-    /// The first error of the disk since this was last asked for.
-    unreadable: Option<DiskError>,
+    /// Where the last sector ends that can't be read, and why.
+    unreadable: Option<(u64, DiskError)>,
 }
 
 impl Window<'_> {
@@ -34,8 +34,8 @@ impl Window<'_> {
             self.bytes.clear();
             self.bytes.resize(want, 0);
             self.start = offset;
-            if let Err(error) = read_full(self.file, offset, &mut self.bytes) {
-                self.read_by_sectors(error);
+            if read_full(self.file, offset, &mut self.bytes).is_err() {
+                self.read_by_sectors();
             }
         }
         let at = (offset - self.start) as usize;
@@ -43,12 +43,15 @@ impl Window<'_> {
     }
 
     /// One bad sector must not hide its neighbours.
-    fn read_by_sectors(&mut self, error: DiskError) {
-        self.unreadable.get_or_insert(error);
+    fn read_by_sectors(&mut self) {
         for (index, sector) in self.bytes.chunks_mut(SECTOR).enumerate() {
             let offset = self.start + (index * SECTOR) as u64;
-            if read_full(self.file, offset, sector).is_err() {
+            if let Err(error) = read_full(self.file, offset, sector) {
                 sector.fill(0);
+                let end = offset + sector.len() as u64;
+                if self.unreadable.as_ref().is_none_or(|last| last.0 < end) {
+                    self.unreadable = Some((end, error));
+                }
             }
         }
     }
@@ -124,9 +127,10 @@ impl<'a> Scan<'a> {
         self.at == self.shape.segment_size
     }
 
-    /// The first error of the disk since the last call: its bytes were taken for zeros.
-    pub(super) fn take_unreadable(&mut self) -> Option<DiskError> {
-        self.window.unreadable.take()
+    /// Why bytes from the next record on were taken for zeros, if the disk would not give some.
+    pub(super) fn unreadable(&self) -> Option<DiskError> {
+        let (end, error) = self.window.unreadable.as_ref()?;
+        (*end > self.at).then(|| error.clone())
     }
 
     /// The header of this log at `offset`, if one stands there, whatever its body holds.

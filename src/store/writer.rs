@@ -306,7 +306,7 @@ fn make_segment(files: &Files, log: Log, segment: u64) -> Result<Arc<dyn DiskFil
     file.sync()?;
     disk.rename(&new_path, &path)?;
     disk.sync_directory(log.directory())?;
-    Ok(file)
+    disk.open(&path)
 }
 
 /// The checksum of that many zeros.

@@ -1,0 +1,154 @@
+//! Directories that must be left alone.
+
+use std::sync::Arc;
+
+use super::super::superblock::Super;
+use super::*;
+
+fn refusal(disk: &MemoryDisk, options: &Options) -> OpenError {
+    match Store::open(Arc::new(disk.clone()), options) {
+        Ok(_) => panic!("the directory was opened"),
+        Err(error) => error,
+    }
+}
+
+/// A directory with some records.
+fn used() -> MemoryDisk {
+    let disk = MemoryDisk::new();
+    let (mut store, _) = open(&disk, 4 << 10);
+    for number in 0..20 {
+        store.append(&[block(number, 1, 500)]).unwrap();
+    }
+    store.close().unwrap();
+    disk
+}
+
+#[test]
+fn a_directory_in_use_is_refused_until_it_is_free() {
+    let disk = MemoryDisk::new();
+    let (store, _) = open(&disk, 4 << 10);
+    let error = refusal(&disk, &options(4 << 10));
+    assert!(error.to_string().contains("in use by"), "{error}");
+    drop(store);
+    open(&disk, 4 << 10);
+}
+
+#[test]
+fn a_directory_of_another_chain_is_refused_and_not_changed() {
+    let disk = used();
+    let before = disk.contents();
+    let other = Options {
+        genesis_id: [8; 32],
+        ..options(4 << 10)
+    };
+    let error = refusal(&disk, &other);
+    let wanted = OpenError::OtherChain {
+        found: [7; 32],
+        wanted: [8; 32],
+    };
+    assert_eq!(error, wanted);
+    assert!(error.to_string().contains("0707070707070707"));
+    assert!(disk.contents() == before);
+}
+
+#[test]
+fn a_newer_format_is_refused() {
+    let changes: [fn(&mut Super); 3] = [
+        |slot| slot.major = 2,
+        |slot| slot.incompat = 4,
+        |slot| slot.ro_compat = 1,
+    ];
+    for change in changes {
+        let disk = used();
+        let mut slot = Super::new([7; 32], 1);
+        slot.seq = 99;
+        change(&mut slot);
+        let file = disk.open("SUPER").unwrap();
+        file.write_at(4_096, &slot.to_bytes()).unwrap();
+        let error = refusal(&disk, &options(4 << 10));
+        assert!(matches!(error, OpenError::TooNew(_)), "{error}");
+    }
+    // What may be ignored is ignored, and kept.
+    let disk = used();
+    let bytes = |disk: &MemoryDisk| {
+        let mut bytes = [0; 8_192];
+        disk.open("SUPER").unwrap().read_at(0, &mut bytes).unwrap();
+        let slots = bytes.chunks(4_096).filter_map(Super::read);
+        slots.max_by_key(|slot| slot.seq).unwrap()
+    };
+    let slot = Super {
+        seq: 101,
+        compat: 8,
+        minor: 3,
+        ..bytes(&disk)
+    };
+    let file = disk.open("SUPER").unwrap();
+    file.write_at(4_096, &slot.to_bytes()).unwrap();
+    open(&disk, 4 << 10);
+    assert_eq!((bytes(&disk).compat, bytes(&disk).minor), (8, 3));
+}
+
+#[test]
+fn segments_without_super_are_refused() {
+    let disk = used();
+    disk.remove("SUPER").unwrap();
+    assert_eq!(refusal(&disk, &options(4 << 10)), OpenError::NoSuper);
+    let disk = used();
+    disk.open("SUPER")
+        .unwrap()
+        .write_at(0, &[0; 8_192])
+        .unwrap();
+    assert_eq!(refusal(&disk, &options(4 << 10)), OpenError::NoSuper);
+}
+
+#[test]
+fn segments_of_another_place_are_refused() {
+    let swapped = used();
+    swapped.rename("blocks/00000001.seg", "x").unwrap();
+    swapped
+        .rename("blocks/00000000.seg", "blocks/00000001.seg")
+        .unwrap();
+    let foreign = used();
+    let other = MemoryDisk::new();
+    let other_options = Options {
+        new_dir_id: 5,
+        ..options(4 << 10)
+    };
+    let (mut store, _) = Store::open(Arc::new(other.clone()), &other_options).unwrap();
+    store.append(&[block(1, 1, 500)]).unwrap();
+    let mut bytes = [0; 4 << 10];
+    other
+        .open("blocks/00000000.seg")
+        .unwrap()
+        .read_at(0, &mut bytes)
+        .unwrap();
+    let last = foreign.list("blocks").unwrap().pop().unwrap();
+    let last = format!("blocks/{last}");
+    foreign.open(&last).unwrap().write_at(0, &bytes).unwrap();
+    for disk in [swapped, foreign] {
+        let before = disk.contents();
+        let error = refusal(&disk, &options(4 << 10));
+        assert!(matches!(error, OpenError::Misplaced { .. }), "{error}");
+        assert!(disk.contents() == before);
+    }
+}
+
+#[test]
+fn a_last_segment_that_is_missing_with_what_it_acknowledged_is_refused() {
+    let disk = used();
+    let names = disk.list("blocks").unwrap();
+    // The last is made ahead, the one before it holds the end.
+    for name in &names[names.len() - 2..] {
+        disk.remove(&format!("blocks/{name}")).unwrap();
+    }
+    let error = refusal(&disk, &options(4 << 10));
+    assert!(matches!(error, OpenError::Missing { .. }), "{error}");
+}
+
+#[test]
+fn segment_sizes_that_cannot_be_are_refused() {
+    for size in [0, 4_095, 5_000, 2 << 30] {
+        let error = refusal(&MemoryDisk::new(), &options(size));
+        assert!(matches!(error, OpenError::SegmentSize { .. }), "{error}");
+    }
+}
