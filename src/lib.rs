@@ -14,6 +14,7 @@
 //! * [`wire`]: handshake, frames and messages of a connection
 //! * [`p2p`]: what is asked of which peer, and who is told what
 //! * [`node`]: every decision, behind one door
+//! * [`sim`]: networks of production nodes in virtual time, from a seed
 //! * [`reactor`]: the event loop: sockets, timers, signals, HTTP
 //! * [`wallet`]: keys in files, and payments
 //! * [`rpc`]: JSON-RPC over HTTP, and its client
@@ -27,6 +28,7 @@ pub mod node;
 pub mod p2p;
 pub mod reactor;
 pub mod rpc;
+pub mod sim;
 pub mod store;
 pub mod types;
 pub mod wallet;

@@ -2,12 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
+
 use super::Time;
 
 /// At most one deadline for each name. The owner asks for the [`earliest`](Self::earliest), and
 /// takes what is [`due`](Self::take_due) in order of time and then of name, so that two runs fire
 /// the same timers in the same order.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(bound(deserialize = "N: Ord + Deserialize<'de>"))]
 pub struct Timers<N> {
     by_name: BTreeMap<N, Time>,
     by_time: BTreeSet<(Time, N)>,

@@ -25,7 +25,7 @@ use crate::types::{BlockId, Genesis, GenesisId, Header, Height, TxId, Uint256};
 
 use super::execute::{ChainState, ContextFault, Executed, Execution};
 use super::tree::{Body, Entry, Tree, Verdict};
-use super::{CheckedBlock, StateView};
+use super::{ChainSnapshot, CheckedBlock, StateView};
 
 /// The work of one block.
 fn work_of(header: &Header) -> Uint256 {
@@ -613,6 +613,46 @@ impl Chain {
                 self.states.remove(&id);
             }
         }
+    }
+
+    /// The chain as a value, without states and blocks.
+    #[must_use]
+    pub fn snapshot(&self) -> ChainSnapshot {
+        ChainSnapshot {
+            tree: self.tree.clone(),
+            tip: self.tip,
+            best: self.best.clone(),
+            states: self.state_order.clone(),
+            bodies: self.body_order.clone(),
+            indexed: self.indexed.clone(),
+            reading: self.reading.clone(),
+            executing: self.executing,
+            plan: self.plan.clone(),
+            state_root: self.tip_state().ledger.root(),
+        }
+    }
+
+    /// Becomes the chain of a snapshot, given what it does not hold.
+    pub(super) fn adopt(
+        &mut self,
+        snapshot: ChainSnapshot,
+        states: BTreeMap<BlockId, ChainState>,
+        bodies: Vec<Arc<CheckedBlock>>,
+    ) {
+        self.tree = snapshot.tree;
+        (self.tip, self.best, self.plan) = (snapshot.tip, snapshot.best, snapshot.plan);
+        (self.states, self.state_order) = (states, snapshot.states);
+        for block in bodies {
+            self.body_bytes += block.bytes.len();
+            self.body_order.push_back(block.id);
+            self.bodies.insert(block.id, block);
+        }
+        for (id, txids) in &snapshot.indexed {
+            let places = txids.iter().zip(0_u32..);
+            self.index
+                .extend(places.map(|(txid, place)| (*txid, (*id, place))));
+        }
+        self.indexed = snapshot.indexed;
     }
 
     /// The work of a block's chain.

@@ -226,6 +226,18 @@ impl Mempool {
         self.bytes -= u64::from(checked.bytes);
     }
 
+    /// Puts back a transaction that a snapshot of this mempool had, without any check.
+    pub fn restore(&mut self, checked: Arc<CheckedTransaction>) {
+        let nonce = checked.transaction.nonce;
+        self.by_wtxid.insert(checked.wtxid, (checked.sender, nonce));
+        self.by_txid.insert(checked.txid, checked.wtxid);
+        self.bytes += u64::from(checked.bytes);
+        self.queues
+            .entry(checked.sender)
+            .or_default()
+            .insert(nonce, checked);
+    }
+
     /// Follows the tip: what blocks took leaves, what blocks gave back returns, and of every
     /// account they touched only what can still be mined stays.
     pub fn follow(

@@ -11,6 +11,7 @@ mod execute;
 mod import;
 pub mod ledger;
 pub mod mempool;
+mod snapshot;
 pub mod state;
 pub mod tree;
 
@@ -22,3 +23,4 @@ pub use execute::{Assembly, ChainState, ContextFault, Executed, Execution, Templ
 pub use import::{Chain, HeaderRefusal, Outcome, Step, TipChange};
 pub use ledger::{StateView, TransactionFault};
 pub use mempool::Mempool;
+pub use snapshot::{ChainSnapshot, RestoreError};

@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::base::Time;
 use crate::chain::{Chain, CheckedBlock, Executed, IsolatedFault, Step, TipChange};
 use crate::codec::{Encode, Writer};
@@ -21,7 +23,7 @@ const BLOCKS_UNDER_WAY_MAX: usize = 32;
 const ASKED_PER_PEER: usize = 8 * GET_BLOCKS_MAX;
 
 /// Blocks that a peer asked for, in the order it asked.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Serving {
     queue: VecDeque<(RequestId, Lane, BlockId)>,
     reading: bool,

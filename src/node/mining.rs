@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::base::{Span, Time};
 use crate::chain::{Assembly, CheckedBlock, Template};
 use crate::codec::Encode;
@@ -16,9 +18,10 @@ const SLICE: Span = Span::from_millis(100);
 const REFRESH: Span = Span::from_millis(1_000);
 
 /// The state of the miner.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Miner {
     mining: Mining,
+    #[serde(skip)]
     template: Option<Template>,
     made: Time,
     /// Whether the mempool has changed since the template was made.
@@ -42,6 +45,16 @@ impl Miner {
             nonce: 0,
             spent: now,
         }
+    }
+
+    /// The header that is being mined on.
+    pub(super) fn template_header(&self) -> Option<&Header> {
+        self.template.as_ref().map(|template| &template.header)
+    }
+
+    /// Lets the next slice begin with a new template.
+    pub(super) fn drop_template(&mut self) {
+        self.template = None;
     }
 }
 

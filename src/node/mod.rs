@@ -19,11 +19,15 @@ mod io;
 mod job;
 mod mining;
 mod peers;
+mod recovered;
+mod snapshot;
 mod transactions;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
 
 use crate::base::{Rng, Span, Time, Timers};
 use crate::chain::{Chain, CheckedBlock, Mempool};
@@ -44,12 +48,15 @@ pub use io::{
 };
 pub use job::{BLOCK_RECORD_PREFIX, BlockReader, Job, JobResult, Workbench};
 
+pub use recovered::Recovered;
+pub use snapshot::Snapshot;
+
 use mining::Miner;
 use peers::{Dial, Peer};
 use transactions::Checks;
 
 /// What a node is told at its start, once and for all.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct NodeConfig {
     /// The chain.
     pub genesis: Arc<Genesis>,
@@ -64,7 +71,7 @@ pub struct NodeConfig {
 }
 
 /// How a node mines.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mining {
     /// Who receives reward and tips.
     pub beneficiary: AccountId,
@@ -72,19 +79,8 @@ pub struct Mining {
     pub hashrate: u64,
 }
 
-/// What a node found in its log.
-#[derive(Clone, Debug, Default)]
-pub struct Recovered {
-    /// Every block of the block log, in its order.
-    pub blocks: Vec<(Lsn, Header)>,
-    /// The tip that the log names last.
-    pub tip: Option<BlockId>,
-    /// Accepted transactions of the journal that did not leave for good, in its order.
-    pub journal: Vec<Vec<u8>>,
-}
-
 /// The names of timers.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 enum Timer {
     /// Dial peers that are due.
     Dial,
@@ -289,6 +285,12 @@ impl Node {
     #[must_use]
     pub fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
+    }
+
+    /// Whether a block is known here, with its transactions.
+    #[must_use]
+    pub fn knows_block(&self, id: &BlockId) -> bool {
+        self.chain.tree().is_complete(id)
     }
 
     /// What every event ends with: requests that became possible, timers that moved.

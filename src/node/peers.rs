@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use serde::{Deserialize, Serialize};
+
 use crate::base::{Span, Time};
 use crate::codec::DecodeError;
 use crate::p2p::{ConnId, Direction};
@@ -32,7 +34,7 @@ const DIAL_WAIT_MOST: Span = Span::from_secs(30);
 const ODD_PER_HOUR: u32 = 1_000;
 
 /// A peer that the node is to be connected with.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Dial {
     peer: PeerAddress,
     next: Time,
@@ -52,7 +54,7 @@ impl Dial {
 }
 
 /// How far the greeting is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 enum Stage {
     /// Its HELLO is awaited.
     Hello,
@@ -63,7 +65,7 @@ enum Stage {
 }
 
 /// A connection whose handshake is complete.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Peer {
     pub(super) key: NodeKey,
     pub(super) address: SocketAddr,
@@ -71,6 +73,7 @@ pub(super) struct Peer {
     pub(super) since: Time,
     stage: Stage,
     pub(super) agent: String,
+    #[serde(with = "greeting")]
     hello: Option<Hello>,
     nonce: u64,
     pinged: Option<(u64, Time)>,
@@ -502,5 +505,30 @@ fn read(kind: u8, bytes: &[u8], engine: EngineKind) -> Result<Option<Message>, S
         Ok(message) => Ok(Some(message)),
         Err(DecodeError::Incomplete) => Err(format!("{} ends too early", kind.name())),
         Err(error) => Err(format!("{}: {error}", kind.name())),
+    }
+}
+
+/// The serde form of a greeting that waits for READY: its bytes.
+mod greeting {
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use crate::codec::{Decode, Encode};
+    use crate::wire::message::Hello;
+
+    pub(super) fn serialize<S: Serializer>(
+        hello: &Option<Hello>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        hello.as_ref().map(Encode::to_bytes).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Hello>, D::Error> {
+        let bytes = Option::<Vec<u8>>::deserialize(deserializer)?;
+        bytes
+            .map(|bytes| Hello::from_bytes(&bytes).map_err(D::Error::custom))
+            .transpose()
     }
 }

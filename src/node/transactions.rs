@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::base::Time;
 use crate::chain::mempool::Refusal;
 use crate::chain::{CheckedTransaction, IsolatedFault};
@@ -24,7 +26,7 @@ const CHECKS_MAX: usize = 2;
 const WAITING_MAX: usize = 20_000;
 
 /// Who brought a transaction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Source {
     /// A peer.
     Peer(ConnId),
@@ -39,6 +41,21 @@ pub(super) enum Source {
 pub(super) struct Checks {
     waiting: VecDeque<(Source, Transaction)>,
     under_way: usize,
+}
+
+impl Checks {
+    /// What waits for a check.
+    pub(super) fn waiting(&self) -> impl Iterator<Item = &(Source, Transaction)> {
+        self.waiting.iter()
+    }
+
+    /// Checks of which none is under way.
+    pub(super) fn of_waiting(waiting: Vec<(Source, Transaction)>) -> Self {
+        Self {
+            waiting: waiting.into(),
+            under_way: 0,
+        }
+    }
 }
 
 impl Node {

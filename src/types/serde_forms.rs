@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::codec::{Decode, Encode};
 
-use super::{Block, Header, NodeRecord, Transaction};
+use super::{Block, Genesis, Header, NodeRecord, Transaction};
 
 macro_rules! serde_by_encoding {
     ($($name:ty),*) => {$(
@@ -25,4 +25,4 @@ macro_rules! serde_by_encoding {
     )*};
 }
 
-serde_by_encoding!(Header, Transaction, Block, NodeRecord);
+serde_by_encoding!(Header, Transaction, Block, Genesis, NodeRecord);

@@ -3,6 +3,8 @@
 mod hello;
 mod kind;
 
+use serde::{Deserialize, Serialize};
+
 use crate::codec::{Decode, DecodeError, Encode, Reader, Writer};
 use crate::types::{
     BlockId, EngineKind, Hash, Header, KademliaId, NodeRecord, RECORD_BYTES_MIN,
@@ -34,7 +36,9 @@ pub const NODES_MAX: usize = 16;
 pub const ADDRS_MAX: usize = 64;
 
 /// Ties an answer to its request: the requester chooses, the answer repeats it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub struct RequestId(pub u32);
 
 /// What nodes say to each other. [`MessageKind`] says what each is for.

@@ -1,0 +1,107 @@
+//! The chain as a value that names blocks and holds no state.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::types::{BlockId, Genesis, TxId};
+
+use super::tree::Tree;
+use super::{Chain, ChainState, CheckedBlock, Execution, read_back};
+
+/// A chain without its states and blocks, which follow from the blocks' bytes.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ChainSnapshot {
+    pub(super) tree: Tree,
+    pub(super) tip: BlockId,
+    pub(super) best: Vec<BlockId>,
+    pub(super) states: VecDeque<BlockId>,
+    pub(super) bodies: VecDeque<BlockId>,
+    pub(super) indexed: VecDeque<(BlockId, Vec<TxId>)>,
+    /// For the hash of a node that is busy; in a quiet moment nothing is read or executed.
+    pub(super) reading: BTreeSet<BlockId>,
+    pub(super) executing: bool,
+    pub(super) plan: Option<(BlockId, Vec<BlockId>)>,
+    /// The root after the tip, so that a hash of the chain covers every account.
+    pub(super) state_root: crate::types::Hash,
+}
+
+/// Why a snapshot can't be restored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RestoreError {
+    /// The genesis's engine is not built.
+    Engine,
+    /// A block that it names was not given, or its bytes are damaged.
+    MissingBlock(BlockId),
+    /// A block does not execute to the state that its header names.
+    WrongState(BlockId),
+}
+
+impl fmt::Display for RestoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Engine => f.write_str("the chain's consensus engine is not part of this program"),
+            Self::MissingBlock(id) => write!(f, "block {id} is missing or damaged"),
+            Self::WrongState(id) => write!(f, "block {id} does not execute as its header says"),
+        }
+    }
+}
+
+impl std::error::Error for RestoreError {}
+
+/// The bytes of blocks, by id.
+pub(super) type BlockSource<'a> = &'a dyn Fn(&BlockId) -> Option<Arc<[u8]>>;
+
+impl Chain {
+    /// Restores the chain of a quiet moment: reads the bodies that were in memory, and computes
+    /// the states that were, from the genesis block on.
+    pub fn restore_snapshot(
+        genesis: Arc<Genesis>,
+        snapshot: ChainSnapshot,
+        block: BlockSource<'_>,
+    ) -> Result<Self, RestoreError> {
+        let mut chain = Self::new(Arc::clone(&genesis)).map_err(|_| RestoreError::Engine)?;
+        let genesis_id = genesis.id();
+        let read = |id: &BlockId| -> Result<Arc<CheckedBlock>, RestoreError> {
+            let bytes = block(id).ok_or(RestoreError::MissingBlock(*id))?;
+            let read = read_back(&genesis_id, &bytes);
+            read.map(Arc::new)
+                .map_err(|_| RestoreError::MissingBlock(*id))
+        };
+        let wanted: BTreeSet<BlockId> = snapshot.states.iter().copied().collect();
+        let root = chain.tip_state().clone();
+        let mut known: BTreeMap<BlockId, ChainState> = BTreeMap::from([(root.id, root)]);
+        // Parents come before children: by height, the states of one branch after the other.
+        for id in &snapshot.states {
+            let path = snapshot.tree.path_from(id, |id, _| known.contains_key(id));
+            for id in path {
+                let block = read(&id)?;
+                let base = known.get(&block.header.parent_id);
+                let base = base
+                    .ok_or(RestoreError::MissingBlock(block.header.parent_id))?
+                    .clone();
+                let execution = Execution {
+                    genesis: Arc::clone(&genesis),
+                    base,
+                    blocks: vec![block],
+                };
+                let state = execution
+                    .run()
+                    .states
+                    .pop()
+                    .ok_or(RestoreError::WrongState(id))?;
+                known.insert(id, state);
+            }
+        }
+        known.retain(|id, _| wanted.contains(id));
+        let bodies = snapshot
+            .bodies
+            .iter()
+            .map(read)
+            .collect::<Result<Vec<_>, _>>()?;
+        chain.adopt(snapshot, known, bodies);
+        Ok(chain)
+    }
+}

@@ -1,0 +1,68 @@
+//! What a node finds in its log at start.
+
+use std::collections::BTreeMap;
+
+use crate::codec::{Decode, Reader};
+use crate::store::{Failure, Kind, Log, Lsn, Store};
+use crate::types::{BlockId, Header, wtxid_of};
+
+use super::BLOCK_RECORD_PREFIX;
+
+/// An Accepted record's body begins with the time it was received.
+const ACCEPTED_PREFIX: usize = 8;
+
+/// What a node found in its log.
+#[derive(Clone, Debug, Default)]
+pub struct Recovered {
+    /// Every block of the block log, in its order.
+    pub blocks: Vec<(Lsn, Header)>,
+    /// The tip that the log names last.
+    pub tip: Option<BlockId>,
+    /// Accepted transactions of the journal that did not leave for good, in its order.
+    pub journal: Vec<Vec<u8>>,
+}
+
+impl Recovered {
+    /// Reads the logs of a store that was opened. Blocks are read by their headers alone: their
+    /// transactions are read again when they are executed.
+    pub fn read(store: &mut Store) -> Result<Self, Failure> {
+        let (mut blocks, mut tip) = (Vec::new(), None);
+        store.replay(Log::Blocks, Lsn::default(), |lsn, kind, body| match kind {
+            Kind::Block => {
+                let bytes = body.get(BLOCK_RECORD_PREFIX..).unwrap_or_default();
+                blocks.extend(Header::decode(&mut Reader::new(bytes)).map(|header| (lsn, header)));
+            }
+            Kind::Tip => {
+                let to = body.get(32..64).and_then(|to| to.try_into().ok());
+                tip = to.map(BlockId).or(tip);
+            }
+            _ => {}
+        })?;
+        // The order of acceptance, without what left meanwhile.
+        let (mut places, mut accepted) = (BTreeMap::new(), BTreeMap::new());
+        let mut place = 0_u64;
+        store.replay(Log::Journal, Lsn::default(), |_, kind, body| match kind {
+            Kind::Accepted => {
+                let bytes = body.get(ACCEPTED_PREFIX..).unwrap_or_default();
+                let wtxid = wtxid_of(bytes);
+                if let std::collections::btree_map::Entry::Vacant(vacant) = places.entry(wtxid) {
+                    vacant.insert(place);
+                    accepted.insert(place, bytes.to_vec());
+                    place += 1;
+                }
+            }
+            Kind::Gone => {
+                let wtxid = body.try_into().ok().map(|bytes: [u8; 32]| bytes.into());
+                if let Some(place) = wtxid.and_then(|wtxid| places.remove(&wtxid)) {
+                    accepted.remove(&place);
+                }
+            }
+            _ => {}
+        })?;
+        Ok(Self {
+            blocks,
+            tip,
+            journal: accepted.into_values().collect(),
+        })
+    }
+}

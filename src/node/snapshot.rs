@@ -1,0 +1,172 @@
+//! A node as a value: what its state hash is the hash of, and what a recording begins with.
+//!
+//! A snapshot names blocks by id and does not hold states: whoever restores a node gives the
+//! blocks, and the states are computed again. A node can be restored from a snapshot of a quiet
+//! moment, when no job and no record is under way.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::{Rng, Timers};
+use crate::chain::{Chain, ChainSnapshot, CheckedTransaction, Mempool, RestoreError};
+use crate::crypto::hash::sha256;
+use crate::p2p::{ConnId, Relay, Sync};
+use crate::types::{BlockId, Hash, NodeKey, Transaction, WtxId};
+
+use super::mining::Miner;
+use super::peers::{Dial, Peer};
+use super::transactions::{Checks, Source};
+use super::{Node, NodeConfig, Timer};
+
+/// Everything that a node's behaviour from now on depends on.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Snapshot {
+    config: NodeConfig,
+    chain: ChainSnapshot,
+    mempool: Vec<Transaction>,
+    sync: Sync,
+    relay: Relay,
+    peers: BTreeMap<ConnId, Peer>,
+    dials: BTreeMap<NodeKey, Dial>,
+    addresses: BTreeMap<ConnId, SocketAddr>,
+    waiting: Vec<(Source, Transaction)>,
+    miner: Option<Miner>,
+    timers: Timers<Timer>,
+    rng: ([u8; 32], u64),
+    published: BlockId,
+    ready: bool,
+    journal: Vec<Vec<u8>>,
+    journaled: BTreeSet<WtxId>,
+    next_job: u64,
+    next_ticket: u64,
+    events: u64,
+    /// What is under way, for the hash alone; empty in a quiet moment.
+    under_way: Vec<String>,
+}
+
+impl Node {
+    /// The node as a value.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        let jobs = self
+            .jobs
+            .iter()
+            .map(|(job, owner)| format!("{job:?} {owner:?}"));
+        let effects = self
+            .effects
+            .iter()
+            .map(|(ticket, effects)| format!("{ticket} {effects:?}"));
+        let template = self
+            .miner
+            .as_ref()
+            .and_then(|miner| miner.template_header());
+        let template = template.map(|header| format!("template {header:?}"));
+        Snapshot {
+            config: self.config.clone(),
+            chain: self.chain.snapshot(),
+            mempool: self
+                .mempool
+                .iter()
+                .map(|checked| checked.transaction.clone())
+                .collect(),
+            sync: self.sync.clone(),
+            relay: self.relay.clone(),
+            peers: self.peers.clone(),
+            dials: self.dials.clone(),
+            addresses: self.addresses.clone(),
+            waiting: self.checks.waiting().cloned().collect(),
+            miner: self.miner.clone(),
+            timers: self.timers.clone(),
+            rng: self.rng.state(),
+            published: self.published,
+            ready: self.ready,
+            journal: self.journal.clone(),
+            journaled: self.journaled.clone(),
+            next_job: self.next_job,
+            next_ticket: self.next_ticket,
+            events: self.events,
+            under_way: jobs.chain(effects).chain(template).collect(),
+        }
+    }
+
+    /// The hash of the node's whole state: two nodes with the same hash do the same from now on.
+    /// It costs as much as there is state, so it is for recordings and tests.
+    #[must_use]
+    pub fn state_hash(&self) -> Hash {
+        Hash(sha256(&self.snapshot().to_bytes()))
+    }
+
+    /// Whether nothing is under way, so that a snapshot of this moment can be restored.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        self.jobs.is_empty() && self.effects.is_empty() && self.outputs.is_empty()
+    }
+
+    /// Drops what a snapshot does not hold and the node makes again by itself: the template of
+    /// the miner. A recording that begins in the midst of a node's life begins with this call, so
+    /// that the node that lives on and the one that is restored are the same.
+    pub fn settle_for_snapshot(&mut self) {
+        if let Some(miner) = &mut self.miner {
+            miner.drop_template();
+        }
+    }
+
+    /// The node of a snapshot of a quiet moment. `block` gives the bytes of blocks by id.
+    pub fn restore(
+        snapshot: Snapshot,
+        block: &dyn Fn(&BlockId) -> Option<Arc<[u8]>>,
+    ) -> Result<Self, RestoreError> {
+        let genesis = Arc::clone(&snapshot.config.genesis);
+        let chain = Chain::restore_snapshot(Arc::clone(&genesis), snapshot.chain, block)?;
+        let genesis_id = genesis.id();
+        let mut mempool = Mempool::default();
+        for transaction in snapshot.mempool {
+            mempool.restore(Arc::new(CheckedTransaction::new(transaction, &genesis_id)));
+        }
+        Ok(Self {
+            config: snapshot.config,
+            chain,
+            mempool,
+            sync: snapshot.sync,
+            relay: snapshot.relay,
+            peers: snapshot.peers,
+            dials: snapshot.dials,
+            addresses: snapshot.addresses,
+            checks: Checks::of_waiting(snapshot.waiting),
+            miner: snapshot.miner,
+            jobs: BTreeMap::new(),
+            effects: BTreeMap::new(),
+            timers: snapshot.timers,
+            rng: Rng::from_state(snapshot.rng.0, snapshot.rng.1),
+            outputs: std::collections::VecDeque::new(),
+            checking: BTreeSet::new(),
+            published: snapshot.published,
+            ready: snapshot.ready,
+            journal: snapshot.journal,
+            journaled: snapshot.journaled,
+            next_job: snapshot.next_job,
+            next_ticket: snapshot.next_ticket,
+            events: snapshot.events,
+        })
+    }
+
+    /// How many inputs and timeouts the node has handled.
+    #[must_use]
+    pub const fn events(&self) -> u64 {
+        self.events
+    }
+}
+
+impl Snapshot {
+    /// The snapshot's bytes, in the form that recordings hold.
+    ///
+    /// # Panics
+    /// Never: every part has a form.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        postcard::to_allocvec(self).expect("every part of a snapshot has a form")
+    }
+}
