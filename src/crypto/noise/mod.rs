@@ -172,6 +172,12 @@ impl NoiseHandshake {
         Ok(payload)
     }
 
+    /// How many messages were written or read.
+    #[must_use]
+    pub const fn messages(&self) -> usize {
+        self.messages
+    }
+
     /// Whether all three messages went.
     #[must_use]
     pub fn is_finished(&self) -> bool {

@@ -1,0 +1,262 @@
+//! Segments to messages: the half of a connection that must believe nothing.
+
+use crate::base::{Span, Time};
+use crate::types::EngineKind;
+
+use super::bucket::TokenBucket;
+use super::frame::Segment;
+use super::message::{MESSAGE_BYTES_MAX, UnknownKind};
+use super::{Fault, LANES, Lane, MessageKind};
+
+/// A peer may send so many messages of unknown odd types an hour: enough for a newer version's
+/// hints, too few to keep a connection busy with nothing.
+const UNKNOWN_PER_HOUR: u32 = 1_000;
+
+/// A whole message, not decoded yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// The lane it came in.
+    pub lane: Lane,
+    /// What it is.
+    pub kind: MessageKind,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+}
+
+/// How far the greetings are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Greetings {
+    /// Next is HELLO.
+    Hello,
+    /// Next is READY.
+    Ready,
+    /// Next is anything else.
+    Done,
+}
+
+impl Greetings {
+    /// Whether a message of type `kind` may come now.
+    pub(super) const fn allow(self, kind: u8) -> bool {
+        let (hello, ready) = (MessageKind::Hello.byte(), MessageKind::Ready.byte());
+        match self {
+            Self::Hello => kind == hello,
+            Self::Ready => kind == ready,
+            Self::Done => kind != hello && kind != ready,
+        }
+    }
+
+    /// After a message that was allowed.
+    pub(super) const fn next(self) -> Self {
+        match self {
+            Self::Hello => Self::Ready,
+            Self::Ready | Self::Done => Self::Done,
+        }
+    }
+}
+
+/// A message of which a part came.
+#[derive(Debug)]
+struct UnderWay {
+    kind: u8,
+    /// Nothing for a type that is ignored.
+    known: Option<MessageKind>,
+    total: u32,
+    received: u32,
+    /// What came, unless it is ignored. It grows with what comes, whatever `total` says.
+    bytes: Vec<u8>,
+}
+
+#[derive(Debug, Default)]
+struct IncomingLane {
+    under_way: Option<UnderWay>,
+    /// Bytes that the peer may still send, in lanes with a window.
+    room: u32,
+    /// Bytes that came and were not dealt with.
+    held: u32,
+    /// Bytes that were dealt with and not given back as credit.
+    owed: u32,
+    /// How much must be owed before it is given back; nothing in lanes without a window, where
+    /// none of this is counted.
+    due_at: Option<u32>,
+}
+
+/// Puts messages together.
+#[derive(Debug)]
+pub(super) struct Incoming {
+    engine: EngineKind,
+    lanes: [IncomingLane; LANES],
+    greetings: Greetings,
+    unknown: TokenBucket,
+}
+
+impl Incoming {
+    pub(super) fn new(engine: EngineKind) -> Self {
+        let lanes = Lane::ALL.map(|lane| IncomingLane {
+            room: lane.window().unwrap_or(0),
+            due_at: lane
+                .window()
+                .map(|window| credit_due_at(lane, window, engine)),
+            ..IncomingLane::default()
+        });
+        let interval = Span::from_micros(3_600_000_000 / u64::from(UNKNOWN_PER_HOUR));
+        Self {
+            engine,
+            lanes,
+            greetings: Greetings::Hello,
+            unknown: TokenBucket::new(UNKNOWN_PER_HOUR, interval),
+        }
+    }
+
+    /// Takes one segment, and gives the message that it completes.
+    pub(super) fn take(
+        &mut self,
+        now: Time,
+        segment: Segment<'_>,
+    ) -> Result<Option<Received>, Fault> {
+        if segment.first {
+            self.begin(now, &segment)?;
+        }
+        let lane = &mut self.lanes[segment.lane.index()];
+        let under_way = lane.under_way.as_mut().ok_or(Fault::Segment(
+            "a segment continues a message that did not begin",
+        ))?;
+        if under_way.kind != segment.kind || under_way.total != segment.total {
+            return Err(Fault::Segment(
+                "a message changed its type or length on the way",
+            ));
+        }
+        let length = segment.bytes.len() as u32;
+        // Neither is over 4 MiB and 64 KiB, so the sum does not overflow.
+        under_way.received += length;
+        if (under_way.received >= under_way.total) != segment.fin
+            || under_way.received > under_way.total
+        {
+            return Err(Fault::Segment(
+                "a message must end with its last byte and say so there",
+            ));
+        }
+        if lane.due_at.is_some() {
+            let room = lane.room.checked_sub(length);
+            lane.room = room.ok_or(Fault::NoCredit(segment.lane))?;
+            match under_way.known {
+                Some(_) => lane.held += length,
+                // What is ignored is dealt with as it comes.
+                None => lane.owed += length,
+            }
+        }
+        if under_way.known.is_some() {
+            append(&mut under_way.bytes, segment.bytes, segment.total as usize);
+        }
+        if !segment.fin {
+            return Ok(None);
+        }
+        self.greetings = self.greetings.next();
+        let done = lane.under_way.take();
+        Ok(done.and_then(|done| {
+            Some(Received {
+                lane: segment.lane,
+                kind: done.known?,
+                bytes: done.bytes,
+            })
+        }))
+    }
+
+    /// Checks all that a first segment says about its message, before any of it is kept.
+    fn begin(&mut self, now: Time, segment: &Segment<'_>) -> Result<(), Fault> {
+        if self.lanes[segment.lane.index()].under_way.is_some() {
+            return Err(Fault::Segment(
+                "a message began before the one before it in its lane ended",
+            ));
+        }
+        if !self.greetings.allow(segment.kind) {
+            return Err(Fault::OutOfOrder(segment.kind));
+        }
+        let known = match MessageKind::from_byte(segment.kind) {
+            Ok(kind) => Some(kind),
+            Err(UnknownKind::Reserved(name)) => return Err(Fault::Reserved(name)),
+            Err(UnknownKind::Even) => return Err(Fault::UnknownKind(segment.kind)),
+            Err(UnknownKind::Odd) => None,
+        };
+        let max = match known {
+            Some(kind) if !kind.lanes().contains(&segment.lane) => {
+                let lane = segment.lane;
+                return Err(Fault::WrongLane { kind, lane });
+            }
+            Some(kind) => kind.max_bytes(self.engine),
+            None => MESSAGE_BYTES_MAX,
+        };
+        if segment.total > max {
+            return Err(Fault::TooLong {
+                kind: segment.kind,
+                total: segment.total,
+                max,
+            });
+        }
+        if known.is_none() && !self.unknown.take(now) {
+            return Err(Fault::TooManyUnknown);
+        }
+        self.lanes[segment.lane.index()].under_way = Some(UnderWay {
+            kind: segment.kind,
+            known,
+            total: segment.total,
+            received: 0,
+            bytes: Vec::new(),
+        });
+        Ok(())
+    }
+
+    /// The owner dealt with `bytes` of messages of `lane`.
+    pub(super) fn consumed(&mut self, lane: Lane, bytes: u32) {
+        let lane = &mut self.lanes[lane.index()];
+        if lane.due_at.is_some() {
+            let held = lane.held.checked_sub(bytes);
+            lane.held = held.expect("no more is dealt with than was given out");
+            lane.owed += bytes;
+        }
+    }
+
+    /// Whether credit is due for some lane.
+    pub(super) fn owes_credit(&self) -> bool {
+        let is_due = |lane: &IncomingLane| lane.due_at.is_some_and(|due_at| lane.owed >= due_at);
+        self.lanes.iter().any(is_due)
+    }
+
+    /// Credit that is due for `lane`; it counts as given.
+    pub(super) fn take_credit(&mut self, lane: Lane) -> Option<u32> {
+        let lane = &mut self.lanes[lane.index()];
+        if lane.owed < lane.due_at? {
+            return None;
+        }
+        let bytes = std::mem::take(&mut lane.owed);
+        lane.room += bytes;
+        Some(bytes)
+    }
+
+    /// Bytes kept for messages that did not end yet.
+    #[cfg(test)]
+    pub(super) fn reserved_bytes(&self) -> usize {
+        let under_way = self.lanes.iter().filter_map(|lane| lane.under_way.as_ref());
+        under_way.map(|message| message.bytes.capacity()).sum()
+    }
+}
+
+/// Credit is due from half of what the window exceeds the lane's greatest message by: were more
+/// held back, such a message could stop for want of credit that only its end would free.
+fn credit_due_at(lane: Lane, window: u32, engine: EngineKind) -> u32 {
+    let in_lane = MessageKind::ALL
+        .iter()
+        .filter(|kind| kind.lanes().contains(&lane));
+    let greatest = in_lane.map(|kind| kind.max_bytes(engine)).max();
+    (window - greatest.unwrap_or(0)) / 2
+}
+
+/// Appends `part` to a message of `total` bytes: doubling, so that copies stay few, but never
+/// beyond the message's end.
+fn append(bytes: &mut Vec<u8>, part: &[u8], total: usize) {
+    let needed = bytes.len() + part.len();
+    if needed > bytes.capacity() {
+        let capacity = (needed.max(2 * bytes.len())).min(total);
+        bytes.reserve_exact(capacity - bytes.len());
+    }
+    bytes.extend_from_slice(part);
+}
