@@ -8,6 +8,7 @@ mod address;
 mod block;
 mod endpoint;
 mod genesis;
+pub mod genesis_toml;
 pub mod history;
 mod ids;
 mod numbers;
@@ -30,6 +31,7 @@ pub use block::{
 };
 pub use endpoint::{NetworkAddress, NetworkKind, PeerAddress, PeerAddressError};
 pub use genesis::{EngineRules, Genesis, GenesisError, GenesisValidator, Profile, Reward, Rules};
+pub use genesis_toml::{GenesisFile, GenesisFileError, parse_genesis, write_genesis};
 pub use history::{Entry, History, HistoryPath};
 pub use ids::{AccountId, BlockId, GenesisId, Hash, TxId, WtxId};
 pub use numbers::{Amount, EngineKind, Height, MAX_SUPPLY, Millis, Nonce, Weight};
