@@ -9,6 +9,7 @@ use std::fmt;
 
 use crate::codec::{Decode, DecodeError, Encode, Reader, Writer};
 use crate::crypto::hash::{domain, sha256, sha256_parts};
+use crate::crypto::sha256::{hash_many, hash_slices};
 
 use super::{AccountId, Amount, Hash, Height, Nonce};
 
@@ -164,6 +165,24 @@ pub fn leaf_hash(key: &KeyHash, value: &Hash) -> Hash {
 #[must_use]
 pub fn inner_hash(left: &Hash, right: &Hash) -> Hash {
     Hash(sha256_parts(&[INNER, &left.0, &right.0]))
+}
+
+/// [`value_hash`] of many values.
+#[must_use]
+pub fn value_hashes(values: &[&[u8]]) -> Vec<Hash> {
+    hash_slices(b"", values).into_iter().map(Hash).collect()
+}
+
+/// [`leaf_hash`] of many leaves, each the hashes of a key and of a value.
+#[must_use]
+pub fn leaf_hashes(leaves: &[[u8; 64]]) -> Vec<Hash> {
+    hash_many(LEAF, leaves).into_iter().map(Hash).collect()
+}
+
+/// [`inner_hash`] of many nodes, each the hashes of its children.
+#[must_use]
+pub fn inner_hashes(nodes: &[[u8; 64]]) -> Vec<Hash> {
+    hash_many(INNER, nodes).into_iter().map(Hash).collect()
 }
 
 /// An account: 17 bytes.
@@ -424,6 +443,32 @@ mod tests {
         assert_eq!(key.shared_bits(&KeyHash([0; 32])), 1);
         bytes[31] = 0;
         assert_eq!(key.shared_bits(&KeyHash(bytes)), 255);
+    }
+
+    #[test]
+    fn many_hashes_are_those_of_each() {
+        let bytes: Vec<u8> = (0..=255).collect();
+        let values: Vec<&[u8]> = (0..40).map(|length| &bytes[length..length * 2]).collect();
+        let each: Vec<Hash> = values.iter().map(|value| value_hash(value)).collect();
+        assert_eq!(value_hashes(&values), each);
+        let pairs: Vec<[u8; 64]> = (0..40)
+            .map(|at| *bytes[at..].first_chunk().unwrap())
+            .collect();
+        let halves = |pair: &[u8; 64]| {
+            let half = |at: usize| *pair[at..].first_chunk::<32>().unwrap();
+            (half(0), half(32))
+        };
+        for (at, pair) in pairs.iter().enumerate() {
+            let (left, right) = halves(pair);
+            assert_eq!(
+                inner_hashes(&pairs)[at],
+                inner_hash(&Hash(left), &Hash(right))
+            );
+            assert_eq!(
+                leaf_hashes(&pairs)[at],
+                leaf_hash(&KeyHash(left), &Hash(right))
+            );
+        }
     }
 
     #[test]

@@ -19,6 +19,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::codec::{Decode, Encode};
+use crate::types::proof::{StateAnswer, StateProof};
 use crate::types::state::{AccountRecord, KeyHash, Record, StateKey, SupplyRecord};
 use crate::types::{
     AccountId, BlockId, Genesis, Hash, Header, Height, Nonce, Rules, Transaction, Weight,
@@ -27,7 +28,7 @@ use crate::types::{
 pub use draft::{Charge, check_transaction, minimum_fee};
 pub use fault::{BlockFault, TransactionFault};
 
-use super::state::{Path, StateTree};
+use super::state::{Outcome, StateTree};
 use draft::Draft;
 
 /// What execution needs of a block's header.
@@ -262,9 +263,27 @@ impl StateView {
         self.ledger.record(key)
     }
 
-    /// What shows which record is under `key`, or that there is none.
+    /// What shows which record is under `key` after the view's block, or that there is none.
+    ///
+    /// # Panics
+    /// When `header` is not that of the view's block.
     #[must_use]
-    pub fn prove(&self, key: &StateKey) -> Path {
-        self.ledger.tree.prove(&key.hash())
+    pub fn prove(&self, header: &Header, key: StateKey) -> StateProof {
+        const OWN_HEADER: &str = "a proof needs the header of the view's block";
+        assert!(header.state_root == self.root(), "{OWN_HEADER}");
+        let path = self.ledger.tree.prove(&key.hash());
+        let answer = match path.outcome {
+            Outcome::Present(value) => {
+                StateAnswer::Present(Record::from_bytes(&value).expect(WRITTEN_HERE))
+            }
+            Outcome::Empty => StateAnswer::Empty,
+            Outcome::OtherLeaf { key, value } => StateAnswer::Other { key, value },
+        };
+        StateProof {
+            header: header.clone(),
+            key,
+            answer,
+            siblings: path.siblings,
+        }
     }
 }

@@ -5,9 +5,11 @@ use proptest::prelude::*;
 use super::*;
 use crate::chain::state::Outcome;
 use crate::crypto::ed25519::{PublicKey, Signature};
+use crate::types::proof::{Proof, Proved};
 use crate::types::state::{ImmatureRecord, leaf_hash, value_hash};
 use crate::types::{
     Amount, Auth, CompactBits, Descriptor, EngineRules, MAX_SUPPLY, Millis, Op, Profile, Reward,
+    Seal,
 };
 
 mod model;
@@ -151,9 +153,7 @@ fn the_genesis_ledger_is_its_allocations_and_the_supply() {
     );
     let supply_leaf = leaf(StateKey::Supply, &supply.to_bytes());
     assert_ne!(account_leaf, supply_leaf);
-    let path = ledger
-        .view(BlockId::ZERO)
-        .prove(&StateKey::Account(account));
+    let path = ledger.tree.prove(&StateKey::Account(account).hash());
     assert!(matches!(path.outcome, Outcome::Present(_)));
     assert_eq!(path.siblings[0], supply_leaf);
     assert_eq!(Ledger::genesis(&genesis(&[])).supply().issued, 0);
@@ -579,6 +579,53 @@ fn a_view_stays_as_it_is() {
     assert_eq!(view.record(&StateKey::Immature(Height(1))), None);
     fn shared<T: Send + Sync + Clone>(_: &T) {}
     shared(&view);
+}
+
+#[test]
+fn a_view_proves_what_is_there_and_what_is_not() {
+    let allocations: Vec<_> = (0..100).map(|number| (person(number), 1_000)).collect();
+    let ledger = execute(&Ledger::genesis(&genesis(&allocations)), &[]).unwrap();
+    let header = Header {
+        height: Height(1),
+        parent_id: BlockId::ZERO,
+        time: Millis(0),
+        tx_root: Hash::ZERO,
+        state_root: ledger.root(),
+        history_root: Hash::ZERO,
+        base_fee: 1_000,
+        beneficiary: MINER,
+        parent_weight: 0,
+        seal: Seal::Work {
+            bits: CompactBits(0x207f_ffff),
+            nonce: 0,
+        },
+    };
+    let id = header.id();
+    let view = ledger.view(id);
+    let accounts = (0..200).map(|number| StateKey::Account(person(number)));
+    let others = [
+        StateKey::Supply,
+        StateKey::Immature(Height(1)),
+        StateKey::Immature(Height(2)),
+    ];
+    let mut absent = 0;
+    for key in accounts.chain(others) {
+        let proof = view.prove(&header, key);
+        let record = view.record(&key);
+        absent += u32::from(record.is_none());
+        let height = Height(1);
+        assert_eq!(
+            proof.verify(&id),
+            Ok(Proved::State {
+                key,
+                record,
+                height
+            })
+        );
+        let proof = Proof::State(Box::new(proof));
+        assert_eq!(Proof::from_bytes(&proof.to_bytes()), Ok(proof));
+    }
+    assert_eq!(absent, 101);
 }
 
 #[test]

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use crate::types::Hash;
-use crate::types::state::{PLACEHOLDER, inner_hash};
+use crate::types::state::{PLACEHOLDER, inner_hashes};
 
 use super::Cost;
 use super::page::{
@@ -173,17 +173,16 @@ impl Plan {
         } = self;
         let mut hashes = vec![Hash::ZERO; children.len()];
         cost.hashes += children.len() as u64;
+        let mut batch = Vec::new();
         for round in rounds {
-            for number in round {
-                let number = number as usize;
-                let (left, right) = children[number].split_at(32);
-                let half = |half: &[u8]| Hash(half.try_into().expect("half of 64 bytes"));
-                let hash = inner_hash(&half(left), &half(right));
-                if let Some(waiting) = waiting[number] {
+            batch.clear();
+            batch.extend(round.iter().map(|number| children[*number as usize]));
+            for (number, hash) in round.into_iter().zip(inner_hashes(&batch)) {
+                if let Some(waiting) = waiting[number as usize] {
                     let side = (waiting % 2) as usize * 32;
                     children[(waiting / 2) as usize][side..][..32].copy_from_slice(&hash.0);
                 }
-                hashes[number] = hash;
+                hashes[number as usize] = hash;
             }
         }
         Hashes {

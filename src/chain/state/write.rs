@@ -5,7 +5,7 @@ use std::mem;
 use std::sync::Arc;
 
 use crate::types::Hash;
-use crate::types::state::{KeyHash, leaf_hash, value_hash};
+use crate::types::state::{KeyHash, leaf_hashes, value_hashes};
 
 use super::Cost;
 use super::page::{
@@ -23,12 +23,25 @@ pub(super) fn prepare<'a>(
     writes: &'a BTreeMap<KeyHash, Option<Vec<u8>>>,
     cost: &mut Cost,
 ) -> Vec<Write<'a>> {
-    let prepared = writes.iter().map(|(key, value)| {
-        let value = value.as_deref().map(|value| {
-            cost.hashes += 2;
-            (value, leaf_hash(key, &value_hash(value)))
-        });
-        Write { key: *key, value }
+    let values: Vec<&[u8]> = writes.values().flatten().map(Vec::as_slice).collect();
+    let keys = writes
+        .iter()
+        .filter(|(_, value)| value.is_some())
+        .map(|(key, _)| key);
+    let leaves = keys.zip(value_hashes(&values)).map(|(key, value)| {
+        let mut leaf = [0; 64];
+        leaf[..32].copy_from_slice(&key.0);
+        leaf[32..].copy_from_slice(&value.0);
+        leaf
+    });
+    let leaves = leaf_hashes(&leaves.collect::<Vec<_>>());
+    cost.hashes += 2 * leaves.len() as u64;
+    let mut leaves = leaves.into_iter();
+    let prepared = writes.iter().map(|(key, value)| Write {
+        key: *key,
+        value: value
+            .as_deref()
+            .zip(value.as_ref().and_then(|_| leaves.next())),
     });
     prepared.collect()
 }
