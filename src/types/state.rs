@@ -1,4 +1,4 @@
-//! The records of the state and the hashes that commit to them (`docs/formats.md`, "State").
+//! The records of the state and the hashes that commit to them (`docs/formats.md`, "State tree").
 //!
 //! The state is a set of records, each in a table under a key. A record's place in the sparse
 //! Merkle tree is the hash of table and key, and its value begins with the table's byte, so that
