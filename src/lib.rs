@@ -18,12 +18,14 @@
 //! * [`reactor`]: the event loop: sockets, timers, signals, HTTP
 //! * [`wallet`]: keys in files, and payments
 //! * [`rpc`]: JSON-RPC over HTTP, and its client
+//! * [`disk`]: the disk of the machine, the thread that writes the log
 
 pub mod base;
 pub mod chain;
 pub mod codec;
 pub mod consensus;
 pub mod crypto;
+pub mod disk;
 pub mod node;
 pub mod p2p;
 pub mod reactor;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
@@ -21,6 +22,8 @@ pub(super) struct Files {
     disk: Arc<dyn Disk>,
     shapes: [Shape; Log::COUNT],
     open: [Mutex<BTreeMap<u64, Arc<dyn DiskFile>>>; Log::COUNT],
+    /// Bytes below these were written and will not be again: what readers may look at.
+    ends: [AtomicU64; Log::COUNT],
 }
 
 impl Files {
@@ -29,6 +32,7 @@ impl Files {
             disk,
             shapes,
             open: Default::default(),
+            ends: Default::default(),
         }
     }
 
@@ -38,6 +42,16 @@ impl Files {
 
     pub(super) fn shape(&self, log: Log) -> Shape {
         self.shapes[log.number()]
+    }
+
+    /// Where what readers may look at ends.
+    pub(super) fn end(&self, log: Log) -> u64 {
+        self.ends[log.number()].load(Ordering::Acquire)
+    }
+
+    /// Lets readers look at what was written up to `end`.
+    pub(super) fn publish(&self, log: Log, end: u64) {
+        self.ends[log.number()].store(end, Ordering::Release);
     }
 
     /// The file of a segment.

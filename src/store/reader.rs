@@ -67,6 +67,7 @@ impl Reader {
 
     /// The record at a position, both its checksums verified. A bad sector is an error.
     pub fn read(&self, log: Log, at: Lsn) -> Result<Record, ReadError> {
+        self.expect_written(log, at)?;
         let shape = self.files.shape(log);
         let (segment, offset) = split(at, shape.segment_size);
         let file = self.files.get(log, segment)?;
@@ -96,6 +97,7 @@ impl Reader {
         at: Lsn,
         show: impl FnOnce(Kind, &[u8]) -> T,
     ) -> Result<T, ReadError> {
+        self.expect_written(log, at)?;
         let (segment, offset) = split(at, self.files.shape(log).segment_size);
         let file = self.files.get(log, segment)?;
         let Some(bytes) = file.view(offset, HEADER) else {
@@ -149,6 +151,15 @@ impl Reader {
         }
     }
 
+    /// Nobody looks at bytes that may still change.
+    fn expect_written(&self, log: Log, at: Lsn) -> Result<(), ReadError> {
+        if at.get().saturating_add(HEADER as u64) <= self.files.end(log) {
+            Ok(())
+        } else {
+            Err(ReadError::Gone)
+        }
+    }
+
     /// The header that stands at `at`, whose bytes those are.
     fn header(&self, log: Log, at: Lsn, bytes: &[u8]) -> Result<Header, ReadError> {
         let shape = self.files.shape(log);
@@ -156,7 +167,8 @@ impl Reader {
         let (_, offset) = split(at, shape.segment_size);
         let ours = header.lsn == at.get()
             && header.log_id == shape.log_id
-            && offset + header.size() <= shape.segment_size;
+            && offset + header.size() <= shape.segment_size
+            && at.get() + header.size() <= self.files.end(log);
         if ours {
             Ok(header)
         } else {

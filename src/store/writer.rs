@@ -77,9 +77,10 @@ impl Writer {
     }
 
     /// Goes on where recovery found the end.
-    pub(super) fn resume(&mut self, end: End, current: Option<Arc<dyn DiskFile>>) {
+    pub(super) fn resume(&mut self, files: &Files, end: End, current: Arc<dyn DiskFile>) {
+        files.publish(self.log, end.lsn);
         self.end = end;
-        self.current = current;
+        self.current = Some(current);
     }
 
     /// Hands over a segment that was made ahead and is still empty.
@@ -274,6 +275,7 @@ impl Writer {
             }
         }
         self.end = plan.end;
+        files.publish(self.log, self.end.lsn);
         Ok(plan.lsns)
     }
 

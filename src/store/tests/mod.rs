@@ -56,6 +56,12 @@ fn what_is_appended_is_read_replayed_and_found_again() {
         let same = reader.view(record.log, *lsn, |_, body| body == record.body);
         assert_eq!(same, Ok(true));
     }
+    for beyond in [store.end(Log::Blocks).get(), 1 << 40, u64::MAX] {
+        let read = reader.read(Log::Blocks, Lsn::new(beyond));
+        assert_eq!(read, Err(ReadError::Gone));
+    }
+    let inside = Lsn::new(lsns[0].get() + 8);
+    assert_eq!(reader.read(Log::Blocks, inside), Err(ReadError::Damaged));
     let last = store.segment_of(Log::Blocks, store.end(Log::Blocks));
     assert!(last > 3);
     let mut listed = 0;

@@ -64,11 +64,14 @@ fn record(number: u64, rng: &mut Rng) -> Append {
     Append::new(log, kind, body)
 }
 
+/// A record's body, and where it stands, if the store came to say so.
+type Submitted = (Vec<u8>, Option<Lsn>);
+
 /// What was asked of a store, what it said was done, and what must hold of what is found.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Model {
-    /// Every record in its order, and where it stands, if the store came to say so.
-    submitted: BTreeMap<Log, Vec<(Vec<u8>, Option<Lsn>)>>,
+    /// Every record in its order.
+    submitted: BTreeMap<Log, Vec<Submitted>>,
     /// How many of them are acknowledged.
     acked: BTreeMap<Log, usize>,
     /// The first segment that was asked to be kept.
@@ -153,7 +156,7 @@ impl Model {
 }
 
 /// How many of the submitted records went with forgotten segments, if anything is there.
-fn gone(there: &[(Lsn, Vec<u8>)], submitted: &[(Vec<u8>, Option<Lsn>)]) -> usize {
+fn gone(there: &[(Lsn, Vec<u8>)], submitted: &[Submitted]) -> usize {
     let Some((_, first)) = there.first() else {
         return 0;
     };

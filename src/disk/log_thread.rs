@@ -1,0 +1,116 @@
+//! The thread that owns the store.
+
+use std::io;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
+
+use crate::store::{Commits, Completion, Failure, Request, Store};
+
+/// How long nothing may come before the thread does what is better done then.
+const IDLE: Duration = Duration::from_millis(10);
+
+/// Writes requests in the order they come: everything that waits becomes one write and one sync.
+/// Dropping it ends the thread as [`shutdown`](Self::shutdown) does, without the answer.
+pub struct LogThread {
+    requests: Option<Sender<Request>>,
+    thread: Option<JoinHandle<Result<(), Failure>>>,
+}
+
+/// A request that was not taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rejected {
+    /// As many requests wait as may.
+    Busy(Request),
+    /// The disk failed, and the failure was reported.
+    Stopped(Request),
+}
+
+impl LogThread {
+    /// Starts the thread. At most `capacity` requests wait before it. It calls `publish` with the
+    /// completions of each group, in order; that must wake whoever waits for them, and not block.
+    pub fn start(
+        store: Store,
+        capacity: usize,
+        publish: impl FnMut(Vec<Completion>) + Send + 'static,
+    ) -> io::Result<Self> {
+        let (requests, queue) = bounded(capacity);
+        let thread = std::thread::Builder::new()
+            .name("log".to_owned())
+            .spawn(move || work(store, &queue, publish))?;
+        Ok(Self {
+            requests: Some(requests),
+            thread: Some(thread),
+        })
+    }
+
+    /// Hands over a request, without waiting.
+    pub fn submit(&self, request: Request) -> Result<(), Rejected> {
+        let requests = self.requests.as_ref().expect("it is taken by the end only");
+        requests.try_send(request).map_err(|error| match error {
+            TrySendError::Full(request) => Rejected::Busy(request),
+            TrySendError::Disconnected(request) => Rejected::Stopped(request),
+        })
+    }
+
+    /// Writes what waits, then ends as a store should, and says how that went.
+    pub fn shutdown(mut self) -> Result<(), Failure> {
+        self.end()
+    }
+
+    fn end(&mut self) -> Result<(), Failure> {
+        self.requests = None;
+        match self.thread.take().map(JoinHandle::join) {
+            None => Ok(()),
+            Some(Ok(result)) => result,
+            Some(Err(panic)) => std::panic::resume_unwind(panic),
+        }
+    }
+}
+
+impl Drop for LogThread {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            // The failure was reported to the one who waits for completions.
+            let _ = self.end();
+        }
+    }
+}
+
+fn work(
+    mut store: Store,
+    queue: &Receiver<Request>,
+    mut publish: impl FnMut(Vec<Completion>),
+) -> Result<(), Failure> {
+    let mut commits = Commits::new();
+    let mut is_idle = true;
+    loop {
+        let request = if is_idle {
+            queue.recv().map_err(|_| RecvTimeoutError::Disconnected)
+        } else {
+            queue.recv_timeout(IDLE)
+        };
+        match request {
+            Ok(request) => commits.push(request),
+            Err(RecvTimeoutError::Timeout) => {
+                store.idle()?;
+                is_idle = true;
+            }
+            Err(RecvTimeoutError::Disconnected) => return store.close(),
+        }
+        while !commits.is_empty() {
+            queue.try_iter().for_each(|request| commits.push(request));
+            let done = commits.run(&mut store);
+            let failure = done.iter().find_map(|done| match &done.result {
+                Err(failure @ Failure::Broken(_)) => Some(failure.clone()),
+                _ => None,
+            });
+            publish(done);
+            if let Some(failure) = failure {
+                return Err(failure);
+            }
+            is_idle = false;
+        }
+    }
+}

@@ -1,0 +1,223 @@
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crossbeam_channel::{Receiver, unbounded};
+
+use super::*;
+use crate::base::Rng;
+use crate::store::{
+    Append, Cause, Completion, Disk, Failure, Faults, FaultyDisk, Kind, Log, Lsn, MemoryDisk,
+    Options, Request, Store,
+};
+
+/// A directory that goes when the test ends.
+struct Directory(PathBuf);
+
+impl Directory {
+    fn new() -> Self {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("keel-disk-{}-{number}", std::process::id());
+        Self(std::env::temp_dir().join(name))
+    }
+
+    fn disk(&self) -> Arc<RealDisk> {
+        Arc::new(RealDisk::open(&self.0).unwrap())
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn options() -> Options {
+    Options::production([7; 32], 99, 1_000).with_segment_size(64 << 10)
+}
+
+fn block(number: u8, len: usize) -> Append {
+    Append::new(Log::Blocks, Kind::Block, vec![number; len])
+}
+
+fn start(store: Store) -> (LogThread, Receiver<Vec<Completion>>) {
+    let (publish, completions) = unbounded();
+    let publish = move |done| publish.send(done).unwrap();
+    (LogThread::start(store, 64, publish).unwrap(), completions)
+}
+
+#[test]
+fn what_the_thread_completes_is_on_the_disk() {
+    let directory = Directory::new();
+    let (store, recovered) = Store::open(directory.disk(), &options()).unwrap();
+    assert!(recovered.is_new);
+    let reader = store.reader();
+    let (thread, completions) = start(store);
+    let mut lsns = Vec::new();
+    for ticket in 0..40 {
+        let request = Request::durable(ticket, vec![block(ticket as u8, 5_000)]);
+        thread.submit(request).unwrap();
+    }
+    while lsns.len() < 40 {
+        for done in completions.recv().unwrap() {
+            assert_eq!(done.ticket, lsns.len() as u64);
+            let at = done.result.unwrap()[0];
+            // It can be read at once, while the thread goes on.
+            let body = reader.read(Log::Blocks, at).unwrap().body;
+            assert_eq!(body, vec![done.ticket as u8; 5_000]);
+            let same = reader.view(Log::Blocks, at, |_, bytes| bytes == body);
+            assert_eq!(same, Ok(true));
+            lsns.push(at);
+        }
+    }
+    thread.shutdown().unwrap();
+    let (mut store, recovered) = Store::open(directory.disk(), &options()).unwrap();
+    assert!(recovered.was_clean);
+    assert_eq!(recovered.notices, []);
+    let mut shown = Vec::new();
+    store
+        .replay(Log::Blocks, Lsn::new(0), |lsn, _, _| shown.push(lsn))
+        .unwrap();
+    assert_eq!(shown, lsns);
+}
+
+#[test]
+fn a_view_shows_the_bytes_that_a_read_gives() {
+    let directory = Directory::new();
+    let disk = directory.disk();
+    let file = disk.create("x").unwrap();
+    file.reserve(10_000).unwrap();
+    let mut rng = Rng::from_number(4);
+    let bytes: Vec<u8> = (0..8_000).map(|_| rng.below(256) as u8).collect();
+    file.write_at(1_000, &bytes).unwrap();
+    for _ in 0..200 {
+        let offset = rng.below(10_000);
+        let len = rng.below(10_000 - offset + 1) as usize;
+        let mut read = vec![0; len];
+        assert_eq!(file.read_at(offset, &mut read), Ok(len));
+        assert_eq!(file.view(offset, len), Some(read.as_slice()));
+    }
+    for (offset, len) in [(10_000, 1), (0, 10_001), (u64::MAX, 1), (1, usize::MAX)] {
+        assert_eq!(file.view(offset, len), None);
+    }
+    assert_eq!(file.view(10_000, 0), Some(&[][..]));
+    // Bytes that are taken away by name are there for whoever holds the file.
+    disk.remove("x").unwrap();
+    assert_eq!(file.view(1_000, 8_000), Some(bytes.as_slice()));
+    let error = disk.open("x").map(|_| ()).unwrap_err();
+    assert_eq!(error.cause, Cause::NotFound);
+}
+
+#[test]
+fn a_directory_in_use_names_the_process_that_has_it() {
+    let directory = Directory::new();
+    let (store, _) = Store::open(directory.disk(), &options()).unwrap();
+    let error = Store::open(directory.disk(), &options())
+        .map(|_| ())
+        .unwrap_err();
+    let holder = format!("in use by process {}", std::process::id());
+    assert!(error.to_string().contains(&holder), "{error}");
+    drop(store);
+    assert!(Store::open(directory.disk(), &options()).is_ok());
+}
+
+#[test]
+fn nobody_else_may_look_into_the_directory() {
+    let directory = Directory::new();
+    let (mut store, _) = Store::open(directory.disk(), &options()).unwrap();
+    store.append(&[block(1, 100)]).unwrap();
+    let mode = |path: &str| {
+        let metadata = fs::metadata(directory.0.join(path)).unwrap();
+        metadata.permissions().mode() & 0o777
+    };
+    assert_eq!(mode(""), 0o700);
+    assert_eq!(mode("blocks"), 0o700);
+    for file in ["LOCK", "SUPER", "blocks/00000000.seg"] {
+        assert_eq!(mode(file), 0o600, "{file}");
+    }
+}
+
+#[test]
+fn a_path_that_is_no_directory_is_refused_by_name() {
+    let directory = Directory::new();
+    fs::write(&directory.0, b"a file").unwrap();
+    let error = RealDisk::open(&directory.0).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains(&directory.0.display().to_string())
+    );
+    fs::remove_file(&directory.0).unwrap();
+}
+
+#[test]
+fn a_segment_is_reserved_whole_before_it_is_used() {
+    use std::os::unix::fs::MetadataExt;
+    let directory = Directory::new();
+    let (mut store, _) = Store::open(directory.disk(), &options()).unwrap();
+    store.append(&[block(1, 100)]).unwrap();
+    store.idle().unwrap();
+    for segment in ["00000000", "00000001"] {
+        let path = directory.0.join(format!("blocks/{segment}.seg"));
+        let metadata = fs::metadata(path).unwrap();
+        assert_eq!(metadata.len(), 64 << 10);
+        assert!(metadata.blocks() * 512 >= 64 << 10);
+    }
+}
+
+#[test]
+fn a_disk_that_fails_stops_the_thread_after_saying_so() {
+    let faults = |sync_fails| Faults {
+        sync_fails,
+        ..Faults::default()
+    };
+    let disk = FaultyDisk::over(&MemoryDisk::new(), faults(None), Rng::from_number(1));
+    let (mut store, _) = Store::open(Arc::new(disk.clone()), &options()).unwrap();
+    store.append(&[block(0, 100)]).unwrap();
+    store.idle().unwrap();
+    // The next call writes the record, the one after it syncs.
+    disk.set_faults(faults(Some(disk.calls() + 1)));
+    let (thread, completions) = start(store);
+    thread
+        .submit(Request::durable(1, vec![block(1, 100)]))
+        .unwrap();
+    let done = completions.recv().unwrap();
+    assert_eq!(done.len(), 1);
+    assert!(matches!(done[0].result, Err(Failure::Broken(_))));
+    // Its end closes the channel; what is handed over after that comes back.
+    assert!(completions.recv().is_err());
+    let request = Request::durable(2, vec![block(2, 100)]);
+    assert_eq!(
+        thread.submit(request.clone()),
+        Err(Rejected::Stopped(request))
+    );
+    assert!(matches!(thread.shutdown(), Err(Failure::Broken(_))));
+}
+
+#[test]
+fn a_queue_that_is_full_hands_the_request_back() {
+    let disk = MemoryDisk::new();
+    let (store, _) = Store::open(Arc::new(disk), &options()).unwrap();
+    let (hold, held) = unbounded::<()>();
+    let (started, has_started) = unbounded();
+    let publish = move |_| {
+        started.send(()).unwrap();
+        held.recv().unwrap();
+    };
+    let thread = LogThread::start(store, 2, publish).unwrap();
+    let request = |ticket| Request::durable(ticket, vec![block(1, 100)]);
+    thread.submit(request(0)).unwrap();
+    has_started.recv().unwrap();
+    thread.submit(request(1)).unwrap();
+    thread.submit(request(2)).unwrap();
+    assert_eq!(thread.submit(request(3)), Err(Rejected::Busy(request(3))));
+    for _ in 0..2 {
+        hold.send(()).unwrap();
+    }
+    thread.shutdown().unwrap();
+    // The two that waited were one group.
+    assert_eq!(has_started.try_iter().count(), 1);
+}
