@@ -10,16 +10,13 @@ use std::sync::Arc;
 
 use crate::types::{AccountId, Height, Nonce, Rules, TxId, WtxId};
 
-use super::ledger::{StateView, TransactionFault, minimum_fee};
+use super::ledger::{Ahead, StateView, TransactionFault, check_transaction};
 use super::{CheckedBlock, CheckedTransaction};
 
 /// How many transactions of one account may wait.
 pub const QUEUE_MAX: usize = 64;
 /// How many bytes of transactions may wait.
 pub const BYTES_MAX: u64 = 64 << 20;
-/// How many heights a transaction that expires must still have when it comes.
-pub const EXPIRY_MARGIN: u64 = 1;
-
 /// Why a transaction does not get in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
@@ -107,7 +104,8 @@ impl Mempool {
         Some(Nonce(nonce + waiting as u64))
     }
 
-    /// Takes a transaction for the block of this height and base fee, if it can be mined after those of its account that wait already.
+    /// Takes a transaction for the block of this height and base fee, if it can be mined after
+    /// those of its account that wait already.
     /// Gives the transaction that it replaces.
     pub fn add(
         &mut self,
@@ -119,28 +117,7 @@ impl Mempool {
         if self.by_txid.contains_key(&checked.txid) {
             return Err(Refusal::Known);
         }
-        // What a block needs may have risen since a transaction was accepted: it waits then, and
-        // is not lost. So the fee is looked at once, here.
-        let (_, base_fee) = next;
-        let needed = minimum_fee(view, rules, base_fee, checked);
-        if u128::from(checked.transaction.fee.0) < needed {
-            let paid = checked.transaction.fee;
-            return Err(Refusal::Invalid(TransactionFault::Fee { needed, paid }));
-        }
-        self.insert(view, rules, next.0, checked)
-    }
-
-    fn insert(
-        &mut self,
-        view: &StateView,
-        rules: &Rules,
-        height: Height,
-        checked: &Arc<CheckedTransaction>,
-    ) -> Result<Option<WtxId>, Refusal> {
-        if self.by_txid.contains_key(&checked.txid) {
-            return Err(Refusal::Known);
-        }
-        let replaced = self.check(view, rules, height, checked)?;
+        let replaced = self.check(view, rules, next, checked)?;
         let freed = replaced.as_ref().map_or(0, |old| u64::from(old.bytes));
         if self.bytes - freed + u64::from(checked.bytes) > BYTES_MAX {
             return Err(Refusal::Full);
@@ -164,19 +141,16 @@ impl Mempool {
         &self,
         view: &StateView,
         rules: &Rules,
-        height: Height,
+        next: (Height, u64),
         checked: &Arc<CheckedTransaction>,
     ) -> Result<Option<Arc<CheckedTransaction>>, Refusal> {
         use Refusal::Invalid;
+        let (height, base_fee) = next;
         let transaction = &checked.transaction;
         let unknown = TransactionFault::UnknownSender {
             account: checked.sender,
         };
         let account = view.account(&checked.sender).ok_or(Invalid(unknown))?;
-        let expiry = transaction.expiry;
-        if expiry.0 != 0 && expiry.0 < height.0 + EXPIRY_MARGIN - 1 {
-            return Err(Invalid(TransactionFault::Expired { expiry, height }));
-        }
         let empty = BTreeMap::new();
         let queue = self.queues.get(&checked.sender).unwrap_or(&empty);
         let wanted = Nonce(account.nonce.0 + queue.len() as u64);
@@ -205,11 +179,11 @@ impl Mempool {
         let others = queue
             .values()
             .filter(|other| other.transaction.nonce != found);
-        let needed = others.map(|other| spends(other)).sum::<u128>() + spends(checked);
-        if needed > u128::from(account.balance.0) {
-            let available = account.balance;
-            return Err(Invalid(TransactionFault::Balance { needed, available }));
-        }
+        let ahead = Ahead {
+            transactions: found.0 - account.nonce.0,
+            spent: others.map(|other| spends(other)).sum(),
+        };
+        check_transaction(view, rules, height, base_fee, &ahead, checked).map_err(Invalid)?;
         Ok(replaced.cloned())
     }
 
@@ -289,7 +263,9 @@ impl Mempool {
             if mined.contains(&checked.txid) {
                 continue;
             }
-            match self.insert(view, rules, next, &checked) {
+            // What a block needs may have risen since a transaction was accepted: it waits then,
+            // and is not lost. So the base fee is looked at once, when it comes.
+            match self.add(view, rules, (next, 0), &checked) {
                 Ok(replaced) => removed.gone.extend(replaced),
                 Err(Refusal::Known) => {}
                 Err(_) => removed.gone.push(checked.wtxid),

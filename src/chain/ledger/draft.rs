@@ -36,16 +36,38 @@ pub struct Charge {
     pub tip: Amount,
 }
 
-/// Whether a block at `height` on the state of `view` could begin with the transaction; what it
-/// would cost. Sizes and signatures are checked elsewhere, since they need no state.
+/// What waits to be executed before a transaction, of the same account.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ahead {
+    /// How many transactions.
+    pub transactions: u64,
+    /// Their amounts and fees, or those of everything that must stay covered besides.
+    pub spent: u128,
+}
+
+impl Ahead {
+    /// The account as it will be then; none where it will have no transaction left to make.
+    fn leave(&self, account: AccountRecord) -> Option<AccountRecord> {
+        let spent = u64::try_from(self.spent).unwrap_or(u64::MAX);
+        Some(AccountRecord {
+            balance: Amount(account.balance.0.saturating_sub(spent)),
+            nonce: Nonce(account.nonce.0.checked_add(self.transactions)?),
+        })
+    }
+}
+
+/// Whether the transaction could be executed at `height` on the state of `view` after what is
+/// ahead of it; what it would cost. Sizes and signatures are checked elsewhere, since they need no
+/// state.
 pub fn check_transaction(
     view: &StateView,
     rules: &Rules,
     height: Height,
     base_fee: u64,
+    ahead: &Ahead,
     transaction: &impl Executable,
 ) -> Result<Charge, TransactionFault> {
-    check(&mut &*view, rules, height, base_fee, transaction).map(|(charge, ..)| charge)
+    check(&mut &*view, rules, height, base_fee, ahead, transaction).map(|(charge, ..)| charge)
 }
 
 /// The least fee of a transaction that a block on the state of `view` begins with.
@@ -95,12 +117,16 @@ fn check(
     rules: &Rules,
     height: Height,
     base_fee: u64,
+    ahead: &Ahead,
     executable: &impl Executable,
 ) -> Result<(Charge, AccountId, AccountRecord), TransactionFault> {
     let transaction = executable.transaction();
     let sender = executable.sender();
     let unknown = TransactionFault::UnknownSender { account: sender };
     let account = accounts.account(&sender).ok_or(unknown)?;
+    let account = ahead
+        .leave(account)
+        .ok_or(TransactionFault::NonceExhausted)?;
     let (wanted, found) = (account.nonce, transaction.nonce);
     if found != wanted {
         return Err(TransactionFault::Nonce { wanted, found });
@@ -247,7 +273,8 @@ impl<'a> Draft<'a> {
                 height, base_fee, ..
             },
         ) = (self.rules, self.context);
-        let (charge, sender, account) = check(self, rules, height, base_fee, executable)?;
+        let (charge, sender, account) =
+            check(self, rules, height, base_fee, &Ahead::default(), executable)?;
         let transaction = executable.transaction();
         // The check covers fee, nonce and amounts; from here on nothing can fail.
         self.touch(&sender).after = Some(AccountRecord {

@@ -25,7 +25,7 @@ use crate::types::{
     AccountId, BlockId, Genesis, Hash, Header, Height, Nonce, Rules, Transaction, Weight,
 };
 
-pub use draft::{Charge, check_transaction, minimum_fee};
+pub use draft::{Ahead, Charge, check_transaction, minimum_fee};
 pub use fault::{BlockFault, TransactionFault};
 
 use super::state::{Outcome, StateTree};

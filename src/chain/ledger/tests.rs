@@ -119,7 +119,15 @@ fn fault(ledger: &Ledger, transactions: &[Transaction]) -> TransactionFault {
 
 fn admit(ledger: &Ledger, transaction: &Transaction) -> Result<Charge, TransactionFault> {
     let view = ledger.view(BlockId::ZERO);
-    check_transaction(&view, &rules(), ledger.height().next(), 1_000, transaction)
+    let height = ledger.height().next();
+    check_transaction(
+        &view,
+        &rules(),
+        height,
+        1_000,
+        &Ahead::default(),
+        transaction,
+    )
 }
 
 fn balance(ledger: &Ledger, id: AccountId) -> u64 {
@@ -537,6 +545,44 @@ fn stake_rules_are_refused_by_name() {
     let none: &[Transaction] = &[];
     let refused = ledger.execute(&rules, &context(&ledger), none);
     assert_eq!(refused.unwrap_err(), BlockFault::StakeReserved);
+}
+
+#[test]
+fn what_waits_ahead_counts_as_done() {
+    let view = ledger().view(BlockId::ZERO);
+    let admit = |transactions, spent, next: &Transaction| {
+        let ahead = Ahead {
+            transactions,
+            spent,
+        };
+        check_transaction(&view, &rules(), Height(1), 1_000, &ahead, next)
+    };
+    let third = transaction(1, 2, TRANSFER + 7, vec![pay(person(2), 1_000)]);
+    let charge = Charge {
+        burned: Amount(TRANSFER),
+        tip: Amount(7),
+    };
+    let rest = u128::from(1_000_000 - 1_000 - TRANSFER - 7);
+    assert_eq!(admit(2, rest, &third), Ok(charge));
+    for (spent, available) in [(rest + 1, 1_206), (u128::MAX, 0)] {
+        let refused = TransactionFault::Balance {
+            needed: u128::from(1_000 + TRANSFER + 7),
+            available: Amount(available),
+        };
+        assert_eq!(admit(2, spent, &third), Err(refused));
+    }
+    for (transactions, wanted) in [(1, Nonce(1)), (3, Nonce(3))] {
+        let refused = TransactionFault::Nonce {
+            wanted,
+            found: Nonce(2),
+        };
+        assert_eq!(admit(transactions, 0, &third), Err(refused));
+    }
+    let last = transaction(1, u64::MAX, TRANSFER, vec![pay(person(2), 1)]);
+    assert_eq!(
+        admit(u64::MAX, 0, &last),
+        Err(TransactionFault::NonceExhausted)
+    );
 }
 
 #[test]
