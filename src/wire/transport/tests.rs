@@ -699,6 +699,10 @@ fn any_step() -> impl Strategy<Value = Step> {
     ]
 }
 
+fn any_text() -> impl Strategy<Value = Vec<u8>> {
+    prop::collection::vec(prop_oneof![0..7_u8, any::<u8>()], 1..200)
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(40))]
 
@@ -745,7 +749,7 @@ proptest! {
     /// Whatever a peer that has the keys says, the answer is messages or a fault.
     #[test]
     fn any_text_is_segments_or_a_fault(
-        texts in prop::collection::vec(prop::collection::vec(prop_oneof![0..7_u8, any::<u8>()], 1..200), 1..8),
+        texts in prop::collection::vec(any_text(), 1..8),
     ) {
         let [mut ours, mut theirs] = greeted();
         for text in texts {
