@@ -1,1 +1,3 @@
 //! Whole processes from outside, as operators and programs meet them.
+
+mod fuzz_seeds;
