@@ -1,7 +1,7 @@
 # The commands of this repository. `make` lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test fmt lint test-unit deps doc devnet chaos clean install
+.PHONY: help run build test fmt lint test-unit deps doc bench fuzz devnet chaos clean install
 
 PREFIX ?= /usr/local
 
@@ -33,6 +33,12 @@ deps: ## Count the packages that the node is built from
 
 doc: ## Build the documentation of the source in target/doc
 	cargo doc --no-deps --document-private-items
+
+bench: ## Measure throughput
+	cargo bench --package keel-bench
+
+fuzz: ## Fuzz each target for a minute; needs cargo-fuzz and a nightly toolchain
+	@fuzz/run
 
 devnet: build ## The same as run
 	target/release/keel devnet --nodes 4
