@@ -255,6 +255,14 @@ impl Tree {
         }
     }
 
+    /// The positions of all blocks that are in the log.
+    pub fn logged(&self) -> impl Iterator<Item = Lsn> {
+        self.entries.values().filter_map(|entry| match entry.body {
+            Body::Logged(lsn) => Some(lsn),
+            Body::Missing | Body::Arrived => None,
+        })
+    }
+
     /// Whether the bodies of a block and of all its ancestors are here.
     #[must_use]
     pub fn is_complete(&self, id: &BlockId) -> bool {

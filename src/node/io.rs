@@ -7,12 +7,15 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::base::Time;
+use crc32c::{crc32c, crc32c_append};
+
 use crate::chain::{StateView, TransactionFault};
+use crate::crypto::hash::sha256_parts;
 use crate::p2p::{ConnId, Direction};
 use crate::store::{Lsn, Request};
 use crate::types::{
-    AccountId, BlockId, Header, Height, NodeKey, NodeRecord, Nonce, PeerAddress, TxId, Uint256,
-    WtxId,
+    AccountId, BlockId, Hash, Header, Height, NodeKey, NodeRecord, Nonce, PeerAddress, TxId,
+    Uint256, WtxId,
 };
 
 use super::job::{Job, JobResult};
@@ -87,20 +90,22 @@ pub enum Input {
         /// Where each record of the group stands.
         lsns: Vec<Lsn>,
     },
-    /// A job of [`Output::Run`] is done.
-    #[serde(skip)]
-    Done {
-        /// Which one.
-        job: JobId,
-        /// What came of it.
-        result: JobResult,
-    },
     /// Somebody outside asks for something.
     Called {
         /// Whom to answer.
         call: CallId,
         /// What is asked.
         question: Question,
+    },
+    /// A job of [`Output::Run`] is done.
+    // It stands last, because serde counts variants that are skipped when it writes and not when
+    // it reads.
+    #[serde(skip)]
+    Done {
+        /// Which one.
+        job: JobId,
+        /// What came of it.
+        result: JobResult,
     },
 }
 
@@ -173,6 +178,48 @@ pub enum Output {
     },
     /// Something that people may want to read in the log.
     Event(Event),
+}
+
+impl Output {
+    /// The hash of this output after those that gave `before`. Bodies count by their checksum:
+    /// it is there to find differences, not to resist anybody.
+    #[must_use]
+    pub fn chain(&self, before: &Hash) -> Hash {
+        let (tag, numbers, body): (u8, [u64; 2], u32) = match self {
+            Self::Dial(peer) => (1, [0, 0], crc32c(&peer.key.0)),
+            Self::Send {
+                conn,
+                lane,
+                kind,
+                bytes,
+            } => (
+                2,
+                [conn.0, u64::from(*lane) << 8 | u64::from(*kind)],
+                crc32c(bytes),
+            ),
+            Self::Close { conn, why } => (3, [conn.0, 0], crc32c(why.to_string().as_bytes())),
+            Self::Store(request) => {
+                let bodies = request.records.iter();
+                let sum = bodies.fold(0, |sum, record| crc32c_append(sum, &record.body));
+                (4, [request.ticket, u64::from(request.sync)], sum)
+            }
+            Self::Run { job, work } => (5, [job.0, 0], crc32c(work.name().as_bytes())),
+            Self::Abandon(job) => (6, [job.0, 0], 0),
+            Self::Publish(published) => {
+                (7, [published.header.height.0, 0], crc32c(&published.tip.0))
+            }
+            Self::Answer { call, reply } => (8, [call.0, u64::from(reply.is_ok())], 0),
+            Self::Event(event) => (9, [0, 0], crc32c(format!("{event:?}").as_bytes())),
+        };
+        let [first, second] = numbers.map(u64::to_le_bytes);
+        Hash(sha256_parts(&[
+            before.as_ref(),
+            &[tag],
+            &first,
+            &second,
+            &body.to_le_bytes(),
+        ]))
+    }
 }
 
 /// Why the node ends a connection.

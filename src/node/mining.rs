@@ -175,9 +175,8 @@ impl Node {
     pub(super) fn searched(&mut self, mut header: Header, nonce: Option<u64>, now: Time) {
         let Some(miner) = &mut self.miner else { return };
         miner.searching = None;
-        let Some(found) = nonce else {
-            return self.search(now);
-        };
+        // Nothing found: the timer starts the next slice, and between slices the node is quiet.
+        let Some(found) = nonce else { return };
         let template = miner
             .template
             .take_if(|t| t.header.parent_id == header.parent_id);

@@ -19,6 +19,7 @@ mod io;
 mod job;
 mod mining;
 mod peers;
+mod recorder;
 mod recovered;
 mod snapshot;
 mod transactions;
@@ -36,8 +37,8 @@ use crate::consensus::UnsupportedEngine;
 use crate::p2p::{Action, Relay, Sync};
 use crate::store::{Append, Lsn, Request};
 use crate::types::{
-    AccountId, BlockId, Genesis, Header, Height, NodeKey, NodeRecord, PeerAddress, Rules, TxId,
-    WtxId,
+    AccountId, BlockId, Genesis, Hash, Header, Height, NodeKey, NodeRecord, PeerAddress, Rules,
+    TxId, WtxId,
 };
 use crate::wire::Message;
 
@@ -48,6 +49,7 @@ pub use io::{
 };
 pub use job::{BLOCK_RECORD_PREFIX, BlockReader, Job, JobResult, Workbench};
 
+pub use recorder::{Entry, Inline, Recorder, Recording, ReplayError, Replayed, Runner};
 pub use recovered::Recovered;
 pub use snapshot::Snapshot;
 
@@ -172,6 +174,9 @@ pub struct Node {
     next_ticket: u64,
     /// How many inputs and timeouts were handled.
     events: u64,
+    /// The hash of every output so far, in order: part of the state, so that a replay whose
+    /// outputs differ in nothing but their order is found out.
+    outputs_done: Hash,
 }
 
 impl Node {
@@ -219,6 +224,7 @@ impl Node {
             next_job: 0,
             next_ticket: 0,
             events: 0,
+            outputs_done: Hash::ZERO,
             config,
         };
         node.publish(now);
@@ -284,13 +290,20 @@ impl Node {
     /// The next thing to be done.
     #[must_use]
     pub fn poll_output(&mut self) -> Option<Output> {
-        self.outputs.pop_front()
+        let output = self.outputs.pop_front()?;
+        self.outputs_done = output.chain(&self.outputs_done);
+        Some(output)
     }
 
     /// Whether a block is known here, with its transactions.
     #[must_use]
     pub fn knows_block(&self, id: &BlockId) -> bool {
         self.chain.tree().is_complete(id)
+    }
+
+    /// Where in the log the blocks are that this node knows.
+    pub fn logged_blocks(&self) -> impl Iterator<Item = Lsn> {
+        self.chain.tree().logged()
     }
 
     /// What every event ends with: requests that became possible, timers that moved.

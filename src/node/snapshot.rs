@@ -43,6 +43,7 @@ pub struct Snapshot {
     next_job: u64,
     next_ticket: u64,
     events: u64,
+    done: Hash,
     /// What is under way, for the hash alone; empty in a quiet moment.
     under_way: Vec<String>,
 }
@@ -88,6 +89,7 @@ impl Node {
             next_job: self.next_job,
             next_ticket: self.next_ticket,
             events: self.events,
+            done: self.outputs_done,
             under_way: jobs.chain(effects).chain(template).collect(),
         }
     }
@@ -96,7 +98,7 @@ impl Node {
     /// It costs as much as there is state, so it is for recordings and tests.
     #[must_use]
     pub fn state_hash(&self) -> Hash {
-        Hash(sha256(&self.snapshot().to_bytes()))
+        self.snapshot().hash()
     }
 
     /// Whether nothing is under way, so that a snapshot of this moment can be restored.
@@ -150,6 +152,7 @@ impl Node {
             next_job: snapshot.next_job,
             next_ticket: snapshot.next_ticket,
             events: snapshot.events,
+            outputs_done: snapshot.done,
         })
     }
 
@@ -161,6 +164,18 @@ impl Node {
 }
 
 impl Snapshot {
+    /// The hash of the state that it is of.
+    #[must_use]
+    pub fn hash(&self) -> Hash {
+        Hash(sha256(&self.to_bytes()))
+    }
+
+    /// How many events the node had handled.
+    #[must_use]
+    pub const fn events(&self) -> u64 {
+        self.events
+    }
+
     /// The snapshot's bytes, in the form that recordings hold.
     ///
     /// # Panics

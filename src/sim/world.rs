@@ -9,10 +9,13 @@ use crate::crypto::ed25519::SecretKey;
 use crate::crypto::hash::Sha256;
 use crate::node::{
     BlockReader, CallError, CallId, CloseCause, ConnId, Direction, Event, Input, Job, Mining, Node,
-    NodeConfig, Output, Published, Question, Recovered, Reply, Ticket, Workbench,
+    NodeConfig, Output, Published, Question, Recorder, Recording, Recovered, Reply, Ticket,
+    Workbench,
 };
 use crate::store::{Commits, Disk, MemoryDisk, Options, Request, Store};
-use crate::types::{Genesis, Millis, NodeKey, NodeRecord, PeerAddress, RecordContent, Services};
+use crate::types::{
+    Genesis, Hash, Millis, NodeKey, NodeRecord, PeerAddress, RecordContent, Services,
+};
 
 /// A node of the world, by its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -75,6 +78,8 @@ struct Running {
     connections: BTreeMap<ConnId, End>,
     published: Option<Arc<Published>>,
     timeout: Option<Time>,
+    recorder: Option<Recorder>,
+    pieces: Vec<Vec<u8>>,
 }
 
 /// A network in virtual time.
@@ -181,6 +186,8 @@ impl World {
             connections: BTreeMap::new(),
             published: None,
             timeout: None,
+            recorder: None,
+            pieces: Vec::new(),
         });
         self.drain(index.0);
     }
@@ -193,6 +200,33 @@ impl World {
         for end in running.connections.values() {
             self.schedule_close(*end);
         }
+    }
+
+    /// Begins to record a node, with a new snapshot after `base_every` bytes. The node must be
+    /// quiet; says whether it is.
+    pub fn record(&mut self, index: NodeIndex, base_every: u64) -> bool {
+        let running = self.machines[index.0].running.as_mut();
+        let Some(running) = running.filter(|running| running.node.is_quiet()) else {
+            return false;
+        };
+        running.recorder = Some(Recorder::start(&mut running.node, base_every));
+        true
+    }
+
+    /// What was recorded of a running node so far, and the hash of its state now.
+    #[must_use]
+    pub fn recording(&self, index: NodeIndex) -> Option<(Recording, Hash)> {
+        let running = self.machines[index.0].running.as_ref()?;
+        let mut blocks = BTreeMap::new();
+        for lsn in running.node.logged_blocks() {
+            let bytes = running.store.reader().read_block(lsn);
+            blocks.extend(bytes.map(|bytes| (lsn, bytes)));
+        }
+        let pieces = running.pieces.iter().map(Vec::as_slice);
+        Some((
+            Recording::of_pieces(pieces, blocks),
+            running.node.state_hash(),
+        ))
     }
 
     /// Whether a node runs.
@@ -324,8 +358,12 @@ impl World {
                 if let Some(running) = &mut self.machines[node].running
                     && running.timeout.take_if(|timeout| *timeout <= at).is_some()
                 {
+                    if let Some(recorder) = &mut running.recorder {
+                        recorder.timeout(self.now);
+                    }
                     running.node.handle_timeout(self.now);
                     self.drain(node);
+                    self.recorded(node);
                 }
             }
             Happening::Input { node, life, input } => self.feed(node, life, *input),
@@ -356,8 +394,22 @@ impl World {
             }
             _ => {}
         }
+        let input = match &mut running.recorder {
+            Some(recorder) => recorder.input(self.now, input),
+            None => input,
+        };
         running.node.handle(self.now, input);
         self.drain(node);
+        self.recorded(node);
+    }
+
+    fn recorded(&mut self, node: usize) {
+        if let Some(running) = &mut self.machines[node].running
+            && let Some(recorder) = &mut running.recorder
+        {
+            recorder.handled(&mut running.node);
+            running.pieces.extend(recorder.take());
+        }
     }
 
     fn commit(&mut self, node: usize, life: u32) {

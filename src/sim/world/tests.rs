@@ -296,3 +296,68 @@ fn what_can_never_be_valid_is_refused_with_the_rule_and_its_numbers() {
         "a transaction that is known is accepted again"
     );
 }
+
+#[test]
+fn a_recorded_node_lives_again_event_for_event() {
+    let (alice, bob) = (person(1), person(2));
+    let genesis = genesis(&[&alice, &bob]);
+    let mut world = world(9, &genesis);
+    let nodes = four(&mut world, 4);
+    world.run(Span::from_secs(20));
+    // A small limit, so that snapshots are taken on the way.
+    assert!(world.run_until(Span::from_secs(5), |w| w.node(nodes[1]).unwrap().is_quiet()));
+    assert!(world.record(nodes[1], 200_000));
+    for nonce in 0..20 {
+        let payment = pay(&genesis, &bob, nonce, alice.account, 1_000 + nonce);
+        world.call(
+            nodes[(nonce % 4) as usize],
+            Question::SubmitTransaction(payment.to_bytes()),
+        );
+        world.run(Span::from_secs(3));
+    }
+    world.cut(nodes[1], nodes[0]);
+    world.run(Span::from_secs(20));
+    let (recording, hash) = world.recording(nodes[1]).unwrap();
+    let recording = Recording::from_bytes(&recording.to_bytes()).unwrap();
+    let replay = |until| {
+        let mut runner = crate::node::Inline::new(recording.reader());
+        recording.replay(until, &mut runner, &mut |_, _| {})
+    };
+    let whole = replay(None).unwrap();
+    assert_eq!(whole.hash, hash, "the replayed node is the node");
+    assert!(whole.marks >= 2, "{whole:?}");
+    let half = u64::midpoint(whole.events.0, whole.events.1);
+    let stopped = replay(Some(half)).unwrap();
+    assert_eq!(stopped.events.1, half);
+    assert_ne!(stopped.hash, hash);
+    assert_eq!(replay(Some(half)), Ok(stopped));
+}
+
+#[test]
+fn a_recording_that_was_tampered_with_is_found_out() {
+    let alice = person(1);
+    let genesis = genesis(&[&alice]);
+    let mut world = world(2, &genesis);
+    let nodes = four(&mut world, 2);
+    assert!(world.run_until(Span::from_secs(5), |w| w.node(nodes[0]).unwrap().is_quiet()));
+    assert!(world.record(nodes[0], 50_000));
+    world.run(Span::from_secs(40));
+    let (recording, _) = world.recording(nodes[0]).unwrap();
+    let mut shown = Vec::new();
+    let mut runner = crate::node::Inline::new(recording.reader());
+    let replayed = recording.replay(None, &mut runner, &mut |event, entry| {
+        shown.push((event, matches!(entry, crate::node::Entry::Timeout(_))));
+    });
+    let replayed = replayed.expect("the recording replays");
+    assert!(replayed.marks > 0, "{replayed:?}");
+    // A timeout less, in the midst of it, and the marks behind it no longer hold.
+    let place = shown
+        .iter()
+        .skip(shown.len() / 2)
+        .find(|(_, timeout)| *timeout)
+        .unwrap()
+        .0;
+    let tampered = recording.without_event(place);
+    let mut runner = crate::node::Inline::new(tampered.reader());
+    assert!(tampered.replay(None, &mut runner, &mut |_, _| {}).is_err());
+}

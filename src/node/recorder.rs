@@ -1,0 +1,454 @@
+//! The flight recorder: a node's inputs written down, and a node made to live them again.
+//!
+//! *Owns* the form of recordings. *Invariants*: a recording begins with a snapshot of a quiet
+//! moment and goes on with every input in its order, so that whoever replays it comes to the same
+//! state, event for event; marks on the way say which. *Never* writes down a key: none is part of
+//! a node or of an input.
+//!
+//! *Format*, a cache that any other version may discard: a stream of [`Entry`]s, cut into pieces.
+//! A piece is a byte, 1 where a snapshot begins with it and 0 elsewhere, and the next bytes of the
+//! stream. A file is `"KEELREC1"`, the blocks that the stream refers to, and the stream.
+//!
+//! What came of a job is not written down: a replay does the job again when the recording says
+//! that its result arrived. Blocks that were read from the log are in the file by their position.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::Time;
+use crate::chain::RestoreError;
+use crate::store::Lsn;
+use crate::types::{BlockId, Hash};
+
+use super::job::{BlockReader, Job, JobResult, Workbench};
+use super::{Input, JobId, Node, Output, Snapshot, header_of};
+
+/// What a file begins with.
+const MAGIC: &[u8; 8] = b"KEELREC1";
+/// The most bytes of a piece, so that it fits a record of the smallest segment.
+const PIECE_MAX: usize = 32 << 10;
+/// How many events lie between two marks: a state hash costs as much as there is state.
+const EVENTS_PER_MARK: u64 = 500;
+
+/// One thing that a recording says.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Entry {
+    /// The node was this.
+    Base(Box<Snapshot>),
+    /// This happened.
+    Input(Time, Input),
+    /// The result of this job arrived.
+    Done(Time, JobId),
+    /// The node was asked to fire its timers.
+    Timeout(Time),
+    /// After so many events the node's state had this hash.
+    Mark(u64, Hash),
+}
+
+/// Writes down what a node lives through. The driver appends the pieces to the record log, in
+/// their order and before the node handles what they tell of.
+#[derive(Debug)]
+pub struct Recorder {
+    /// Bytes after which a new snapshot is due, so that the oldest segments can go.
+    base_every: u64,
+    since_base: u64,
+    marked: u64,
+    pieces: Vec<Vec<u8>>,
+}
+
+impl Recorder {
+    /// Begins a recording of a node that is quiet. A new snapshot is written after `base_every`
+    /// bytes, at the next quiet moment.
+    #[must_use]
+    pub fn start(node: &mut Node, base_every: u64) -> Self {
+        let mut recorder = Self {
+            base_every,
+            since_base: 0,
+            marked: 0,
+            pieces: Vec::new(),
+        };
+        recorder.base(node);
+        recorder
+    }
+
+    /// Writes down an input that the node is about to handle.
+    pub fn input(&mut self, now: Time, input: Input) -> Input {
+        let entry = match input {
+            Input::Done { job, .. } => {
+                self.entry(&Entry::Done(now, job), false);
+                return input;
+            }
+            other => Entry::Input(now, other),
+        };
+        self.entry(&entry, false);
+        match entry {
+            Entry::Input(_, input) => input,
+            _ => unreachable!("it was made two lines above"),
+        }
+    }
+
+    /// Writes down that the node is about to fire its timers.
+    pub fn timeout(&mut self, now: Time) {
+        self.entry(&Entry::Timeout(now), false);
+    }
+
+    /// To be called when the node has handled an event and every output was taken: writes a mark
+    /// or a new snapshot when one is due.
+    pub fn handled(&mut self, node: &mut Node) {
+        if self.since_base >= self.base_every && node.is_quiet() {
+            self.base(node);
+        } else if node.events() >= self.marked + EVENTS_PER_MARK {
+            self.mark(node);
+        }
+    }
+
+    /// Writes down the state's hash now.
+    pub fn mark(&mut self, node: &Node) {
+        self.marked = node.events();
+        self.entry(&Entry::Mark(self.marked, node.state_hash()), false);
+    }
+
+    fn base(&mut self, node: &mut Node) {
+        node.settle_for_snapshot();
+        self.since_base = 0;
+        self.marked = node.events();
+        self.entry(&Entry::Base(Box::new(node.snapshot())), true);
+    }
+
+    fn entry(&mut self, entry: &Entry, begins: bool) {
+        let bytes = postcard::to_allocvec(entry).expect("every entry has a form");
+        self.since_base += bytes.len() as u64;
+        let mut begins = u8::from(begins);
+        let mut rest = bytes.as_slice();
+        while !rest.is_empty() {
+            let room = self
+                .pieces
+                .last()
+                .filter(|_| begins == 0)
+                .map_or(0, |piece| PIECE_MAX.saturating_sub(piece.len()));
+            if room == 0 {
+                self.pieces.push(vec![begins]);
+                begins = 0;
+                continue;
+            }
+            let (now, later) = rest.split_at(rest.len().min(room));
+            if let Some(piece) = self.pieces.last_mut() {
+                piece.extend_from_slice(now);
+            }
+            rest = later;
+        }
+    }
+
+    /// The pieces since the last time.
+    pub fn take(&mut self) -> Vec<Vec<u8>> {
+        std::mem::take(&mut self.pieces)
+    }
+
+    /// Whether there are pieces to be taken.
+    #[must_use]
+    pub fn has_pieces(&self) -> bool {
+        !self.pieces.is_empty()
+    }
+}
+
+/// A recording in one file.
+#[derive(Clone, Debug, Default)]
+pub struct Recording {
+    blocks: BTreeMap<Lsn, Arc<[u8]>>,
+    stream: Vec<u8>,
+}
+
+/// Why bytes are no recording, or a recording does not replay.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReplayError {
+    /// The file is none, or of another version.
+    NotARecording,
+    /// There is no snapshot to begin with.
+    NoBase,
+    /// An entry is no entry of this version.
+    Damaged,
+    /// The first snapshot can't be restored.
+    Restore(RestoreError),
+    /// The recording tells of something that the node did not ask for; the program is not the one
+    /// that recorded, or depends on something that is no input.
+    Unasked {
+        /// After so many events.
+        events: u64,
+        /// What.
+        what: String,
+    },
+    /// The replayed node is another than the recorded.
+    Divergence {
+        /// After so many events.
+        events: u64,
+        /// The hash that was recorded.
+        recorded: Hash,
+        /// The hash of the replay.
+        replayed: Hash,
+    },
+}
+
+impl fmt::Display for ReplayError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotARecording => f.write_str("the file is no recording of this version of keel"),
+            Self::NoBase => f.write_str("the recording has no snapshot to begin with"),
+            Self::Damaged => {
+                f.write_str("the recording is damaged, or was made by another version of keel")
+            }
+            Self::Restore(error) => write!(f, "its first snapshot can't be restored: {error}"),
+            Self::Unasked { events, what } => write!(
+                f,
+                "the replay diverges before event {events}: {what}; was it recorded by this very \
+                 program?"
+            ),
+            Self::Divergence {
+                events,
+                recorded,
+                replayed,
+            } => write!(
+                f,
+                "the replay diverges at or before event {events}: the recorded state hash is \
+                 {recorded}, the replayed {replayed}"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for ReplayError {}
+
+/// How jobs are done in a replay: inline, or by workers.
+pub trait Runner {
+    /// A job was started.
+    fn submit(&mut self, job: JobId, work: Job);
+    /// The result of a job that was started, waited for if need be.
+    fn result(&mut self, job: JobId) -> Option<JobResult>;
+}
+
+/// What came of a replay.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replayed {
+    /// How many events the node had handled at the recording's begin and at the end.
+    pub events: (u64, u64),
+    /// The hash of its state at the end.
+    pub hash: Hash,
+    /// How many marks agreed on the way.
+    pub marks: u64,
+}
+
+impl Recording {
+    /// A recording of the pieces of a record log, from the oldest snapshot on, and the blocks of
+    /// the block log.
+    #[must_use]
+    pub fn of_pieces<'a>(
+        pieces: impl Iterator<Item = &'a [u8]>,
+        blocks: BTreeMap<Lsn, Arc<[u8]>>,
+    ) -> Self {
+        let mut stream = Vec::new();
+        for piece in pieces.skip_while(|piece| piece.first() != Some(&1)) {
+            stream.extend_from_slice(piece.get(1..).unwrap_or_default());
+        }
+        Self { blocks, stream }
+    }
+
+    /// The file.
+    ///
+    /// # Panics
+    /// Never: positions and bytes have a form.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let blocks: Vec<(Lsn, &[u8])> = self
+            .blocks
+            .iter()
+            .map(|(lsn, bytes)| (*lsn, bytes.as_ref()))
+            .collect();
+        let mut file = MAGIC.to_vec();
+        file.extend(postcard::to_allocvec(&blocks).expect("positions and bytes have a form"));
+        file.extend_from_slice(&self.stream);
+        file
+    }
+
+    /// The recording of a file.
+    pub fn from_bytes(file: &[u8]) -> Result<Self, ReplayError> {
+        let rest = file.strip_prefix(MAGIC).ok_or(ReplayError::NotARecording)?;
+        let (blocks, stream): (Vec<(Lsn, Vec<u8>)>, &[u8]) =
+            postcard::take_from_bytes(rest).map_err(|_| ReplayError::NotARecording)?;
+        let blocks = blocks
+            .into_iter()
+            .map(|(lsn, bytes)| (lsn, bytes.into()))
+            .collect();
+        Ok(Self {
+            blocks,
+            stream: stream.to_vec(),
+        })
+    }
+
+    /// The recording without one of its events, to see that a replay finds that out.
+    #[cfg(test)]
+    pub(crate) fn without_event(&self, event: u64) -> Self {
+        let mut at = 0;
+        let mut stream = Vec::new();
+        for entry in Entries(&self.stream).map(Result::unwrap) {
+            match &entry {
+                Entry::Base(base) if at == 0 => at = base.events(),
+                Entry::Base(_) | Entry::Mark(..) => {}
+                _ => at += 1,
+            }
+            if at != event || matches!(entry, Entry::Base(_) | Entry::Mark(..)) {
+                stream.extend(postcard::to_allocvec(&entry).unwrap());
+            }
+        }
+        Self {
+            blocks: self.blocks.clone(),
+            stream,
+        }
+    }
+
+    /// Where jobs of the replay read blocks.
+    #[must_use]
+    pub fn reader(&self) -> Arc<dyn BlockReader> {
+        Arc::new(Blocks(self.blocks.clone()))
+    }
+
+    /// Replays the recording up to its end, or up to event number `until`. `trace` is shown every
+    /// entry with the number of the event it makes. The last entry of a process that was killed
+    /// may be cut short: the replay ends before it.
+    pub fn replay(
+        &self,
+        until: Option<u64>,
+        runner: &mut dyn Runner,
+        trace: &mut dyn FnMut(u64, &Entry),
+    ) -> Result<Replayed, ReplayError> {
+        let mut entries = Entries(&self.stream);
+        let Some(Ok(Entry::Base(base))) = entries.next() else {
+            return Err(ReplayError::NoBase);
+        };
+        let mut by_id: BTreeMap<BlockId, Arc<[u8]>> = BTreeMap::new();
+        for bytes in self.blocks.values() {
+            by_id.extend(header_of(bytes).map(|header| (header.id(), Arc::clone(bytes))));
+        }
+        let block = |id: &BlockId| by_id.get(id).map(Arc::clone);
+        let mut node = Node::restore(*base, &block).map_err(ReplayError::Restore)?;
+        let (begin, mut marks) = (node.events(), 0);
+        for entry in entries {
+            if until.is_some_and(|until| node.events() >= until) {
+                break;
+            }
+            let entry = entry?;
+            trace(node.events() + 1, &entry);
+            marks += u64::from(step(&mut node, entry, runner)?);
+        }
+        Ok(Replayed {
+            events: (begin, node.events()),
+            hash: node.state_hash(),
+            marks,
+        })
+    }
+}
+
+/// Lets a node live one entry; says whether it was a mark, which agreed.
+fn step(node: &mut Node, entry: Entry, runner: &mut dyn Runner) -> Result<bool, ReplayError> {
+    match entry {
+        Entry::Input(now, input) => node.handle(now, input),
+        Entry::Timeout(now) => node.handle_timeout(now),
+        Entry::Done(now, job) => {
+            let unasked = || ReplayError::Unasked {
+                events: node.events(),
+                what: format!("the recording has the result of {job:?}, which was never started"),
+            };
+            let result = runner.result(job).ok_or_else(unasked)?;
+            node.handle(now, Input::Done { job, result });
+        }
+        Entry::Mark(events, recorded) => {
+            let replayed = node.state_hash();
+            if events != node.events() || recorded != replayed {
+                return Err(ReplayError::Divergence {
+                    events,
+                    recorded,
+                    replayed,
+                });
+            }
+            return Ok(true);
+        }
+        Entry::Base(base) => {
+            node.settle_for_snapshot();
+            let (recorded, replayed) = (base.hash(), node.state_hash());
+            if recorded != replayed {
+                let events = node.events();
+                return Err(ReplayError::Divergence {
+                    events,
+                    recorded,
+                    replayed,
+                });
+            }
+            return Ok(true);
+        }
+    }
+    while let Some(output) = node.poll_output() {
+        if let Output::Run { job, work } = output {
+            runner.submit(job, work);
+        }
+    }
+    Ok(false)
+}
+
+/// Does each job where its result is asked for.
+pub struct Inline {
+    bench: Workbench,
+    jobs: BTreeMap<JobId, Job>,
+}
+
+impl Inline {
+    /// A runner that reads blocks from `reader`.
+    #[must_use]
+    pub fn new(reader: Arc<dyn BlockReader>) -> Self {
+        // No result depends on the secret.
+        Self {
+            bench: Workbench::new([0; 32], reader),
+            jobs: BTreeMap::new(),
+        }
+    }
+}
+
+impl Runner for Inline {
+    fn submit(&mut self, job: JobId, work: Job) {
+        self.jobs.insert(job, work);
+    }
+
+    fn result(&mut self, job: JobId) -> Option<JobResult> {
+        Some(self.jobs.remove(&job)?.run(&mut self.bench))
+    }
+}
+
+struct Entries<'a>(&'a [u8]);
+
+impl Iterator for Entries<'_> {
+    type Item = Result<Entry, ReplayError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match postcard::take_from_bytes(self.0) {
+            Ok((entry, rest)) => {
+                self.0 = rest;
+                Some(Ok(entry))
+            }
+            // The end, or an entry that a killed process left cut short.
+            Err(postcard::Error::DeserializeUnexpectedEnd) => None,
+            Err(_) => {
+                self.0 = &[];
+                Some(Err(ReplayError::Damaged))
+            }
+        }
+    }
+}
+
+struct Blocks(BTreeMap<Lsn, Arc<[u8]>>);
+
+impl BlockReader for Blocks {
+    fn read_block(&self, lsn: Lsn) -> Result<Arc<[u8]>, String> {
+        let block = self.0.get(&lsn).map(Arc::clone);
+        block.ok_or_else(|| format!("the recording has no block of position {lsn}"))
+    }
+}
