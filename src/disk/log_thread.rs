@@ -29,11 +29,12 @@ pub enum Rejected {
 
 impl LogThread {
     /// Starts the thread. At most `capacity` requests wait before it. It calls `publish` with the
-    /// completions of each group, in order; that must wake whoever waits for them, and not block.
+    /// completions of each group, in order, and with the failure when one ends the thread; that
+    /// must wake whoever waits for it, and not block.
     pub fn start(
         store: Store,
         capacity: usize,
-        publish: impl FnMut(Vec<Completion>) + Send + 'static,
+        publish: impl FnMut(Result<Vec<Completion>, Failure>) + Send + 'static,
     ) -> io::Result<Self> {
         let (requests, queue) = bounded(capacity);
         let thread = std::thread::Builder::new()
@@ -79,9 +80,21 @@ impl Drop for LogThread {
 }
 
 fn work(
+    store: Store,
+    queue: &Receiver<Request>,
+    mut publish: impl FnMut(Result<Vec<Completion>, Failure>),
+) -> Result<(), Failure> {
+    let result = serve(store, queue, &mut publish);
+    if let Err(failure) = &result {
+        publish(Err(failure.clone()));
+    }
+    result
+}
+
+fn serve(
     mut store: Store,
     queue: &Receiver<Request>,
-    mut publish: impl FnMut(Vec<Completion>),
+    publish: &mut impl FnMut(Result<Vec<Completion>, Failure>),
 ) -> Result<(), Failure> {
     let mut commits = Commits::new();
     let mut is_idle = true;
@@ -106,7 +119,7 @@ fn work(
                 Err(failure @ Failure::Broken(_)) => Some(failure.clone()),
                 _ => None,
             });
-            publish(done);
+            publish(Ok(done));
             if let Some(failure) = failure {
                 return Err(failure);
             }

@@ -43,7 +43,9 @@ fn block(number: u8, len: usize) -> Append {
     Append::new(Log::Blocks, Kind::Block, vec![number; len])
 }
 
-fn start(store: Store) -> (LogThread, Receiver<Vec<Completion>>) {
+type Published = Result<Vec<Completion>, Failure>;
+
+fn start(store: Store) -> (LogThread, Receiver<Published>) {
     let (publish, completions) = unbounded();
     let publish = move |done| publish.send(done).unwrap();
     (LogThread::start(store, 64, publish).unwrap(), completions)
@@ -62,7 +64,7 @@ fn what_the_thread_completes_is_on_the_disk() {
         thread.submit(request).unwrap();
     }
     while lsns.len() < 40 {
-        for done in completions.recv().unwrap() {
+        for done in completions.recv().unwrap().unwrap() {
             assert_eq!(done.ticket, lsns.len() as u64);
             let at = done.result.unwrap()[0];
             // It can be read at once, while the thread goes on.
@@ -184,9 +186,10 @@ fn a_disk_that_fails_stops_the_thread_after_saying_so() {
     thread
         .submit(Request::durable(1, vec![block(1, 100)]))
         .unwrap();
-    let done = completions.recv().unwrap();
+    let done = completions.recv().unwrap().unwrap();
     assert_eq!(done.len(), 1);
     assert!(matches!(done[0].result, Err(Failure::Broken(_))));
+    assert!(matches!(completions.recv(), Ok(Err(Failure::Broken(_)))));
     // Its end closes the channel; what is handed over after that comes back.
     assert!(completions.recv().is_err());
     let request = Request::durable(2, vec![block(2, 100)]);
@@ -195,6 +198,26 @@ fn a_disk_that_fails_stops_the_thread_after_saying_so() {
         Err(Rejected::Stopped(request))
     );
     assert!(matches!(thread.shutdown(), Err(Failure::Broken(_))));
+}
+
+#[test]
+fn a_disk_that_fails_while_nothing_waits_is_reported_too() {
+    let faults = |sync_fails| Faults {
+        sync_fails,
+        ..Faults::default()
+    };
+    let disk = FaultyDisk::over(&MemoryDisk::new(), faults(None), Rng::from_number(1));
+    let (mut store, _) = Store::open(Arc::new(disk.clone()), &options()).unwrap();
+    store.append(&[block(0, 100)]).unwrap();
+    store.idle().unwrap();
+    // Record, its sync, SUPER, its sync.
+    disk.set_faults(faults(Some(disk.calls() + 3)));
+    let (thread, completions) = start(store);
+    let request = Request::durable(1, vec![block(1, 100)]);
+    thread.submit(request).unwrap();
+    assert!(completions.recv().unwrap().unwrap()[0].result.is_ok());
+    assert!(matches!(completions.recv(), Ok(Err(Failure::Broken(_)))));
+    assert!(thread.shutdown().is_err());
 }
 
 #[test]

@@ -53,6 +53,11 @@ impl Store {
     /// When a kind is one that the store writes for itself, or a block is too short to hold a
     /// header: callers make neither.
     pub fn append(&mut self, records: &[Append]) -> Result<Vec<Lsn>, Failure> {
+        self.append_group(&records.iter().collect::<Vec<_>>())
+    }
+
+    /// Writes the records of several requests in one go.
+    pub(super) fn append_group(&mut self, records: &[&Append]) -> Result<Vec<Lsn>, Failure> {
         for record in records {
             assert!(
                 !record.kind.is_internal(),
@@ -79,7 +84,7 @@ impl Store {
         for (log, plan) in plans {
             lsns[log.number()] = self.write(log, plan)?.into_iter();
         }
-        let in_order = |record: &Append| lsns[record.log.number()].next();
+        let in_order = |record: &&Append| lsns[record.log.number()].next();
         Ok(records.iter().filter_map(in_order).collect())
     }
 
@@ -246,7 +251,7 @@ impl Store {
         }
     }
 
-    fn expect_fit(&self, records: &[Append]) -> Result<(), Failure> {
+    fn expect_fit(&self, records: &[&Append]) -> Result<(), Failure> {
         for record in records {
             let (max, len) = (self.max_body(record.log), record.body.len());
             if len as u64 > max {

@@ -126,11 +126,8 @@ impl Commits {
 /// Appends a group in one go. When it is refused as a whole, each request is tried by itself, so
 /// that one that can't be written does not take the others with it.
 fn append_group(store: &mut Store, group: &[Request]) -> Vec<Result<Vec<Lsn>, Failure>> {
-    let all: Vec<Append> = group
-        .iter()
-        .flat_map(|request| request.records.iter().cloned())
-        .collect();
-    match store.append(&all) {
+    let all: Vec<&Append> = group.iter().flat_map(|request| &request.records).collect();
+    match store.append_group(&all) {
         Ok(lsns) => {
             let mut lsns = lsns.into_iter();
             let of_request =

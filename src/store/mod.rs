@@ -19,6 +19,7 @@
 mod append;
 mod commits;
 mod disk;
+mod ends;
 mod failure;
 mod faulty;
 mod files;
