@@ -11,7 +11,12 @@ use super::proof::{HistoryProof, Proof, StateAnswer, StateProof, TxProof};
 use super::state::{
     AccountRecord, ImmatureRecord, KeyHash, PLACEHOLDER, Record, StateKey, SupplyRecord,
 };
-use super::*;
+use super::{
+    AccountId, Amount, Auth, BLOCK_WEIGHT_MAX, Block, BlockId, Certificate, CertificateKind,
+    CompactBits, EngineKind, EngineRules, Entry, Genesis, GenesisValidator, Hash, Header, Height,
+    History, HistoryPath, Millis, Nonce, Op, ParentCertificate, Profile, Reward, Rules, Seal,
+    TRANSACTION_BYTES_MAX, Transaction, Uint256, transaction,
+};
 
 /// 32 bytes: any, or near the ends of their order, where sets are hard to extend.
 pub(crate) fn bytes32() -> impl Strategy<Value = [u8; 32]> {
