@@ -1,6 +1,10 @@
 //! What a decoder sets aside is bounded by the bytes it was given, not by the counts they claim.
 //! By itself in one process, because it watches how much address space the process ever had.
 #![cfg(target_os = "linux")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test stops where something is missing"
+)]
 
 use keel::codec::{Decode, Encode};
 use keel::types::proof::Proof;

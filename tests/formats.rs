@@ -1,5 +1,9 @@
 //! The formats from outside: a chain and proofs that were made in Python have to be what the
 //! ledger here computes, and a reader in Python has to agree with both.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test stops where something is missing"
+)]
 
 use std::collections::BTreeMap;
 use std::path::Path;

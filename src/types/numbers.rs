@@ -10,9 +10,8 @@ pub const MAX_SUPPLY: u64 = (1 << 63) - 1;
 macro_rules! numbers {
     ($($(#[$doc:meta])* $name:ident($type:ty);)*) => {$(
         $(#[$doc])*
-        #[derive(
-            Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-        )]
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[derive(Serialize, Deserialize)]
         pub struct $name(pub $type);
 
         impl fmt::Display for $name {
