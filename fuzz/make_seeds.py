@@ -5,6 +5,7 @@ A run of a fuzzer begins with these, and `cargo test` replays them.
 """
 import json
 import os
+import struct
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 VECTORS = os.path.join(HERE, "..", "tests", "vectors")
@@ -48,6 +49,44 @@ for message in load("wire/messages.json"):
     data = bytes([message["type"] | engine]) + bytes.fromhex(message["bytes"])
     name = message["name"].lower().replace(" ", "-") + ("-stake" if engine else "")
     write_damaged("message", name, data, 1)
+
+
+def segment(kind, lane, flags, total, part):
+    return struct.pack("<BBBBIH", kind, lane, flags, 0, total, len(part)) + part
+
+
+def frames(*texts):
+    return b"\1" + b"".join(struct.pack("<H", len(text)) + text for text in texts)
+
+
+messages = {message["name"]: message for message in load("wire/messages.json")}
+HELLO = bytes.fromhex(messages["HELLO"]["bytes"])
+READY = bytes.fromhex(messages["READY"]["bytes"])
+hello, ready = segment(0, 0, 3, len(HELLO), HELLO), segment(1, 0, 3, len(READY), READY)
+ping = segment(2, 0, 3, 8, bytes(8))
+FRAMES = {
+    "greetings": frames(hello + ready),
+    "a-frame-each": frames(hello, ready, ping, ping),
+    "a-message-in-parts": frames(hello + ready, segment(0x40, 3, 1, 34, bytes(20)),
+                                 segment(0x40, 3, 2, 34, bytes(14))),
+    "two-lanes-at-once": frames(hello + ready + segment(0x40, 3, 1, 34, bytes(20)) + ping
+                                + segment(0x40, 3, 2, 34, bytes(14))),
+    "no-greeting": frames(ping),
+    "two-hellos": frames(hello + hello),
+    "too-long": frames(hello + ready + segment(2, 0, 1, 9, bytes(9))),
+    "wrong-lane": frames(hello + ready + segment(2, 3, 3, 8, bytes(8))),
+    "other-total": frames(hello + ready, segment(0x40, 3, 1, 34, bytes(20))
+                          + segment(0x40, 3, 2, 35, bytes(15))),
+    "unknown-odd": frames(hello + ready + segment(0x7f, 0, 3, 1, b"x")),
+    "unknown-even": frames(hello + ready + segment(0x7e, 0, 3, 1, b"x")),
+    "credit": frames(hello + ready + segment(6, 0, 3, 8, b"\2\0\0\0\xff\xff\xff\xff")),
+    "cut-in-a-frame": frames(hello + ready, ping)[:-5],
+    "raw-nothing": b"\0",
+    "raw-zeros": bytes(1 + 48),
+    "raw-much": b"\0" + b"\xff" * 600,
+}
+for name, data in FRAMES.items():
+    write("frame", name, data)
 
 REQUESTS = {
     "get": b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1:5336\r\n\r\n",

@@ -10,16 +10,25 @@ use std::sync::Arc;
 
 use keel::base::Time;
 use keel::codec::{Decode, DecodeError, Encode};
+use keel::crypto::hash::domain;
+use keel::crypto::noise::{Ciphers, NoiseHandshake, StaticSecret, TAG_BYTES};
 use keel::reactor::http::{HttpConnection, HttpResponse, Status};
 use keel::store::{Append, Disk, Kind, Log, Lsn, MemoryDisk, Options, Store};
-use keel::types::{Block, EngineKind, Genesis, Transaction};
-use keel::wire::{Message, MessageKind};
+use keel::types::{
+    Block, EngineKind, Genesis, GenesisId, Millis, NodeRecord, Services, Transaction,
+};
+use keel::wire::{
+    FRAME_TEXT_MAX, Fault, Handshake, HandshakeError, Message, MessageKind, Network, NodeIdentity,
+    Received, Transport,
+};
+use zeroize::Zeroizing;
 
 /// A target: its name and what it does.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
 pub const TARGETS: &[Target] = &[
+    ("frame", frame),
     ("message", message),
     ("transaction", transaction),
     ("block", block),
@@ -56,6 +65,139 @@ fn obey_codec_laws<T: Decode + Encode + PartialEq + Debug>(bytes: &[u8]) {
 /// Every place in something short, and 64 of them in something long.
 fn some_places(length: usize) -> impl Iterator<Item = usize> {
     (0..length).step_by((length / 64).max(1))
+}
+
+/// What a peer sends. With an even first byte the rest comes as it is, from the first message of
+/// the handshake on. With an odd one the peer has shaken hands, and the rest is what it seals:
+/// frame after frame, each with its length before it as a u16.
+///
+/// Where the bytes are cut makes no difference, and a fault stays one.
+pub fn frame(bytes: &[u8]) {
+    let Some((first, rest)) = bytes.split_first() else {
+        return;
+    };
+    if first & 1 == 0 {
+        let whole = shake_hands(rest, usize::MAX);
+        assert_eq!(
+            whole,
+            shake_hands(rest, 1),
+            "where the bytes are cut makes a difference"
+        );
+        return;
+    }
+    let (mut stream, rest) = sealed(rest);
+    // The last frame may be cut short.
+    stream.truncate(stream.len().saturating_sub(rest));
+    let whole = messages(&stream, usize::MAX);
+    assert_eq!(
+        whole,
+        messages(&stream, 7),
+        "where the bytes are cut makes a difference"
+    );
+}
+
+const NETWORK: Network = Network {
+    genesis: GenesisId([9; 32]),
+    engine: EngineKind::Work,
+    puzzle_bits: 0,
+};
+
+/// A node's identity and record, and the secret of its transport.
+fn node(number: u8) -> (NodeIdentity, NodeRecord, StaticSecret) {
+    let (signing, transport) = ([number; 32], [number + 100; 32]);
+    let identity = NodeIdentity::from_seeds(&signing, &transport);
+    let expires = Millis(1_700_000_600_000);
+    let services = Services::FULL_BLOCKS;
+    let record = identity.sign_record(&NETWORK.genesis, 1, expires, services, &[], None);
+    (identity, record, StaticSecret::from_seed(&transport))
+}
+
+fn responder() -> Handshake {
+    let (identity, record, _) = node(2);
+    Handshake::respond(NETWORK, &identity, &record, Zeroizing::new([4; 32]))
+}
+
+/// What a responder answers to these bytes, and why it gives up.
+fn shake_hands(bytes: &[u8], at_once: usize) -> (Vec<u8>, Option<HandshakeError>) {
+    let mut handshake = responder();
+    let mut answer = Vec::new();
+    for part in bytes.chunks(at_once.min(bytes.len()).max(1)) {
+        if let Err(error) = handshake.receive(part) {
+            return (answer, Some(error));
+        }
+        handshake.write(&mut answer);
+    }
+    (answer, None)
+}
+
+/// The transport of a responder after its handshake, and the ciphers of its peer.
+fn connection() -> (Transport, Ciphers) {
+    let (_, record, secret) = node(1);
+    let mut handshake = responder();
+    let remote = node(2).0.key();
+    let prologue = [domain::TRANSPORT, NETWORK.genesis.as_bytes()].concat();
+    let ephemeral = Zeroizing::new([3; 32]);
+    let mut peer = NoiseHandshake::initiator(&secret, &remote.0, &prologue, ephemeral);
+    let mut answer = Vec::new();
+    let first = peer.write(b"").expect("it is the peer's turn");
+    handshake.receive(&first).expect("a good first message");
+    handshake.write(&mut answer);
+    peer.read(&answer).expect("a good answer");
+    let record = record.to_bytes();
+    let mut payload = (record.len() as u16).to_le_bytes().to_vec();
+    payload.extend_from_slice(&record);
+    payload.resize(448, 0);
+    let third = peer.write(&payload).expect("it is the peer's turn");
+    handshake.receive(&third).expect("a good third message");
+    (handshake.into_transport().0, peer.into_ciphers())
+}
+
+/// Frames as the bytes say, sealed by the peer, and how many bytes the last one lacks.
+fn sealed(mut bytes: &[u8]) -> (Vec<u8>, usize) {
+    const FRAMES_MAX: usize = 32;
+    let (_, mut ciphers) = connection();
+    let (mut stream, mut lacking) = (Vec::new(), 0);
+    for _ in 0..FRAMES_MAX {
+        let Some((length, rest)) = bytes.split_first_chunk() else {
+            break;
+        };
+        let wanted = usize::from(u16::from_le_bytes(*length)).clamp(1, FRAME_TEXT_MAX);
+        let length = wanted.min(rest.len());
+        let (text, rest) = rest.split_at(length);
+        bytes = rest;
+        lacking = wanted - length;
+        let mut frame = vec![0; text.len() + TAG_BYTES];
+        ciphers.seal(text, &mut frame);
+        stream.extend_from_slice(&(frame.len() as u32).to_le_bytes());
+        stream.extend_from_slice(&frame);
+    }
+    (stream, lacking)
+}
+
+/// The messages that come of a stream, and the fault that ends it.
+fn messages(stream: &[u8], at_once: usize) -> (Vec<Received>, Option<Fault>) {
+    let (mut transport, _) = connection();
+    let now = Time::from_millis(1);
+    let mut received = Vec::new();
+    for part in stream.chunks(at_once.min(stream.len()).max(1)) {
+        let result = transport.receive(now, part);
+        while let Some(message) = transport.next_message() {
+            transport.consumed(message.lane, message.bytes.len());
+            received.push(message);
+        }
+        if let Err(fault) = result {
+            assert_eq!(
+                transport.receive(now, b""),
+                Err(fault.clone()),
+                "a fault stays"
+            );
+            let mut answer = Vec::new();
+            transport.write(&mut answer, usize::MAX);
+            assert!(answer.is_empty(), "a connection says nothing after a fault");
+            return (received, Some(fault));
+        }
+    }
+    (received, None)
 }
 
 /// The body of a message, its type and chain chosen by the first byte.
