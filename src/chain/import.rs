@@ -216,7 +216,9 @@ impl Chain {
         state.ledger.view(state.id)
     }
 
-    fn state(&self, id: &BlockId) -> Option<&ChainState> {
+    /// The state after a block, if it is among the newest.
+    #[must_use]
+    pub fn state(&self, id: &BlockId) -> Option<&ChainState> {
         if *id == self.genesis_state.id {
             Some(&self.genesis_state)
         } else {
@@ -506,6 +508,13 @@ impl Chain {
     pub fn body_read(&mut self, block: Arc<CheckedBlock>) {
         self.reading.remove(&block.id);
         self.keep_body(block);
+    }
+
+    /// A block of the log can't be read: its body is missing again, and so are the chains above.
+    pub fn body_lost(&mut self, id: &BlockId) {
+        self.reading.remove(id);
+        self.tree.body_lost(id);
+        self.plan = None;
     }
 
     /// Takes the result of an execution, and moves the tip if the branch is better now.

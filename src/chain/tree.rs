@@ -237,6 +237,23 @@ impl Tree {
         }
     }
 
+    /// Notes that a block's transactions are gone: neither it nor a descendant is complete.
+    pub fn body_lost(&mut self, root: &BlockId) {
+        if let Some(entry) = self.entries.get_mut(root) {
+            entry.body = Body::Missing;
+        }
+        let mut waiting = vec![*root];
+        while let Some(id) = waiting.pop() {
+            let Some(entry) = self.entries.get_mut(&id) else {
+                continue;
+            };
+            entry.complete = false;
+            self.candidates
+                .remove(&(entry.work, Reverse(entry.arrival), id));
+            waiting.extend(self.children.get(&id).into_iter().flatten().copied());
+        }
+    }
+
     /// Notes that a block breaks a rule: neither it nor a descendant is a candidate any more.
     pub fn invalidate(&mut self, root: &BlockId) {
         let mut waiting = vec![*root];
@@ -371,6 +388,23 @@ mod tests {
         assert_eq!(tree.best_candidate(), genesis);
         tree.body_arrived(&a);
         assert_eq!(tree.best_candidate(), c);
+    }
+
+    #[test]
+    fn a_lost_body_is_missing_until_it_comes_again() {
+        let mut tree = Tree::new(header(BlockId::ZERO, 0, 0), Uint256::ONE);
+        let genesis = tree.genesis();
+        let a = add(&mut tree, genesis, 1, 1);
+        let b = add(&mut tree, a, 2, 1);
+        for id in [a, b] {
+            tree.body_arrived(&id);
+        }
+        assert_eq!(tree.best_candidate(), b);
+        tree.body_lost(&a);
+        assert_eq!(tree.best_candidate(), genesis);
+        assert!(!tree.is_complete(&b));
+        tree.body_arrived(&a);
+        assert_eq!(tree.best_candidate(), b);
     }
 
     #[test]

@@ -116,9 +116,9 @@ impl Node {
     pub(super) fn advance(&mut self, now: Time) {
         while let Some(step) = self.chain.next_step() {
             match step {
-                Step::Read(_, lsn) => {
+                Step::Read(id, lsn) => {
                     let genesis_id = *self.chain.genesis_id();
-                    self.run(Owner::Body, Job::Read { genesis_id, lsn });
+                    self.run(Owner::Body(id), Job::Read { genesis_id, lsn });
                 }
                 Step::Execute(execution) => {
                     self.run(Owner::Execution, Job::Execute(execution));
@@ -137,17 +137,29 @@ impl Node {
         let (height, tip) = (entry.header.height, self.chain.tip());
         self.event(Event::Ready { height, tip });
         self.readmit_journal();
-        self.publish(now);
+        self.published = self.chain.tip();
+        self.publish();
         self.timers.set_earlier(Timer::Dial, now);
         if self.miner.is_some() {
             self.timers.set(Timer::Mine, now);
         }
     }
 
-    pub(super) fn body_read(&mut self, block: Result<Arc<CheckedBlock>, String>, now: Time) {
+    /// A block was read back from the log. One that can't be read is damaged there: it counts as
+    /// missing and is fetched from peers again.
+    pub(super) fn body_read(
+        &mut self,
+        id: &BlockId,
+        block: Result<Arc<CheckedBlock>, String>,
+        now: Time,
+    ) {
         match block {
             Ok(block) => self.chain.body_read(block),
-            Err(why) => self.event(Event::DamagedLog { why }),
+            Err(why) => {
+                self.chain.body_lost(id);
+                self.sync.retry();
+                self.event(Event::DamagedLog { why });
+            }
         }
         self.advance(now);
     }
@@ -179,7 +191,7 @@ impl Node {
         moved.to.encode(&mut body);
         body.u64(moved.height.0);
         let record = Append::new(Log::Blocks, Kind::Tip, body.into_bytes());
-        self.store(vec![record], true, vec![Effect::Tip]);
+        self.store(vec![record], true, vec![Effect::Tip(moved.to)]);
 
         let view = self.chain.tip_view();
         let height = moved.height.next();

@@ -40,7 +40,7 @@ use crate::types::{
     AccountId, BlockId, Genesis, Hash, Header, Height, NodeKey, NodeRecord, PeerAddress, Rules,
     TxId, WtxId,
 };
-use crate::wire::Message;
+use crate::wire::{ConnectionLimits, Message};
 
 pub use crate::p2p::{ConnId, Direction};
 pub use io::{
@@ -84,6 +84,8 @@ pub struct Mining {
 /// The names of timers.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 enum Timer {
+    /// A handshake must have ended by now.
+    Handshakes,
     /// Dial peers that are due.
     Dial,
     /// A peer must be ready by now.
@@ -114,7 +116,7 @@ enum Owner {
     /// Bringing the tip to the best branch.
     Execution,
     /// Reading a block to execute it.
-    Body,
+    Body(BlockId),
     /// Reading a block that a peer asked for.
     Serve(ConnId),
     /// Reading a block that somebody outside asked for.
@@ -133,7 +135,7 @@ enum Effect {
     /// A block of our own may be seen.
     Own(Arc<CheckedBlock>),
     /// Readers may see this tip.
-    Tip,
+    Tip(BlockId),
     /// A transaction is promised: tell who asked.
     Accepted {
         call: CallId,
@@ -152,6 +154,7 @@ pub struct Node {
     sync: Sync,
     relay: Relay,
     peers: BTreeMap<ConnId, Peer>,
+    limits: ConnectionLimits,
     dials: BTreeMap<NodeKey, Dial>,
     addresses: BTreeMap<ConnId, SocketAddr>,
     checks: Checks,
@@ -209,6 +212,7 @@ impl Node {
             sync: Sync::default(),
             relay: Relay::default(),
             peers: BTreeMap::new(),
+            limits: ConnectionLimits::new(),
             addresses: BTreeMap::new(),
             checks: Checks::default(),
             miner,
@@ -227,7 +231,7 @@ impl Node {
             outputs_done: Hash::ZERO,
             config,
         };
-        node.publish(now);
+        node.publish();
         node.advance(now);
         Ok(node)
     }
@@ -267,6 +271,7 @@ impl Node {
         self.events += 1;
         while let Some(timer) = self.timers.take_due(now) {
             match timer {
+                Timer::Handshakes => self.handshakes_late(now),
                 Timer::Dial => self.dial(now),
                 Timer::Greeting(conn) => self.greeting_late(conn, now),
                 Timer::Ping(conn) => self.ping(conn, now),
@@ -275,7 +280,7 @@ impl Node {
                 Timer::Tell => self.tell(now),
                 Timer::Relay => {}
                 Timer::Mine => self.mine(now),
-                Timer::Publish => self.publish(now),
+                Timer::Publish => self.publish(),
             }
         }
         self.settle(now);
@@ -363,7 +368,7 @@ impl Node {
                 self.transactions_checked(sources, checked, now);
             }
             (Owner::Execution, JobResult::Executed(executed)) => self.executed(executed, now),
-            (Owner::Body, JobResult::Read(block)) => self.body_read(block, now),
+            (Owner::Body(id), JobResult::Read(block)) => self.body_read(&id, block, now),
             (Owner::Serve(conn), JobResult::Read(block)) => self.serve_read(conn, block),
             (Owner::Call { call, id }, JobResult::Read(block)) => {
                 self.call_read(call, id, block);
@@ -405,7 +410,10 @@ impl Node {
                     self.own_block_stored(block, now);
                     self.chain.logged(&id, *lsn);
                 }
-                Effect::Tip => self.publish(now),
+                Effect::Tip(tip) => {
+                    self.published = tip;
+                    self.publish();
+                }
                 Effect::Accepted { call, txid, wtxid } => {
                     let reply = Ok(Reply::Accepted { txid, wtxid });
                     self.outputs.push_back(Output::Answer { call, reply });
@@ -450,18 +458,18 @@ impl Node {
         self.outputs.push_back(Output::Event(event));
     }
 
-    /// Shows readers the chain at its tip. Called when the tip's record is durable, and a moment
-    /// after a count changed.
-    fn publish(&mut self, now: Time) {
-        let _ = now;
-        self.published = self.chain.tip();
-        let state = self.chain.tip_state();
+    /// Shows readers the newest tip whose record is durable, and the counts of now.
+    fn publish(&mut self) {
+        // The state of a durable tip is among the newest thousand.
+        let Some(state) = self.chain.state(&self.published) else {
+            return;
+        };
         let published = Published {
             ready: self.ready,
             tip: state.id,
             header: state.header.clone(),
             work: self.chain.work(&state.id),
-            state: self.chain.tip_view(),
+            state: state.ledger.view(state.id),
             best_header: self
                 .chain
                 .tree()

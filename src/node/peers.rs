@@ -11,7 +11,7 @@ use crate::types::{
     EngineKind, Millis, NetworkAddress, NodeKey, NodeRecord, PeerAddress, Services,
 };
 use crate::wire::message::{Features, Hello, PROTOCOL_VERSION, Role, ShortText, UnknownKind};
-use crate::wire::{Lane, Message, MessageKind};
+use crate::wire::{Admission, ConnectionId, HandshakeEnd, Lane, Message, MessageKind};
 
 use super::blocks::Serving;
 use super::{CloseCause, CloseReason, Event, Node, Output, Timer};
@@ -91,8 +91,50 @@ impl Peer {
 impl Node {
     /// Somebody wants to connect: look at the limits before anything is spent on a handshake.
     pub(super) fn accepted(&mut self, conn: ConnId, from: SocketAddr, now: Time) {
-        let _ = now;
+        let close = |node: &mut Self, conn, limit: &'static str| {
+            let why = CloseReason::Refused(limit);
+            node.outputs.push_back(Output::Close { conn, why });
+        };
+        match self.limits.admit(now, ConnectionId(conn.0), from.ip()) {
+            Admission::Accept => {}
+            Admission::AcceptAndClose(other) => {
+                let other = ConnId(other.0);
+                if self.peers.contains_key(&other) {
+                    let why = CloseReason::Refused("a newcomer needs the room");
+                    self.drop_peer(other, why, now);
+                } else {
+                    self.addresses.remove(&other);
+                    close(self, other, "a newcomer needs the room");
+                }
+            }
+            Admission::Refuse(refusal) => return close(self, conn, refusal.text()),
+        }
         self.addresses.insert(conn, from);
+        self.watch_handshakes(now);
+    }
+
+    /// Sets the timer of the handshake that must end first.
+    fn watch_handshakes(&mut self, now: Time) {
+        match self.limits.next_deadline() {
+            Some(at) => self.timers.set(Timer::Handshakes, at.max(now)),
+            None => {
+                self.timers.clear(&Timer::Handshakes);
+            }
+        }
+    }
+
+    /// Closes connections whose handshake takes too long.
+    pub(super) fn handshakes_late(&mut self, now: Time) {
+        while let Some(late) = self.limits.take_overdue(now) {
+            let conn = ConnId(late.0);
+            if self.peers.contains_key(&conn) {
+                self.drop_peer(conn, CloseReason::Unresponsive("greeting"), now);
+            } else if self.addresses.remove(&conn).is_some() {
+                let why = CloseReason::Unresponsive("handshake");
+                self.outputs.push_back(Output::Close { conn, why });
+            }
+        }
+        self.watch_handshakes(now);
     }
 
     /// A peer has proved who it is.
@@ -105,14 +147,11 @@ impl Node {
         now: Time,
     ) {
         let key = record.content.key;
-        match direction {
-            Direction::Inbound => {}
-            Direction::Outbound => {
-                if let Some(dial) = self.dials.get_mut(&key) {
-                    dial.under_way = false;
-                    dial.wait = DIAL_WAIT_FIRST;
-                }
-            }
+        if direction == Direction::Outbound
+            && let Some(dial) = self.dials.get_mut(&key)
+        {
+            dial.under_way = false;
+            dial.wait = DIAL_WAIT_FIRST;
         }
         self.addresses.insert(conn, address);
         if key == self.config.record.content.key {
@@ -333,6 +372,8 @@ impl Node {
         }
         peer.stage = Stage::Talking;
         let (address, direction) = (peer.address, peer.direction);
+        self.limits
+            .handshake_ended(now, ConnectionId(conn.0), HandshakeEnd::Ready);
         self.timers.clear(&Timer::Greeting(conn));
         self.timers.set(Timer::Ping(conn), now + PING_INTERVAL);
         self.event(Event::PeerReady {
@@ -410,12 +451,22 @@ impl Node {
     /// Closes a connection that did not become a peer.
     fn refuse(&mut self, conn: ConnId, why: CloseReason) {
         self.addresses.remove(&conn);
+        self.limits.closed(ConnectionId(conn.0));
         self.outputs.push_back(Output::Close { conn, why });
     }
 
     /// Closes a peer's connection.
     pub(super) fn drop_peer(&mut self, conn: ConnId, why: CloseReason, now: Time) {
         if self.peers.contains_key(&conn) {
+            if matches!(why, CloseReason::Fault(_) | CloseReason::Unresponsive(_)) {
+                // Where the greeting was not over, its address must wait; a later fault ends
+                // with this connection until peers are discouraged.
+                let talking = self.peers.get(&conn).is_some_and(Peer::is_ready);
+                if !talking {
+                    let id = ConnectionId(conn.0);
+                    self.limits.handshake_ended(now, id, HandshakeEnd::Failed);
+                }
+            }
             self.forget_peer(conn, why.to_string(), now);
             self.outputs.push_back(Output::Close { conn, why });
         }
@@ -425,8 +476,12 @@ impl Node {
     pub(super) fn closed(&mut self, conn: ConnId, why: &CloseCause, now: Time) {
         if self.peers.contains_key(&conn) {
             self.forget_peer(conn, why.to_string(), now);
-        } else {
-            self.addresses.remove(&conn);
+        } else if self.addresses.remove(&conn).is_some() {
+            let end = match why {
+                CloseCause::Remote | CloseCause::Failed(_) => HandshakeEnd::Lost,
+                CloseCause::Fault(_) | CloseCause::TimedOut => HandshakeEnd::Failed,
+            };
+            self.limits.handshake_ended(now, ConnectionId(conn.0), end);
         }
     }
 
@@ -435,6 +490,7 @@ impl Node {
             return;
         };
         self.addresses.remove(&conn);
+        self.limits.closed(ConnectionId(conn.0));
         for timer in [Timer::Greeting(conn), Timer::Ping(conn), Timer::Pong(conn)] {
             self.timers.clear(&timer);
         }

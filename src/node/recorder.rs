@@ -20,10 +20,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::Time;
 use crate::chain::RestoreError;
-use crate::store::Lsn;
+use crate::store::{Failure, Kind, Log, Lsn, Store};
 use crate::types::{BlockId, Hash};
 
-use super::job::{BlockReader, Job, JobResult, Workbench};
+use super::job::{BLOCK_RECORD_PREFIX, BlockReader, Job, JobResult, Workbench};
 use super::{Input, JobId, Node, Output, Snapshot, header_of};
 
 /// What a file begins with.
@@ -252,6 +252,25 @@ impl Recording {
             stream.extend_from_slice(piece.get(1..).unwrap_or_default());
         }
         Self { blocks, stream }
+    }
+
+    /// The recording that a store holds: all of its record log from the oldest snapshot on, and
+    /// every block.
+    pub fn read(store: &mut Store) -> Result<Self, Failure> {
+        let (mut pieces, mut blocks) = (Vec::new(), BTreeMap::new());
+        store.replay(Log::Record, Lsn::default(), |_, kind, body| {
+            if kind == Kind::Input {
+                pieces.push(body.to_vec());
+            }
+        })?;
+        store.replay(Log::Blocks, Lsn::default(), |lsn, kind, body| {
+            if kind == Kind::Block
+                && let Some(bytes) = body.get(BLOCK_RECORD_PREFIX..)
+            {
+                blocks.insert(lsn, Arc::from(bytes));
+            }
+        })?;
+        Ok(Self::of_pieces(pieces.iter().map(Vec::as_slice), blocks))
     }
 
     /// The file.

@@ -15,6 +15,7 @@ use crate::chain::{Chain, ChainSnapshot, CheckedTransaction, Mempool, RestoreErr
 use crate::crypto::hash::sha256;
 use crate::p2p::{ConnId, Relay, Sync};
 use crate::types::{BlockId, Hash, NodeKey, Transaction, WtxId};
+use crate::wire::ConnectionLimits;
 
 use super::mining::Miner;
 use super::peers::{Dial, Peer};
@@ -30,6 +31,7 @@ pub struct Snapshot {
     sync: Sync,
     relay: Relay,
     peers: BTreeMap<ConnId, Peer>,
+    limits: ConnectionLimits,
     dials: BTreeMap<NodeKey, Dial>,
     addresses: BTreeMap<ConnId, SocketAddr>,
     waiting: Vec<(Source, Transaction)>,
@@ -76,6 +78,7 @@ impl Node {
             sync: self.sync.clone(),
             relay: self.relay.clone(),
             peers: self.peers.clone(),
+            limits: self.limits.clone(),
             dials: self.dials.clone(),
             addresses: self.addresses.clone(),
             waiting: self.checks.waiting().cloned().collect(),
@@ -135,6 +138,7 @@ impl Node {
             sync: snapshot.sync,
             relay: snapshot.relay,
             peers: snapshot.peers,
+            limits: snapshot.limits,
             dials: snapshot.dials,
             addresses: snapshot.addresses,
             checks: Checks::of_waiting(snapshot.waiting),

@@ -1,10 +1,12 @@
 //! A rate with a burst.
 
+use serde::{Deserialize, Serialize};
+
 use crate::base::{Span, Time};
 
 /// Lets `burst` through at once and one per `interval` in the long run. It keeps one number: when
 /// it would be full again.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct TokenBucket {
     burst: u32,
     interval: Span,

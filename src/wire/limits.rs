@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 
+use serde::{Deserialize, Serialize};
+
 use crate::base::{Span, Time};
 
 use super::bucket::TokenBucket;
@@ -34,15 +36,15 @@ const BACKOFF_MAX: Span = Span::from_secs(3_600);
 const REMEMBERED_MAX: usize = 8_192;
 
 /// A connection, as its owner numbers it: later ones have greater numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ConnectionId(pub u64);
 
 /// Who counts as one: an IPv4 address, or the /64 of an IPv6 address, which one host has all of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 struct Host(u128);
 
 /// The neighbourhood of a host: its /24, or /48 in IPv6.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 struct Subnet(u128);
 
 fn host_and_subnet(ip: IpAddr) -> (Host, Subnet) {
@@ -89,9 +91,11 @@ pub enum Refusal {
     Memory,
 }
 
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Refusal {
+    /// The limit, for people.
+    #[must_use]
+    pub const fn text(self) -> &'static str {
+        match self {
             Self::BackingOff => "its address failed a handshake lately",
             Self::AddressConnections => "its address has 3 connections already",
             Self::SubnetConnections => "its subnet has 16 connections already",
@@ -99,7 +103,13 @@ impl fmt::Display for Refusal {
             Self::SubnetRate => "its subnet tries more than twice a second",
             Self::GlobalRate => "more than 50 connections a second come in",
             Self::Memory => "too many addresses misbehave",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text())
     }
 }
 
@@ -115,7 +125,7 @@ pub enum HandshakeEnd {
     Lost,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct HostState {
     attempts: TokenBucket,
     connections: usize,
@@ -124,13 +134,13 @@ struct HostState {
     refused_until: Time,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct SubnetState {
     attempts: TokenBucket,
     connections: usize,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Inbound {
     host: Host,
     subnet: Subnet,
@@ -139,7 +149,7 @@ struct Inbound {
 }
 
 /// Counts inbound connections and attempts.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ConnectionLimits {
     hosts: BTreeMap<Host, HostState>,
     subnets: BTreeMap<Subnet, SubnetState>,
