@@ -5,6 +5,10 @@ use std::path::Path;
 
 use keel::base::Rng;
 
+#[expect(
+    unreachable_pub,
+    reason = "the fuzz package needs these functions public"
+)]
 #[path = "../../fuzz/src/lib.rs"]
 mod bodies;
 
