@@ -14,11 +14,12 @@
 //! * [`wire`]: handshake, frames and messages of a connection
 //! * [`p2p`]: what is asked of which peer, and who is told what
 //! * [`node`]: every decision, behind one door
-//! * [`sim`]: networks of production nodes in virtual time, from a seed
+//! * [`disk`]: the real disk and the thread that writes the log
+//! * [`workers`]: threads that do slow work
 //! * [`reactor`]: the event loop: sockets, timers, signals, HTTP
+//! * [`sim`]: networks of production nodes in virtual time, from a seed
 //! * [`wallet`]: keys in files, and payments
 //! * [`rpc`]: JSON-RPC over HTTP, and its client
-//! * [`disk`]: the disk of the machine, the thread that writes the log
 
 pub mod base;
 pub mod chain;
@@ -35,3 +36,4 @@ pub mod store;
 pub mod types;
 pub mod wallet;
 pub mod wire;
+pub mod workers;

@@ -3,7 +3,7 @@
 use crate::base::{Span, Time};
 
 use super::request::{Head, read_head};
-use super::{BODY_BYTES_MAX, HEAD_BYTES_MAX, HttpRequest, HttpResponse, Refusal, Status};
+use super::{HEAD_BYTES_MAX, HttpRequest, HttpResponse, Refusal, Status};
 
 /// How long a request may take from its first byte to its last.
 const REQUEST_TIME: Span = Span::from_secs(10);
@@ -13,10 +13,6 @@ const IDLE_TIME: Span = Span::from_secs(60);
 const WRITE_TIME: Span = Span::from_secs(30);
 /// The most requests of a connection: a leak of any kind ends with it.
 const REQUESTS_MAX: u32 = 1_000_000;
-/// The most bytes that are held of what the client sent: a whole request, and the head of the
-/// next. What is beyond waits in the system's buffer.
-const INPUT_BYTES_MAX: usize = HEAD_BYTES_MAX + BODY_BYTES_MAX + HEAD_BYTES_MAX;
-
 #[derive(Debug)]
 enum State {
     /// The head of a request is awaited.
@@ -54,13 +50,17 @@ impl HttpConnection {
         }
     }
 
-    /// How many more bytes may be received now.
+    /// How many more bytes may be received now: the rest of a body, or as many as the next head
+    /// may have. What is beyond waits in the system's buffer, so that a client that sends many
+    /// requests at once costs no more memory, and no more copying, than one that waits.
     #[must_use]
     pub fn room(&self) -> usize {
-        match self.state {
+        let most = match &self.state {
+            State::Head | State::Waiting { .. } => HEAD_BYTES_MAX,
+            State::Body(head) => head.content_length,
             State::Ending => 0,
-            _ => INPUT_BYTES_MAX - self.input.len(),
-        }
+        };
+        most.saturating_sub(self.input.len())
     }
 
     /// Takes bytes that the client sent: no more than there is [`room`](Self::room) for.

@@ -1,0 +1,51 @@
+//! What the loop says in the log.
+
+use log::{Level, log};
+
+use crate::node::Event;
+
+/// Writes an event of the node to the log.
+pub(super) fn write(event: &Event) {
+    match event {
+        Event::Ready { height, tip } => {
+            log!(Level::Info, "the log is read: height {height}, tip {tip}");
+        }
+        Event::TipChanged {
+            height,
+            tip,
+            transactions,
+            disconnected: 0,
+        } => log!(
+            Level::Info,
+            "height {height}: block {tip}, {transactions} transactions"
+        ),
+        Event::TipChanged {
+            height,
+            tip,
+            transactions,
+            disconnected,
+        } => log!(
+            Level::Info,
+            "height {height}: block {tip}, {transactions} transactions; {disconnected} blocks of \
+             another branch were left"
+        ),
+        Event::Mined { height, id } => log!(Level::Info, "mined block {id} at height {height}"),
+        Event::PeerReady {
+            conn,
+            address,
+            direction,
+        } => log!(
+            Level::Info,
+            "peer {}: ready at {address}, {direction:?}",
+            conn.0
+        ),
+        Event::PeerGone { conn, address, why } => {
+            log!(Level::Info, "peer {}: gone from {address}: {why}", conn.0);
+        }
+        Event::DialFailed { peer, why } => {
+            log!(Level::Info, "peer at {}: not reached: {why}", peer.socket);
+        }
+        Event::DamagedLog { why } => log!(Level::Error, "{why}"),
+        Event::InvalidBlock { id, why } => log!(Level::Warn, "block {id} is invalid: {why}"),
+    }
+}

@@ -1,0 +1,70 @@
+//! What the node wants done.
+
+use crate::node::Output;
+use crate::wire::{Lane, MessageKind};
+
+use super::{Desk, Reactor, events};
+
+impl Reactor {
+    /// Does everything that the node wants done.
+    pub(super) fn carry_out_all(&mut self) {
+        while let Some(output) = self.node.poll_output() {
+            self.carry_out(output);
+        }
+    }
+
+    fn carry_out(&mut self, output: Output) {
+        match output {
+            Output::Dial(peer) => self.dial(peer),
+            Output::Send {
+                conn,
+                lane,
+                kind,
+                bytes,
+            } => {
+                let lane = Lane::from_byte(lane).expect("the node names lanes that there are");
+                let kind = MessageKind::from_byte(kind).expect("the node sends messages it knows");
+                self.send_to_peer(conn, lane, kind, bytes);
+            }
+            Output::Close { conn, why } => self.end_peer(conn, &why),
+            Output::Store(request) => self.ports.log.push(request),
+            Output::Run { job, work } => {
+                self.counters.jobs += 1;
+                self.ports.workers.run(job, work);
+            }
+            // A search is a slice of 100 ms. One that ended early would give another result here
+            // than when the record is replayed, so it runs to its end.
+            Output::Abandon(_) => {}
+            Output::Publish(published) => self.published = Some(published),
+            Output::Answer { call, reply } => {
+                self.with_service(|service, desk| service.answered(call, reply, desk));
+            }
+            Output::Event(event) => events::write(&event),
+        }
+    }
+
+    /// Lets the service do something, and does what it wants.
+    pub(super) fn with_service(
+        &mut self,
+        act: impl FnOnce(&mut dyn super::Service, &mut Desk<'_>),
+    ) {
+        let mut desk = Desk {
+            now: self.clock.now(),
+            published: self.published.as_ref(),
+            counters: &self.counters,
+            next_call: &mut self.next_call,
+            wishes: &mut self.wishes,
+        };
+        act(&mut *self.ports.service, &mut desk);
+        for (call, question) in self.wishes.questions.drain(..) {
+            self.inputs
+                .push_back(crate::node::Input::Called { call, question });
+        }
+        for (exchange, response) in std::mem::take(&mut self.wishes.responses) {
+            self.respond(exchange, &response);
+        }
+        if std::mem::take(&mut self.wishes.stop) {
+            self.stop("a call");
+        }
+    }
+}

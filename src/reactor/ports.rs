@@ -1,0 +1,145 @@
+//! What the loop needs from others, which the composition root gives it.
+
+use std::sync::Arc;
+
+use crate::base::Time;
+use crate::node::{CallError, CallId, Job, JobId, JobResult, Published, Question, Reply};
+use crate::store::{Completion, Failure, Request};
+
+use super::http::{HttpRequest, HttpResponse};
+
+/// Threads that do jobs. They call the loop's waker when one is done.
+pub trait Workers {
+    /// Starts a job; never blocks.
+    fn run(&mut self, job: JobId, work: Job);
+    /// Takes the result of a job that is done.
+    fn take_done(&mut self) -> Option<(JobId, JobResult)>;
+    /// Ends the threads. Jobs that were not begun are not done.
+    fn finish(&mut self);
+}
+
+/// The thread that writes the logs. It calls the loop's waker when something is written.
+pub trait LogQueue {
+    /// Queues records; never blocks.
+    fn push(&mut self, request: Request);
+    /// Takes the outcome of a request, or the failure after which nothing more is written.
+    fn take_done(&mut self) -> Option<Result<Completion, Failure>>;
+    /// Writes what waits, and ends the logs as they should end.
+    fn finish(&mut self) -> Result<(), Failure>;
+}
+
+/// An HTTP request that waits for its answer, by its connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ExchangeId(pub u64);
+
+/// Who answers HTTP requests.
+pub trait Service {
+    /// A request came. It is answered by [`Desk::respond`], now or later.
+    fn request(&mut self, exchange: ExchangeId, request: HttpRequest, desk: &mut Desk<'_>);
+    /// The node answers a question of [`Desk::ask`].
+    fn answered(&mut self, call: CallId, reply: Result<Reply, CallError>, desk: &mut Desk<'_>);
+    /// The client of an unanswered request went away.
+    fn gone(&mut self, exchange: ExchangeId);
+}
+
+/// What the loop counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Turns of the loop.
+    pub turns: u64,
+    /// The longest turn in microseconds.
+    pub turn_micros_max: u64,
+    /// Inputs that the node was given.
+    pub inputs: u64,
+    /// Jobs that were started.
+    pub jobs: u64,
+    /// Connections of peers that were accepted.
+    pub accepted: u64,
+    /// Connections to peers that were tried.
+    pub dialled: u64,
+    /// Connections of peers that ended for a fault.
+    pub faults: u64,
+    /// Bytes from peers.
+    pub peer_bytes_in: u64,
+    /// Bytes to peers.
+    pub peer_bytes_out: u64,
+    /// HTTP requests.
+    pub http_requests: u64,
+    /// HTTP connections that are open.
+    pub http_connections: u64,
+}
+
+/// What a service wants done.
+#[derive(Debug, Default)]
+pub(super) struct Wishes {
+    pub(super) questions: Vec<(CallId, Question)>,
+    pub(super) responses: Vec<(ExchangeId, HttpResponse)>,
+    pub(super) stop: bool,
+}
+
+/// Where a [`Service`] sees what it needs, and says what it wants.
+pub struct Desk<'a> {
+    /// The time.
+    pub now: Time,
+    /// What readers see, once there is something.
+    pub published: Option<&'a Arc<Published>>,
+    /// What the loop has counted.
+    pub counters: &'a Counters,
+    pub(super) next_call: &'a mut u64,
+    pub(super) wishes: &'a mut Wishes,
+}
+
+impl Desk<'_> {
+    /// Asks the node; [`Service::answered`] brings the reply.
+    pub fn ask(&mut self, question: Question) -> CallId {
+        *self.next_call += 1;
+        let call = CallId(*self.next_call);
+        self.wishes.questions.push((call, question));
+        call
+    }
+
+    /// Answers a request.
+    pub fn respond(&mut self, exchange: ExchangeId, response: HttpResponse) {
+        self.wishes.responses.push((exchange, response));
+    }
+
+    /// Stops the process, as a signal would.
+    pub fn stop(&mut self) {
+        self.wishes.stop = true;
+    }
+}
+
+/// A desk without a loop.
+#[cfg(test)]
+#[derive(Default)]
+pub(crate) struct LooseDesk {
+    pub(crate) published: Option<Arc<Published>>,
+    counters: Counters,
+    next_call: u64,
+    wishes: Wishes,
+}
+
+#[cfg(test)]
+impl LooseDesk {
+    pub(crate) fn desk(&mut self) -> Desk<'_> {
+        Desk {
+            now: Time::from_millis(5_000),
+            published: self.published.as_ref(),
+            counters: &self.counters,
+            next_call: &mut self.next_call,
+            wishes: &mut self.wishes,
+        }
+    }
+
+    pub(crate) fn take_questions(&mut self) -> Vec<(CallId, Question)> {
+        std::mem::take(&mut self.wishes.questions)
+    }
+
+    pub(crate) fn take_responses(&mut self) -> Vec<(ExchangeId, HttpResponse)> {
+        std::mem::take(&mut self.wishes.responses)
+    }
+
+    pub(crate) fn wants_stop(&self) -> bool {
+        self.wishes.stop
+    }
+}

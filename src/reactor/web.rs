@@ -1,0 +1,100 @@
+//! One connection of an HTTP client: a socket, and the requests over it.
+
+use std::io::{self, Read, Write};
+
+use mio::event::Event;
+use mio::net::TcpStream;
+
+use crate::base::Time;
+
+use super::http::HttpConnection;
+
+/// The most bytes written to a client before others have their turn.
+const WRITE_BYTES_MAX: usize = 256 << 10;
+
+/// A connection of an HTTP client.
+pub(super) struct WebSocket {
+    stream: TcpStream,
+    /// The requests.
+    pub(super) http: HttpConnection,
+    readable: bool,
+    writable: bool,
+    /// The poll has reported that the client sends no more.
+    at_end: bool,
+    /// The client has sent all that it will.
+    finished: bool,
+}
+
+impl WebSocket {
+    pub(super) fn new(stream: TcpStream, now: Time) -> Self {
+        let _ = stream.set_nodelay(true);
+        Self {
+            stream,
+            http: HttpConnection::new(now),
+            readable: false,
+            writable: true,
+            at_end: false,
+            finished: false,
+        }
+    }
+
+    /// Takes what the poll says about the socket.
+    pub(super) fn note(&mut self, event: &Event) {
+        self.at_end |= event.is_read_closed() || event.is_error();
+        self.readable |= event.is_readable() || self.at_end;
+        self.writable |= event.is_writable() || event.is_error();
+    }
+
+    /// Whether there is something to do before the poll says anything new.
+    pub(super) fn is_busy(&self) -> bool {
+        (self.readable && self.http.room() > 0) || (self.writable && !self.http.output().is_empty())
+    }
+
+    /// Reads what the socket gives and the connection has room for, once.
+    pub(super) fn read(&mut self, now: Time, buffer: &mut [u8]) -> io::Result<()> {
+        let room = self.http.room().min(buffer.len());
+        if !self.readable || room == 0 {
+            return Ok(());
+        }
+        match self.stream.read(&mut buffer[..room]) {
+            Ok(0) => {
+                self.readable = false;
+                self.finished = true;
+            }
+            Ok(count) => {
+                self.http.receive(now, &buffer[..count]);
+                // A read that does not fill its room has emptied the socket, and the poll reports
+                // what comes after; but the end it has reported already.
+                self.readable = count == room || self.at_end;
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.readable = false,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// Writes what the socket takes, up to this turn's share.
+    pub(super) fn write(&mut self, now: Time) -> io::Result<()> {
+        let mut total = 0;
+        while self.writable && total < WRITE_BYTES_MAX && !self.http.output().is_empty() {
+            match self.stream.write(self.http.output()) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => {
+                    self.http.sent(now, count);
+                    total += count;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.writable = false,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether nothing more will come of it.
+    pub(super) fn is_over(&self) -> bool {
+        let answered = !self.http.is_waiting() && self.http.output().is_empty();
+        self.http.is_over() || (self.finished && answered)
+    }
+}
