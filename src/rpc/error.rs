@@ -4,6 +4,9 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
+use crate::chain::TransactionFault;
+use crate::node::CallError;
+
 /// Why a call was refused, as the caller sees it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RpcError {
@@ -64,9 +67,9 @@ impl RpcError {
         Self::new(1_003, "transaction_malformed", message)
     }
 
-    /// The mempool is full of transactions that pay more.
-    pub fn mempool_full(message: impl Into<String>) -> Self {
-        Self::new(1_004, "mempool_full", message)
+    /// There is no room for the transaction; `word` says where.
+    pub fn no_room(word: &'static str, message: impl Into<String>) -> Self {
+        Self::new(1_004, word, message)
     }
 
     /// The node has not read its log yet.
@@ -116,6 +119,47 @@ impl RpcError {
             message: value.get("message")?.as_str()?.to_owned(),
             data: value.get("data").cloned().unwrap_or(Value::Null),
         })
+    }
+}
+
+impl From<CallError> for RpcError {
+    fn from(error: CallError) -> Self {
+        let text = error.to_string();
+        match error {
+            CallError::Transaction(fault) => of_transaction(&fault, text),
+            CallError::Malformed(_) => Self::malformed(text),
+            CallError::Conflict { with, needed } => Self::rejected("conflict", text)
+                .with("with", with.to_string())
+                .with("needed", needed.to_string()),
+            CallError::QueueFull => Self::no_room("account_queue_full", text),
+            CallError::MempoolFull => Self::no_room("mempool_full", text),
+            CallError::NotFound(_) => Self::not_found(text),
+            CallError::Starting => Self::starting(text),
+            CallError::Busy => Self::busy(text),
+        }
+    }
+}
+
+/// The rule that a transaction breaks, with both its numbers.
+fn of_transaction(fault: &TransactionFault, text: String) -> RpcError {
+    let rejected = |word| RpcError::rejected(word, text.clone());
+    match fault {
+        TransactionFault::UnknownSender { account } => {
+            rejected("unknown_sender").with("account_id", account.to_string())
+        }
+        TransactionFault::Nonce { wanted, found } => rejected("nonce")
+            .with("wanted", wanted.0)
+            .with("found", found.0),
+        TransactionFault::NonceExhausted => rejected("nonce_exhausted"),
+        TransactionFault::Expired { expiry, height } => rejected("expired")
+            .with("expiry", expiry.0)
+            .with("height", height.0),
+        TransactionFault::Balance { needed, available } => rejected("balance")
+            .with("needed", needed.to_string())
+            .with("available", available.to_string()),
+        TransactionFault::Fee { needed, paid } => rejected("fee")
+            .with("needed", needed.to_string())
+            .with("paid", paid.to_string()),
     }
 }
 

@@ -12,6 +12,17 @@ pub mod auth;
 pub mod client;
 mod envelope;
 mod error;
+mod methods;
+mod metrics;
+mod nearest;
+mod params;
+mod render;
+mod service;
 
 pub use envelope::{BATCH_CALLS_MAX, Batch, Call, answer, parse_body};
 pub use error::RpcError;
+pub(crate) use nearest::nearest;
+pub use service::{Facts, RpcService};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,294 @@
+//! The methods: a table, from which calls are served, and the help and the OpenRPC document made.
+
+mod chain;
+mod network;
+pub(super) mod server;
+mod transactions;
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::base::Time;
+use crate::node::{CallError, Published, Question, Reply};
+use crate::reactor::Counters;
+use crate::types::{AccountId, encode_address};
+
+use super::params::{Kind, Param, Params};
+use super::{Facts, RpcError};
+
+/// What a method sees of the node.
+pub(super) struct View<'a> {
+    pub(super) facts: &'a Facts,
+    pub(super) published: Option<&'a Arc<Published>>,
+    pub(super) counters: &'a Counters,
+    pub(super) now: Time,
+    /// Set by a method that stops the process.
+    pub(super) stop: bool,
+}
+
+impl View<'_> {
+    /// The newest moment of the node.
+    pub(super) fn published(&self) -> Result<&Published, RpcError> {
+        match self.published {
+            Some(published) => Ok(published),
+            None => Err(CallError::Starting.into()),
+        }
+    }
+
+    pub(super) fn address(&self, account: &AccountId) -> String {
+        encode_address(&self.facts.genesis.hrp, account)
+    }
+}
+
+/// What goes on when the node has replied.
+pub(super) type Next = Box<dyn FnOnce(&mut View<'_>, Reply) -> Outcome>;
+
+/// What comes of a call.
+pub(super) enum Outcome {
+    /// Its answer.
+    Done(Result<Value, RpcError>),
+    /// The node is to be asked; then it goes on.
+    Ask(Question, Next),
+}
+
+impl Outcome {
+    /// Asks the node.
+    fn ask(question: Question, next: impl FnOnce(&mut View<'_>, Reply) -> Self + 'static) -> Self {
+        Self::Ask(question, Box::new(next))
+    }
+}
+
+impl From<Result<Value, RpcError>> for Outcome {
+    fn from(result: Result<Value, RpcError>) -> Self {
+        Self::Done(result)
+    }
+}
+
+/// The node has answered something else than it was asked.
+fn unexpected(reply: &Reply) -> Outcome {
+    Outcome::Done(Err(RpcError::internal(format!(
+        "the node answered {reply:?}"
+    ))))
+}
+
+/// A method.
+pub(super) struct Method {
+    pub(super) name: &'static str,
+    pub(super) summary: &'static str,
+    pub(super) params: &'static [Param],
+    /// What the result is.
+    pub(super) result: &'static str,
+    pub(super) run: fn(&mut View<'_>, &Params) -> Result<Outcome, RpcError>,
+}
+
+/// Shorthand of the table below.
+const fn required(name: &'static str, kind: Kind, summary: &'static str) -> Param {
+    Param {
+        name,
+        kind,
+        required: true,
+        summary,
+    }
+}
+
+const fn optional(name: &'static str, kind: Kind, summary: &'static str) -> Param {
+    Param {
+        name,
+        kind,
+        required: false,
+        summary,
+    }
+}
+
+const BLOCK: Param = required(
+    "block",
+    Kind::Block,
+    "the block's height in the best chain, or id",
+);
+const ADDRESS: Param = required("address", Kind::Address, "the account's address");
+const TXID: Param = required("txid", Kind::Id, "the transaction's id");
+
+/// Every method, by name.
+pub(super) const METHODS: &[Method] = &[
+    Method {
+        name: "addnode",
+        summary: "Connects to a peer, and stays connected with it while the node runs.",
+        params: &[required("peer", Kind::Peer, "the peer: KEY@ADDRESS:PORT")],
+        result: "null",
+        run: network::add_node,
+    },
+    Method {
+        name: "getaccount",
+        summary: "What an account holds after the tip.",
+        params: &[ADDRESS],
+        result: "object: address, account_id, exists, balance (base units), nonce, height, block",
+        run: chain::get_account,
+    },
+    Method {
+        name: "getaccountproof",
+        summary: "A proof of an account's record, or of its absence, under the tip's header.",
+        params: &[ADDRESS],
+        result: "object: proof (hex of a StateProof), header (its id), height",
+        run: chain::get_account_proof,
+    },
+    Method {
+        name: "getbestblockhash",
+        summary: "The id of the tip.",
+        params: &[],
+        result: "string: the id",
+        run: chain::get_best_block_hash,
+    },
+    Method {
+        name: "getblock",
+        summary: "A block.",
+        params: &[
+            BLOCK,
+            optional(
+                "verbosity",
+                Kind::Verbosity,
+                "0: its bytes in hex; 1: an object",
+            ),
+        ],
+        result: "object, or string with verbosity 0",
+        run: chain::get_block,
+    },
+    Method {
+        name: "getblockchaininfo",
+        summary: "The chain and its tip.",
+        params: &[],
+        result: "object",
+        run: chain::get_blockchain_info,
+    },
+    Method {
+        name: "getblockcount",
+        summary: "The height of the tip.",
+        params: &[],
+        result: "integer",
+        run: chain::get_block_count,
+    },
+    Method {
+        name: "getblockhash",
+        summary: "The id of the block at a height of the best chain.",
+        params: &[required("height", Kind::Number, "the height")],
+        result: "string: the id",
+        run: chain::get_block_hash,
+    },
+    Method {
+        name: "getblockheader",
+        summary: "A block's header.",
+        params: &[
+            BLOCK,
+            optional(
+                "verbose",
+                Kind::Verbosity,
+                "0: its bytes in hex; 1: an object",
+            ),
+        ],
+        result: "object, or string with verbose 0",
+        run: chain::get_block_header,
+    },
+    Method {
+        name: "getmempoolinfo",
+        summary: "How much waits in the mempool.",
+        params: &[],
+        result: "object: size, bytes, mempoolminfee (base units per 1,000 weight)",
+        run: transactions::get_mempool_info,
+    },
+    Method {
+        name: "getnetworkinfo",
+        summary: "This node in the network.",
+        params: &[],
+        result: "object",
+        run: network::get_network_info,
+    },
+    Method {
+        name: "getnextnonce",
+        summary: "The nonce of an account's next transaction, after those that wait.",
+        params: &[ADDRESS],
+        result: "integer",
+        run: transactions::get_next_nonce,
+    },
+    Method {
+        name: "getpeerinfo",
+        summary: "The connected peers.",
+        params: &[],
+        result: "array of objects",
+        run: network::get_peer_info,
+    },
+    Method {
+        name: "getrawmempool",
+        summary: "The transactions that wait.",
+        params: &[],
+        result: "array of ids",
+        run: transactions::get_raw_mempool,
+    },
+    Method {
+        name: "getsupply",
+        summary: "Where all money is after the tip, in base units.",
+        params: &[],
+        result: "object: issued, burned, accounts, stakes, immature, pending, pool, height, block",
+        run: chain::get_supply,
+    },
+    Method {
+        name: "gettransactionstatus",
+        summary: "Where a transaction stands: waiting, included or unknown.",
+        params: &[TXID],
+        result: "object: txid, status, and when included block, height, index, finality",
+        run: transactions::get_transaction_status,
+    },
+    Method {
+        name: "gettxproof",
+        summary: "A proof that a transaction is in its block.",
+        params: &[TXID],
+        result: "object: proof (hex of a TxProof), header (its id), height",
+        run: transactions::get_tx_proof,
+    },
+    Method {
+        name: "help",
+        summary: "The methods, or one of them.",
+        params: &[optional("method", Kind::Method, "the method")],
+        result: "string",
+        run: server::help,
+    },
+    Method {
+        name: "rpc.discover",
+        summary: "This interface as an OpenRPC document.",
+        params: &[],
+        result: "object",
+        run: server::discover,
+    },
+    Method {
+        name: "sendrawtransaction",
+        summary: "Accepts a transaction; answered when it is durable here.",
+        params: &[required(
+            "transaction",
+            Kind::Hex,
+            "the transaction's bytes",
+        )],
+        result: "string: its id",
+        run: transactions::send_raw_transaction,
+    },
+    Method {
+        name: "stop",
+        summary: "Stops the node.",
+        params: &[],
+        result: "string",
+        run: server::stop,
+    },
+    Method {
+        name: "uptime",
+        summary: "How many seconds the node has run.",
+        params: &[],
+        result: "integer",
+        run: server::uptime,
+    },
+];
+
+/// The method of a name.
+pub(super) fn find(name: &str) -> Option<&'static Method> {
+    let at = METHODS
+        .binary_search_by(|method| method.name.cmp(name))
+        .ok()?;
+    METHODS.get(at)
+}

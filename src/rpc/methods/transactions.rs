@@ -1,0 +1,127 @@
+//! Methods about transactions.
+
+use serde_json::{Value, json};
+
+use crate::base::encode_hex;
+use crate::codec::Encode;
+use crate::node::{Question, Reply, TransactionStatus};
+use crate::types::proof::{Proof, TxProof};
+use crate::types::{BlockId, TxId};
+
+use super::super::RpcError;
+use super::super::params::Params;
+use super::super::render::finality;
+use super::chain::{nothing, read_block};
+use super::{Outcome, View, unexpected};
+
+type Ran = Result<Outcome, RpcError>;
+
+pub(super) fn send_raw_transaction(_: &mut View<'_>, params: &Params) -> Ran {
+    let question = Question::SubmitTransaction(params.bytes(0)?);
+    Ok(Outcome::ask(question, |_, reply| match reply {
+        Reply::Accepted { txid, .. } => Ok(txid.to_string().into()).into(),
+        other => unexpected(&other),
+    }))
+}
+
+pub(super) fn get_next_nonce(view: &mut View<'_>, params: &Params) -> Ran {
+    let account = params.account(0, &view.facts.genesis.hrp)?;
+    Ok(Outcome::ask(
+        Question::NextNonce(account),
+        |_, reply| match reply {
+            Reply::Nonce(nonce) => Ok(nonce.0.into()).into(),
+            other => unexpected(&other),
+        },
+    ))
+}
+
+pub(super) fn get_transaction_status(_: &mut View<'_>, params: &Params) -> Ran {
+    let txid = params.txid(0)?;
+    Ok(Outcome::ask(
+        Question::Transaction(txid),
+        move |view, reply| match reply {
+            Reply::Transaction(status) => status_json(view, &txid, &status).into(),
+            other => unexpected(&other),
+        },
+    ))
+}
+
+fn status_json(
+    view: &View<'_>,
+    txid: &TxId,
+    status: &TransactionStatus,
+) -> Result<Value, RpcError> {
+    let txid = txid.to_string();
+    let tip = view.published()?.header.height.0;
+    Ok(match status {
+        TransactionStatus::Waiting => json!({ "txid": txid, "status": "waiting" }),
+        TransactionStatus::Unknown => json!({ "txid": txid, "status": "unknown" }),
+        // What readers see is durable: a block that is not yet under their tip is not shown.
+        TransactionStatus::Included { height, .. } if height.0 > tip => {
+            json!({ "txid": txid, "status": "waiting" })
+        }
+        TransactionStatus::Included {
+            block,
+            height,
+            index,
+        } => json!({
+            "txid": txid,
+            "status": "included",
+            "block": block.to_string(),
+            "height": height.0,
+            "index": index,
+            "finality": finality(tip + 1 - height.0),
+        }),
+    })
+}
+
+pub(super) fn get_tx_proof(_: &mut View<'_>, params: &Params) -> Ran {
+    let txid = params.txid(0)?;
+    Ok(Outcome::ask(
+        Question::Transaction(txid),
+        |_, reply| match reply {
+            Reply::Transaction(TransactionStatus::Included { block, index, .. }) => {
+                Outcome::ask(Question::Block(block), move |_, reply| match reply {
+                    Reply::Block { id, bytes, .. } => tx_proof(&id, &bytes, index).into(),
+                    other => unexpected(&other),
+                })
+            }
+            Reply::Transaction(_) => Err(nothing("transaction in a block here")).into(),
+            other => unexpected(&other),
+        },
+    ))
+}
+
+fn tx_proof(id: &BlockId, bytes: &[u8], index: u32) -> Result<Value, RpcError> {
+    let block = read_block(bytes, id)?;
+    let height = block.header.height.0;
+    let proof = TxProof::new(block.header, &block.transactions, index);
+    let proof = proof.ok_or_else(|| RpcError::internal("the transaction is not in its block"))?;
+    Ok(json!({
+        "proof": encode_hex(&Proof::Transaction(Box::new(proof)).to_bytes()),
+        "header": id.to_string(),
+        "height": height,
+    }))
+}
+
+pub(super) fn get_raw_mempool(_: &mut View<'_>, _: &Params) -> Ran {
+    Ok(Outcome::ask(Question::Mempool, |_, reply| match reply {
+        Reply::Mempool(mempool) => {
+            let ids = mempool
+                .transactions
+                .iter()
+                .map(|txid| Value::from(txid.to_string()));
+            Ok(Value::Array(ids.collect())).into()
+        }
+        other => unexpected(&other),
+    }))
+}
+
+pub(super) fn get_mempool_info(view: &mut View<'_>, _: &Params) -> Ran {
+    let published = view.published()?;
+    Ok(Outcome::Done(Ok(json!({
+        "size": published.mempool_count,
+        "bytes": published.mempool_bytes,
+        "mempoolminfee": view.facts.genesis.rules.base_fee_min.to_string(),
+    }))))
+}

@@ -1,0 +1,176 @@
+//! The parameters of a method: what they are, and how they are read.
+
+use serde_json::{Value, json};
+
+use crate::base::decode_hex;
+use crate::types::{AccountId, BlockId, Height, PeerAddress, TxId, decode_address};
+
+use super::{RpcError, nearest};
+
+/// What a parameter is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A whole number.
+    Number,
+    /// 32 bytes in hexadecimal.
+    Id,
+    /// A block's height, or its id.
+    Block,
+    /// Bytes in hexadecimal.
+    Hex,
+    /// An account's address.
+    Address,
+    /// A peer.
+    Peer,
+    /// A whole number, or a boolean for 0 and 1.
+    Verbosity,
+    /// The name of a method.
+    Method,
+}
+
+impl Kind {
+    /// As the OpenRPC document says it.
+    pub(super) fn schema(self) -> Value {
+        let id = "^[0-9a-fA-F]{64}$";
+        match self {
+            Self::Number => json!({ "type": "integer", "minimum": 0 }),
+            Self::Id => json!({ "type": "string", "pattern": id }),
+            Self::Block => json!({
+                "oneOf": [{ "type": "integer", "minimum": 0 }, { "type": "string", "pattern": id }]
+            }),
+            Self::Hex => json!({ "type": "string", "pattern": "^([0-9a-fA-F]{2})*$" }),
+            Self::Address | Self::Peer | Self::Method => json!({ "type": "string" }),
+            Self::Verbosity => json!({
+                "oneOf": [{ "type": "integer", "enum": [0, 1] }, { "type": "boolean" }]
+            }),
+        }
+    }
+}
+
+/// A parameter of a method.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Param {
+    pub(super) name: &'static str,
+    pub(super) kind: Kind,
+    pub(super) required: bool,
+    pub(super) summary: &'static str,
+}
+
+/// A block, as callers name one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum BlockRef {
+    At(Height),
+    Id(BlockId),
+}
+
+/// The parameters of a call, in the order of the method's table.
+#[derive(Debug)]
+pub(super) struct Params {
+    table: &'static [Param],
+    values: Vec<Value>,
+}
+
+impl Params {
+    /// Brings what a caller gave, by place or by name, into the table's order.
+    pub(super) fn bind(table: &'static [Param], given: Value) -> Result<Self, RpcError> {
+        let mut values = match given {
+            Value::Array(values) => values,
+            Value::Object(mut fields) => {
+                let values = table.iter().map(|param| fields.remove(param.name));
+                let values = values.map(Option::unwrap_or_default).collect();
+                if let Some(name) = fields.keys().next() {
+                    let hint = match nearest(name, table.iter().map(|param| param.name)) {
+                        Some(near) => format!("; did you mean {near}?"),
+                        None => String::new(),
+                    };
+                    let text = format!("there is no parameter {name}{hint}");
+                    return Err(RpcError::invalid_params(text).with("parameter", name.as_str()));
+                }
+                values
+            }
+            _ => Vec::new(),
+        };
+        if values.len() > table.len() {
+            let text = format!(
+                "{} parameters given, at most {} taken",
+                values.len(),
+                table.len()
+            );
+            return Err(RpcError::invalid_params(text));
+        }
+        values.resize(table.len(), Value::Null);
+        for (param, value) in table.iter().zip(&values) {
+            if param.required && value.is_null() {
+                let text = format!("{} is missing: {}", param.name, param.summary);
+                return Err(RpcError::invalid_params(text).with("parameter", param.name));
+            }
+        }
+        Ok(Self { table, values })
+    }
+
+    fn wrong(&self, at: usize, rule: impl std::fmt::Display) -> RpcError {
+        let name = self.table[at].name;
+        RpcError::invalid_params(format!("{name}: {rule}")).with("parameter", name)
+    }
+
+    /// Whether a parameter was left out.
+    pub(super) fn is_missing(&self, at: usize) -> bool {
+        self.values[at].is_null()
+    }
+
+    pub(super) fn text(&self, at: usize) -> Result<&str, RpcError> {
+        self.values[at]
+            .as_str()
+            .ok_or_else(|| self.wrong(at, "a string is needed"))
+    }
+
+    pub(super) fn height(&self, at: usize) -> Result<Height, RpcError> {
+        let number = self.values[at].as_u64();
+        number
+            .map(Height)
+            .ok_or_else(|| self.wrong(at, "a whole number is needed"))
+    }
+
+    pub(super) fn txid(&self, at: usize) -> Result<TxId, RpcError> {
+        self.text(at)?
+            .parse()
+            .map_err(|error| self.wrong(at, error))
+    }
+
+    pub(super) fn block(&self, at: usize) -> Result<BlockRef, RpcError> {
+        match &self.values[at] {
+            Value::String(text) => text
+                .parse()
+                .map(BlockRef::Id)
+                .map_err(|error| self.wrong(at, error)),
+            Value::Number(_) => self.height(at).map(BlockRef::At),
+            _ => Err(self.wrong(at, "a height or an id is needed")),
+        }
+    }
+
+    pub(super) fn bytes(&self, at: usize) -> Result<Vec<u8>, RpcError> {
+        decode_hex(self.text(at)?).map_err(|error| self.wrong(at, error))
+    }
+
+    pub(super) fn account(&self, at: usize, prefix: &str) -> Result<AccountId, RpcError> {
+        decode_address(prefix, self.text(at)?).map_err(|error| self.wrong(at, error))
+    }
+
+    pub(super) fn peer(&self, at: usize) -> Result<PeerAddress, RpcError> {
+        self.text(at)?
+            .parse()
+            .map_err(|error| self.wrong(at, error))
+    }
+
+    /// 0 or 1, as a number or a boolean; `or` when it was left out.
+    pub(super) fn verbosity(&self, at: usize, or: u64) -> Result<u64, RpcError> {
+        match &self.values[at] {
+            Value::Null => Ok(or),
+            Value::Bool(yes) => Ok(u64::from(*yes)),
+            Value::Number(number) if number.as_u64().is_some_and(|number| number <= 1) => {
+                Ok(number.as_u64().unwrap_or(or))
+            }
+            _ => Err(self.wrong(at, "0 or 1 is needed")),
+        }
+    }
+}
