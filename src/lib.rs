@@ -20,9 +20,11 @@
 //! * [`sim`]: networks of production nodes in virtual time, from a seed
 //! * [`wallet`]: keys in files, and payments
 //! * [`rpc`]: JSON-RPC over HTTP, and its client
+//! * [`cli`]: the command line
 
 pub mod base;
 pub mod chain;
+pub mod cli;
 pub mod codec;
 pub mod consensus;
 pub mod crypto;

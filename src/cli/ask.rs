@@ -1,0 +1,321 @@
+//! Commands that ask a running node and show its answer.
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use crate::rpc::client::{Client, ClientError};
+use crate::types::Amount;
+use crate::wallet::format_amount;
+
+use super::output::columns;
+use super::{CommandError, NodeArgs, Output};
+
+/// Arguments of `keel status`.
+#[derive(Debug, Args)]
+pub(super) struct StatusArgs {
+    #[command(flatten)]
+    node: NodeArgs,
+}
+
+/// Arguments of `keel peers`.
+#[derive(Debug, Args)]
+pub(super) struct PeersArgs {
+    #[command(flatten)]
+    node: NodeArgs,
+    /// Connect to this peer from now on
+    #[arg(long, value_name = "KEY@ADDRESS:PORT")]
+    add: Option<String>,
+}
+
+/// Arguments of `keel block`.
+#[derive(Debug, Args)]
+pub(super) struct BlockArgs {
+    /// The block's height or id [default: the tip]
+    block: Option<String>,
+    #[command(flatten)]
+    node: NodeArgs,
+}
+
+/// Arguments of `keel account`.
+#[derive(Debug, Args)]
+pub(super) struct AccountArgs {
+    /// The account's address
+    address: String,
+    #[command(flatten)]
+    node: NodeArgs,
+}
+
+/// Arguments of `keel rpc`.
+#[derive(Debug, Args)]
+pub(super) struct RpcArgs {
+    /// The method; help lists them all
+    method: String,
+    /// Its parameters in order, or name=value; what is not JSON is text
+    params: Vec<String>,
+    #[command(flatten)]
+    node: NodeArgs,
+}
+
+/// How this chain writes amounts.
+#[derive(Clone, Debug)]
+pub(super) struct ChainFacts {
+    pub(super) name: String,
+    pub(super) genesis_id: String,
+    pub(super) prefix: String,
+    pub(super) decimals: u8,
+    pub(super) base_fee: u64,
+    pub(super) account_fee: u64,
+}
+
+impl ChainFacts {
+    pub(super) fn ask(client: &mut Client) -> Result<Self, CommandError> {
+        let info = client.call("getblockchaininfo", &Value::Null)?;
+        let text = |name: &str| info[name].as_str().map(str::to_owned);
+        let amount = |name: &str| info[name].as_str()?.parse().ok();
+        let read = || {
+            Some(Self {
+                name: text("chain")?,
+                genesis_id: text("genesis_id")?,
+                prefix: text("hrp")?,
+                decimals: u8::try_from(info["decimals"].as_u64()?).ok()?,
+                base_fee: amount("base_fee")?,
+                account_fee: amount("account_fee")?,
+            })
+        };
+        read().ok_or_else(|| CommandError::failed("the node describes its chain incompletely"))
+    }
+
+    pub(super) fn amount(&self, amount: Amount) -> String {
+        format_amount(amount, self.decimals)
+    }
+}
+
+fn text_of(value: &Value) -> String {
+    value
+        .as_str()
+        .map_or_else(|| value.to_string(), str::to_owned)
+}
+
+pub(super) fn status(args: &StatusArgs, output: &Output) -> Result<(), CommandError> {
+    let mut client = args.node.client()?;
+    let methods = [
+        "getblockchaininfo",
+        "getnetworkinfo",
+        "getmempoolinfo",
+        "uptime",
+    ];
+    let calls = methods.map(|method| (method, Value::Null));
+    let answers: Result<Vec<Value>, _> = client.call_batch(&calls)?.into_iter().collect();
+    let answers = answers.map_err(ClientError::Rpc)?;
+    let [chain, network, mempool, uptime] = &answers[..] else {
+        return Err(CommandError::failed(
+            "the node answered a part of the calls",
+        ));
+    };
+    let value = json!({
+        "chain": chain, "network": network, "mempool": mempool, "uptime": uptime,
+    });
+    output.print(&value, || {
+        let row = |name: &str, text: String| vec![name.to_owned(), text];
+        let synced = match (chain["blocks"].as_u64(), chain["headers"].as_u64()) {
+            (Some(blocks), Some(headers)) if headers > blocks => {
+                format!(" of {headers}, synchronising")
+            }
+            _ => String::new(),
+        };
+        columns(&[
+            row(
+                "chain",
+                format!(
+                    "{} ({})",
+                    text_of(&chain["chain"]),
+                    text_of(&chain["genesis_id"])
+                ),
+            ),
+            row("height", format!("{}{synced}", chain["blocks"])),
+            row("tip", text_of(&chain["bestblockhash"])),
+            row("peers", text_of(&network["connections"])),
+            row(
+                "mempool",
+                format!(
+                    "{} transactions, {} bytes",
+                    mempool["size"], mempool["bytes"]
+                ),
+            ),
+            row(
+                "base fee",
+                format!("{} per 1,000 weight", text_of(&chain["base_fee"])),
+            ),
+            row("node", text_of(&network["peer_address"])),
+            row("version", text_of(&network["subversion"])),
+            row("up", format!("{uptime} s")),
+        ])
+    });
+    Ok(())
+}
+
+pub(super) fn peers(args: &PeersArgs, output: &Output) -> Result<(), CommandError> {
+    let mut client = args.node.client()?;
+    if let Some(peer) = &args.add {
+        client.call("addnode", &json!([peer]))?;
+        output.print(&json!({ "added": peer }), || {
+            format!("the node stays connected with {peer}")
+        });
+        return Ok(());
+    }
+    let peers = client.call("getpeerinfo", &Value::Null)?;
+    output.print(&peers, || {
+        let head = ["address", "direction", "height", "ping", "agent", "key"].map(str::to_owned);
+        let mut rows = vec![head.to_vec()];
+        for peer in peers.as_array().into_iter().flatten() {
+            let inbound = peer["inbound"].as_bool() == Some(true);
+            let ping = peer["pingtime"].as_f64().map_or_else(
+                || "-".to_owned(),
+                |seconds| format!("{:.1} ms", seconds * 1_000.0),
+            );
+            rows.push(vec![
+                text_of(&peer["addr"]),
+                if inbound { "inbound" } else { "outbound" }.to_owned(),
+                text_of(&peer["synced_headers"]),
+                ping,
+                text_of(&peer["subver"]),
+                text_of(&peer["key"]),
+            ]);
+        }
+        if rows.len() == 1 {
+            return "no peers are connected".to_owned();
+        }
+        columns(&rows)
+    });
+    Ok(())
+}
+
+pub(super) fn block(args: &BlockArgs, output: &Output) -> Result<(), CommandError> {
+    let mut client = args.node.client()?;
+    let which = match &args.block {
+        None => client.call("getbestblockhash", &Value::Null)?,
+        Some(text) => match text.parse::<u64>() {
+            Ok(height) => json!(height),
+            Err(_) => json!(text),
+        },
+    };
+    let facts = ChainFacts::ask(&mut client)?;
+    let block = client.call("getblock", &json!([which, 1]))?;
+    output.print(&block, || {
+        let row = |name: &str, text: String| vec![name.to_owned(), text];
+        let mut rows = vec![
+            row("block", text_of(&block["hash"])),
+            row("height", text_of(&block["height"])),
+            row("confirmations", text_of(&block["confirmations"])),
+            row("time", text_of(&block["time"])),
+            row("parent", text_of(&block["previousblockhash"])),
+            row("miner", text_of(&block["beneficiary"])),
+            row("weight", text_of(&block["weight"])),
+            row("transactions", text_of(&block["nTx"])),
+        ];
+        for transaction in block["tx"].as_array().into_iter().flatten() {
+            rows.push(row("", describe(transaction, &facts)));
+        }
+        columns(&rows)
+    });
+    Ok(())
+}
+
+/// A transaction in one line.
+fn describe(transaction: &Value, facts: &ChainFacts) -> String {
+    let ops = transaction["ops"].as_array().map_or(&[][..], Vec::as_slice);
+    let parts: Vec<String> = ops
+        .iter()
+        .map(|op| match op["op"].as_str() {
+            Some("transfer") => {
+                let units = op["amount"].as_str().and_then(|text| text.parse().ok());
+                let amount =
+                    units.map_or_else(|| "?".to_owned(), |units| facts.amount(Amount(units)));
+                format!("{amount} to {}", text_of(&op["to"]))
+            }
+            _ => text_of(&op["op"]),
+        })
+        .collect();
+    format!(
+        "{} from {}: {}",
+        text_of(&transaction["txid"]),
+        text_of(&transaction["from"]),
+        parts.join(", ")
+    )
+}
+
+pub(super) fn account(args: &AccountArgs, output: &Output) -> Result<(), CommandError> {
+    let mut client = args.node.client()?;
+    let facts = ChainFacts::ask(&mut client)?;
+    let account = client.call("getaccount", &json!([args.address]))?;
+    output.print(&account, || {
+        if account["exists"].as_bool() == Some(false) {
+            return "there is no such account yet; the first payment to it makes it".to_owned();
+        }
+        let units = account["balance"]
+            .as_str()
+            .and_then(|text| text.parse().ok());
+        let balance = units.map_or_else(|| "?".to_owned(), |units| facts.amount(Amount(units)));
+        format!("balance {balance}, {} transactions made", account["nonce"])
+    });
+    Ok(())
+}
+
+/// Parameters from words: all of them `name=value`, or none.
+fn params_of(words: &[String]) -> Value {
+    let value = |text: &str| serde_json::from_str(text).unwrap_or_else(|_| json!(text));
+    let is_name = |name: &str| {
+        !name.is_empty()
+            && name
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+    };
+    let named: Option<serde_json::Map<String, Value>> = words
+        .iter()
+        .map(|word| {
+            let (name, text) = word.split_once('=')?;
+            is_name(name).then(|| (name.to_owned(), value(text)))
+        })
+        .collect();
+    match named {
+        _ if words.is_empty() => Value::Null,
+        Some(named) => Value::Object(named),
+        None => words.iter().map(|word| value(word)).collect(),
+    }
+}
+
+pub(super) fn rpc(args: &RpcArgs, output: &Output) -> Result<(), CommandError> {
+    let result = args
+        .node
+        .client()?
+        .call(&args.method, &params_of(&args.params))?;
+    output.print(&result, || match &result {
+        Value::String(text) => text.clone(),
+        other => serde_json::to_string_pretty(other).unwrap_or_else(|_| other.to_string()),
+    });
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_become_parameters() {
+        let params = |words: &[&str]| {
+            let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+            params_of(&words)
+        };
+        assert_eq!(params(&[]), Value::Null);
+        assert_eq!(params(&["5", "abc", "true"]), json!([5, "abc", true]));
+        assert_eq!(
+            params(&["height=5", "name=abc"]),
+            json!({ "height": 5, "name": "abc" })
+        );
+        assert_eq!(params(&["5", "a=b"]), json!([5, "a=b"]));
+        assert_eq!(
+            params(&["keelnode1x@1.2.3.4:5"]),
+            json!(["keelnode1x@1.2.3.4:5"])
+        );
+    }
+}
