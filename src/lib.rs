@@ -21,7 +21,9 @@
 //! * [`wallet`]: keys in files, and payments
 //! * [`rpc`]: JSON-RPC over HTTP, and its client
 //! * [`cli`]: the command line
+//! * [`app`]: the composition root
 
+pub mod app;
 pub mod base;
 pub mod chain;
 pub mod cli;

@@ -1,3 +1,25 @@
-//! The `keel` program.
+//! The `keel` program: arguments in, an exit code out.
 
-fn main() {}
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Parser;
+use keel::app;
+use keel::cli::{self, Cli, CommandError, Next};
+
+fn main() -> ExitCode {
+    match run(Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "keel: {error}");
+            ExitCode::from(error.code as u8)
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<(), CommandError> {
+    match cli::execute(cli)? {
+        Next::Done => Ok(()),
+        Next::Run(config) => app::run(&config),
+    }
+}

@@ -1,0 +1,252 @@
+//! The composition root: what a configuration names is opened, given to each other, and run.
+//!
+//! The only place that knows every part. Straight down: genesis, keys, log, node, threads, loop.
+
+mod log_sink;
+mod ports;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::available_parallelism;
+
+use crate::base::Time;
+use crate::chain::ChainState;
+use crate::cli::{
+    self, CommandError, Config, ExitCode, GENESIS_FILE, NODE_KEY_FILE, RpcAuth, random_bytes,
+};
+use crate::disk::RealDisk;
+use crate::node::{BlockReader, Mining, Node, NodeConfig, Recovered, Workbench};
+use crate::reactor::{Clock, LISTENERS_MAX, Poller, Ports, Reactor, ReactorConfig, ReactorError};
+use crate::rpc::auth::{COOKIE_FILE, Cookie};
+use crate::rpc::{Facts, RpcService};
+use crate::store::{OpenError, Options, Store};
+use crate::types::{
+    Genesis, GenesisId, Millis, NetworkAddress, NodeRecord, PeerAddress, RECORD_LIFE_MAX, Services,
+    decode_address,
+};
+use crate::wire::{Network, NodeIdentity};
+
+use ports::{LogPort, WorkerPort};
+
+/// Runs a node until it is told to stop.
+pub fn run(config: &Config) -> Result<(), CommandError> {
+    log_sink::start(config.log);
+    let clock = Clock::start();
+    let now = clock.now();
+    let file = cli::read_genesis(&config.directory.join(GENESIS_FILE))?;
+    let genesis = Arc::new(file.genesis);
+    let genesis_id = genesis.id();
+    let identity = cli::read_identity(&config.directory.join(NODE_KEY_FILE))?;
+    let record = own_record(config, &identity, &genesis_id, now);
+    let node_config = node_config(config, &genesis, file.seeds, &record)?;
+
+    let mut store = open_store(config, &genesis, &genesis_id, now)?;
+    let recovered = Recovered::read(&mut store).map_err(|failure| {
+        CommandError::failed(format!("{}: {failure}", config.directory.display()))
+    })?;
+    let reader: Arc<dyn BlockReader> = Arc::new(store.reader());
+    let node = Node::open(node_config, recovered, *random_bytes()?, now).map_err(|error| {
+        CommandError::config(format!("{}: engine: {error}", genesis_path(config)))
+    })?;
+
+    let poller = Poller::new().map_err(of_reactor)?;
+    let mut benches = Vec::new();
+    for _ in 0..worker_count(config) {
+        benches.push(Workbench::new(*random_bytes()?, Arc::clone(&reader)));
+    }
+    let threads = |error| CommandError::failed(format!("threads can't be started: {error}"));
+    let workers = WorkerPort::start(benches, &poller.waker()).map_err(threads)?;
+    let log = LogPort::start(store, poller.waker()).map_err(threads)?;
+
+    let facts = Facts {
+        genesis_block: ChainState::genesis(&genesis).id,
+        genesis_id,
+        node_key: identity.key(),
+        node_id: identity.id(),
+        listen: config.listen.clone(),
+        agent: cli::version_line(),
+        started: now,
+        genesis: Arc::clone(&genesis),
+    };
+    let cookie = cookie(config)?;
+    let has_cookie = cookie.is_some();
+    let ports = Ports {
+        workers: Box::new(workers),
+        log: Box::new(log),
+        service: Box::new(RpcService::new(facts, cookie)),
+    };
+    let reactor_config = ReactorConfig {
+        listen: config.listen.clone(),
+        http: config.rpc,
+        http_hosts: config.rpc_hosts.clone(),
+        network: Network {
+            genesis: genesis_id,
+            engine: genesis.rules.engine_kind(),
+            puzzle_bits: genesis.id_puzzle_bits,
+        },
+        genesis_id,
+        identity,
+        record,
+    };
+    let mut reactor =
+        Reactor::new(poller, clock, node, ports, reactor_config).map_err(of_reactor)?;
+    greet(config, &genesis, &genesis_id, reactor.node_key());
+    let ran = reactor.run();
+    if has_cookie {
+        // A cookie of a process that is gone opens nothing.
+        let _ = std::fs::remove_file(config.directory.join(COOKIE_FILE));
+    }
+    ran.map_err(of_reactor)?;
+    log::info!("stopped");
+    Ok(())
+}
+
+fn genesis_path(config: &Config) -> String {
+    config.directory.join(GENESIS_FILE).display().to_string()
+}
+
+fn greet(config: &Config, genesis: &Genesis, id: &GenesisId, key: crate::types::NodeKey) {
+    log::info!("{} on chain {} ({id})", cli::version_line(), genesis.name);
+    for address in &config.listen {
+        log::info!("peers reach this node as {key}@{address}");
+    }
+    if let Some(rpc) = config.rpc {
+        log::info!("the RPC is at http://{rpc}/");
+    }
+}
+
+/// What the node says about itself, signed: its addresses for a week.
+fn own_record(
+    config: &Config,
+    identity: &NodeIdentity,
+    genesis: &GenesisId,
+    now: Time,
+) -> NodeRecord {
+    let told = if config.advertise.is_empty() {
+        &config.listen
+    } else {
+        &config.advertise
+    };
+    let named = |address: &&SocketAddr| !address.ip().is_unspecified();
+    let addresses: Vec<NetworkAddress> = told
+        .iter()
+        .filter(named)
+        .filter_map(|it| NetworkAddress::from_socket(*it))
+        .collect();
+    let expires = Millis((now + RECORD_LIFE_MAX).as_millis());
+    let services = Services::FULL_BLOCKS;
+    identity.sign_record(
+        genesis,
+        now.as_millis(),
+        expires,
+        services,
+        &addresses,
+        None,
+    )
+}
+
+fn node_config(
+    config: &Config,
+    genesis: &Arc<Genesis>,
+    seeds: Vec<PeerAddress>,
+    record: &NodeRecord,
+) -> Result<NodeConfig, CommandError> {
+    if config.listen.len() > LISTENERS_MAX {
+        let text = format!("listen: at most {LISTENERS_MAX} addresses");
+        return Err(CommandError::config(text));
+    }
+    let mining = match &config.mine {
+        None => None,
+        Some(address) => {
+            let beneficiary = decode_address(&genesis.hrp, address)
+                .map_err(|error| CommandError::config(format!("mine: \"{address}\": {error}")))?;
+            Some(Mining {
+                beneficiary,
+                hashrate: config.hashrate,
+            })
+        }
+    };
+    // The genesis names some peers to begin with; the own address is among them on a seed.
+    let mut peers = config.peers.clone();
+    peers.extend(
+        seeds
+            .into_iter()
+            .filter(|seed| seed.key != record.content.key),
+    );
+    Ok(NodeConfig {
+        genesis: Arc::clone(genesis),
+        record: record.clone(),
+        peers,
+        listen_port: config.listen.first().map_or(0, SocketAddr::port),
+        mining,
+    })
+}
+
+fn open_store(
+    config: &Config,
+    genesis: &Genesis,
+    id: &GenesisId,
+    now: Time,
+) -> Result<Store, CommandError> {
+    let directory = config.directory.display();
+    let secret = random_bytes()?;
+    let dir_id = u64::from_le_bytes(*secret.first_chunk().expect("32 bytes hold 8"));
+    let mut options = Options::production(id.0, dir_id, now.as_millis());
+    if let Some(size) = config.segment_bytes {
+        let needed = segment_bytes_min(genesis);
+        if size < needed {
+            return Err(CommandError::config(format!(
+                "segment_bytes: {size} is too small for this chain's blocks; at least {needed}"
+            )));
+        }
+        options = options.with_segment_size(size);
+    }
+    let disk = RealDisk::open(&config.directory)
+        .map_err(|error| CommandError::failed(format!("{directory}: {error}")))?;
+    let opened = Store::open(Arc::new(disk), &options);
+    let (store, recovered) = opened.map_err(|error| {
+        let code = match error {
+            OpenError::OtherChain { .. } | OpenError::SegmentSize { .. } | OpenError::TooNew(_) => {
+                ExitCode::Config
+            }
+            _ => ExitCode::Failed,
+        };
+        CommandError::new(code, format!("{directory}: {error}"))
+    })?;
+    for notice in &recovered.notices {
+        log::warn!("{directory}: {notice}");
+    }
+    if !recovered.is_new && !recovered.was_clean {
+        log::info!("the last process did not end as it should; nothing acknowledged is lost");
+    }
+    Ok(store)
+}
+
+/// A segment holds the greatest block of the chain and what surrounds it.
+fn segment_bytes_min(genesis: &Genesis) -> u64 {
+    (u64::from(genesis.rules.max_block_weight) + 64 * 1_024).next_multiple_of(4_096)
+}
+
+fn worker_count(config: &Config) -> usize {
+    match config.workers {
+        0 => available_parallelism().map_or(1, usize::from),
+        count => count,
+    }
+}
+
+fn cookie(config: &Config) -> Result<Option<Cookie>, CommandError> {
+    if config.rpc.is_none() || config.rpc_auth == RpcAuth::None {
+        return Ok(None);
+    }
+    let cookie = Cookie::from_random(&*random_bytes()?);
+    cookie.write(&config.directory)?;
+    Ok(Some(cookie))
+}
+
+fn of_reactor(error: ReactorError) -> CommandError {
+    let code = match &error {
+        ReactorError::Listen { .. } => ExitCode::Config,
+        ReactorError::System { .. } | ReactorError::Store(_) => ExitCode::Failed,
+    };
+    CommandError::new(code, error.to_string())
+}
