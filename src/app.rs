@@ -19,7 +19,7 @@ use crate::node::{BlockReader, Mining, Node, NodeConfig, Recovered, Workbench};
 use crate::reactor::{Clock, LISTENERS_MAX, Poller, Ports, Reactor, ReactorConfig, ReactorError};
 use crate::rpc::auth::{COOKIE_FILE, Cookie};
 use crate::rpc::{Facts, RpcService};
-use crate::store::{OpenError, Options, Store};
+use crate::store::{Log, OpenError, Options, Store};
 use crate::types::{
     Genesis, GenesisId, Millis, NetworkAddress, NodeRecord, PeerAddress, RECORD_LIFE_MAX, Services,
     decode_address,
@@ -40,7 +40,9 @@ pub fn run(config: &Config) -> Result<(), CommandError> {
     let record = own_record(config, &identity, &genesis_id, now);
     let node_config = node_config(config, &genesis, file.seeds, &record)?;
 
-    let mut store = open_store(config, &genesis, &genesis_id, now)?;
+    let (mut store, segment) = open_store(config, &genesis, &genesis_id, now)?;
+    // Of four segments the oldest goes: a snapshot in each leaves at least three to replay.
+    let record_base_every = if config.record { segment } else { 0 };
     let recovered = Recovered::read(&mut store).map_err(|failure| {
         CommandError::failed(format!("{}: {failure}", config.directory.display()))
     })?;
@@ -87,6 +89,7 @@ pub fn run(config: &Config) -> Result<(), CommandError> {
         genesis_id,
         identity,
         record,
+        record_base_every,
     };
     let mut reactor =
         Reactor::new(poller, clock, node, ports, reactor_config).map_err(of_reactor)?;
@@ -187,7 +190,7 @@ fn open_store(
     genesis: &Genesis,
     id: &GenesisId,
     now: Time,
-) -> Result<Store, CommandError> {
+) -> Result<(Store, u64), CommandError> {
     let directory = config.directory.display();
     let secret = random_bytes()?;
     let dir_id = u64::from_le_bytes(*secret.first_chunk().expect("32 bytes hold 8"));
@@ -219,7 +222,7 @@ fn open_store(
     if !recovered.is_new && !recovered.was_clean {
         log::info!("the last process did not end as it should; nothing acknowledged is lost");
     }
-    Ok(store)
+    Ok((store, options.segment_sizes[Log::Record as usize]))
 }
 
 /// A segment holds the greatest block of the chain and what surrounds it.

@@ -59,6 +59,10 @@ pub const KEYS: &[(&str, &str)] = &[
         "segment_bytes",
         "bytes of a segment of the logs; fixed once the directory is made",
     ),
+    (
+        "record",
+        "\"on\" to keep the node's last inputs for keel replay, \"off\" to not",
+    ),
     ("log", "how much to say: error, warn, info, debug or trace"),
 ];
 
@@ -96,6 +100,8 @@ pub struct Config {
     pub workers: usize,
     /// Bytes of a log's segment; None for the production sizes.
     pub segment_bytes: Option<u64>,
+    /// Whether inputs are recorded.
+    pub record: bool,
     /// How much to say.
     pub log: log::LevelFilter,
 }
@@ -259,6 +265,7 @@ impl Layers {
             hashrate: 2_000,
             workers: 0,
             segment_bytes: None,
+            record: true,
             log: log::LevelFilter::Info,
         };
         if let Some(setting) = self.get("listen") {
@@ -295,6 +302,13 @@ impl Layers {
                 return Err(setting.wrong("a multiple of 4096 from 65536 to 1073741824"));
             }
             config.segment_bytes = Some(number);
+        }
+        if let Some(setting) = self.get("record") {
+            config.record = match setting.text()? {
+                "on" => true,
+                "off" => false,
+                _ => return Err(setting.wrong("must be \"on\" or \"off\"")),
+            };
         }
         if let Some(setting) = self.get("log") {
             let level = setting.text()?.parse();

@@ -18,6 +18,7 @@ mod money;
 mod node_keys;
 mod output;
 mod proof;
+mod replay;
 mod run;
 mod version;
 
@@ -76,6 +77,10 @@ enum Command {
     Rpc(ask::RpcArgs),
     /// Work on a node's blocks
     Db(export::DbArgs),
+    /// Save what a node lived through
+    Record(replay::RecordArgs),
+    /// Let a recorded node live again
+    Replay(replay::ReplayArgs),
     /// Check a proof without a node
     VerifyProof(proof::VerifyProofArgs),
     /// Show the version and what it runs on
@@ -161,6 +166,8 @@ pub fn execute(cli: Cli) -> Result<Next, CommandError> {
         Command::Key(args) => keys::key(&args, &output)?,
         Command::Rpc(args) => ask::rpc(&args, &output)?,
         Command::Db(args) => export::db(&args, &output)?,
+        Command::Record(args) => replay::record(&args, &output)?,
+        Command::Replay(args) => replay::replay(&args, &output)?,
         Command::VerifyProof(args) => proof::verify_proof(&args, &output)?,
         Command::Version => output.print(&version_json(), version::version_text),
     }

@@ -43,6 +43,9 @@ pub(super) struct RunArgs {
     /// Bytes of a segment of the logs, for a new directory
     #[arg(long, value_name = "N")]
     segment_bytes: Option<String>,
+    /// "on" to keep the last inputs for keel replay, "off" to not
+    #[arg(long, value_name = "WHETHER")]
+    record: Option<String>,
     /// How much to say: error, warn, info, debug or trace
     #[arg(long, value_name = "LEVEL")]
     log: Option<String>,
@@ -84,6 +87,7 @@ pub(super) fn config(args: &RunArgs) -> Result<Config, CommandError> {
         ("hashrate", &args.hashrate),
         ("workers", &args.workers),
         ("segment_bytes", &args.segment_bytes),
+        ("record", &args.record),
         ("log", &args.log),
     ] {
         layers.add_flag(key, value.clone());

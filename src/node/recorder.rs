@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::Time;
 use crate::chain::RestoreError;
+use crate::crypto::hash::sha256;
 use crate::store::{Failure, Kind, Log, Lsn, Store};
 use crate::types::{BlockId, Hash};
 
@@ -30,8 +31,11 @@ use super::{Input, JobId, Node, Output, Snapshot, header_of};
 const MAGIC: &[u8; 8] = b"KEELREC1";
 /// The most bytes of a piece, so that it fits a record of the smallest segment.
 const PIECE_MAX: usize = 32 << 10;
-/// How many events lie between two marks: a state hash costs as much as there is state.
-const EVENTS_PER_MARK: u64 = 500;
+/// The fewest events between two marks.
+const EVENTS_PER_MARK: u64 = 250;
+/// A state hash costs as much as there is state: a mark waits until that is so few bytes for each
+/// event since the last.
+const MARK_BYTES_PER_EVENT: u64 = 64;
 
 /// One thing that a recording says.
 #[derive(Debug, Serialize, Deserialize)]
@@ -56,6 +60,8 @@ pub struct Recorder {
     base_every: u64,
     since_base: u64,
     marked: u64,
+    /// How many events lie between two marks now.
+    mark_every: u64,
     pieces: Vec<Vec<u8>>,
 }
 
@@ -68,6 +74,7 @@ impl Recorder {
             base_every,
             since_base: 0,
             marked: 0,
+            mark_every: EVENTS_PER_MARK,
             pieces: Vec::new(),
         };
         recorder.base(node);
@@ -100,15 +107,17 @@ impl Recorder {
     pub fn handled(&mut self, node: &mut Node) {
         if self.since_base >= self.base_every && node.is_quiet() {
             self.base(node);
-        } else if node.events() >= self.marked + EVENTS_PER_MARK {
+        } else if node.events() >= self.marked + self.mark_every {
             self.mark(node);
         }
     }
 
     /// Writes down the state's hash now.
     pub fn mark(&mut self, node: &Node) {
+        let state = node.snapshot().to_bytes();
+        self.mark_every = (state.len() as u64 / MARK_BYTES_PER_EVENT).max(EVENTS_PER_MARK);
         self.marked = node.events();
-        self.entry(&Entry::Mark(self.marked, node.state_hash()), false);
+        self.entry(&Entry::Mark(self.marked, Hash(sha256(&state))), false);
     }
 
     fn base(&mut self, node: &mut Node) {

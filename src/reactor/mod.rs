@@ -31,8 +31,8 @@ use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook_mio::v1_0::Signals;
 
 use crate::base::{Span, Time, Timers};
-use crate::node::{CloseCause, ConnId, Input, Node, Published, Ticket};
-use crate::store::Failure;
+use crate::node::{CloseCause, ConnId, Input, Node, Published, Recorder, Ticket};
+use crate::store::{Append, Failure, Kind, Log, Request};
 use crate::types::{GenesisId, NodeKey, NodeRecord};
 use crate::wire::{Network, NodeIdentity};
 
@@ -63,6 +63,9 @@ const SWEEP_INTERVAL: Span = Span::from_secs(1);
 const FAREWELL_TIME: Span = Span::from_millis(300);
 /// How often the own record is signed anew; each is valid for a week.
 const SIGN_INTERVAL: Span = Span::from_secs(24 * 3_600);
+
+/// The ticket of what is recorded: nobody waits for it, and the node's tickets count up from 1.
+const RECORDING: u64 = u64::MAX;
 
 /// The loop's own timers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -169,6 +172,8 @@ pub struct ReactorConfig {
     pub identity: NodeIdentity,
     /// What the node says about itself.
     pub record: NodeRecord,
+    /// Bytes of recording after which a new snapshot of the node is written; 0 records nothing.
+    pub record_base_every: u64,
 }
 
 /// Who does what the loop does not.
@@ -186,6 +191,7 @@ pub struct Reactor {
     poll: Poll,
     clock: Clock,
     node: Node,
+    recorder: Option<Recorder>,
     ports: Ports,
     config: ReactorConfig,
     signals: Signals,
@@ -250,6 +256,7 @@ impl Reactor {
             poll: poller.poll,
             clock,
             node,
+            recorder: None,
             ports,
             config,
             signals,
@@ -292,6 +299,7 @@ impl Reactor {
         let mut events = Events::with_capacity(EVENTS_MAX);
         // What the node wanted when it was opened.
         self.carry_out_all();
+        self.recorded();
         self.run_inputs();
         loop {
             match self.poll.poll(&mut events, self.patience()) {
@@ -396,6 +404,7 @@ impl Reactor {
             // what the node did before and after it: the process ends, and begins again from what
             // the log has.
             match done.and_then(|done| Ok((done.ticket, done.result?))) {
+                Ok((RECORDING, _)) => {}
                 Ok((ticket, lsns)) => self.feed(Input::Stored {
                     ticket: Ticket(ticket),
                     lsns,
@@ -419,16 +428,54 @@ impl Reactor {
         while let Some(input) = self.inputs.pop_front() {
             let now = self.clock.now();
             self.counters.inputs += 1;
+            let input = match &mut self.recorder {
+                Some(recorder) => recorder.input(now, input),
+                None => input,
+            };
             self.node.handle(now, input);
             self.carry_out_all();
+            self.recorded();
+        }
+    }
+
+    /// Lets the recorder look at the node after an event, and hands what it wrote to the log.
+    fn recorded(&mut self) {
+        match &mut self.recorder {
+            Some(recorder) => recorder.handled(&mut self.node),
+            // A recording begins with a quiet moment: the first after the log was read.
+            None if self.config.record_base_every > 0 && self.node.is_quiet() => {
+                let every = self.config.record_base_every;
+                self.recorder = Some(Recorder::start(&mut self.node, every));
+            }
+            None => {}
+        }
+        let Some(recorder) = &mut self.recorder else {
+            return;
+        };
+        let records: Vec<Append> = recorder
+            .take()
+            .into_iter()
+            .map(|piece| Append::new(Log::Record, Kind::Input, piece))
+            .collect();
+        if !records.is_empty() {
+            self.ports.log.push(Request {
+                ticket: RECORDING,
+                records,
+                sync: false,
+                then: None,
+            });
         }
     }
 
     fn fire_timers(&mut self) {
         let now = self.clock.now();
         if self.node.poll_timeout().is_some_and(|at| at <= now) {
+            if let Some(recorder) = &mut self.recorder {
+                recorder.timeout(now);
+            }
             self.node.handle_timeout(now);
             self.carry_out_all();
+            self.recorded();
         }
         while let Some(timer) = self.timers.take_due(now) {
             match timer {

@@ -111,6 +111,14 @@ impl From<DiskError> for OpenError {
     }
 }
 
+impl OpenError {
+    /// Whether another process has the directory.
+    #[must_use]
+    pub const fn is_in_use(&self) -> bool {
+        matches!(self, Self::Disk(error) if matches!(error.cause, Cause::InUse(_)))
+    }
+}
+
 impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let hex = |id: &[u8; 32]| crate::base::encode_hex(&id[..8]);

@@ -1,0 +1,220 @@
+//! `keel replay` and `keel record`: what a node lived through, as a file, and again.
+
+use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::{Args, Subcommand};
+use crossbeam_channel::{Receiver, unbounded};
+use serde_json::json;
+
+use crate::disk::RealDisk;
+use crate::node::{
+    BlockReader, Entry, Inline, Input, Job, JobId, JobResult, Recording, Replayed, Runner,
+    Workbench,
+};
+use crate::store::{Options, Store};
+use crate::workers::Pool;
+
+use super::{CommandError, GENESIS_FILE, NodeArgs, Output, random_bytes, read_genesis};
+
+/// Arguments of `keel replay`.
+#[derive(Debug, Args)]
+pub(super) struct ReplayArgs {
+    /// The recording
+    file: PathBuf,
+    /// Stop after this event
+    #[arg(long, value_name = "N")]
+    until: Option<u64>,
+    /// Print every event
+    #[arg(long)]
+    trace: bool,
+    /// Do jobs on so many threads; 1 does them where their result is needed
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    workers: usize,
+}
+
+/// Arguments of `keel record`.
+#[derive(Debug, Args)]
+pub(super) struct RecordArgs {
+    #[command(subcommand)]
+    command: RecordCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum RecordCommand {
+    /// Write what a node lived through to a new file, whether it runs or not
+    Save {
+        /// The file, which must not be there
+        file: PathBuf,
+        #[command(flatten)]
+        node: NodeArgs,
+    },
+}
+
+/// Replays a recording.
+pub(super) fn replay(args: &ReplayArgs, output: &Output) -> Result<(), CommandError> {
+    let path = args.file.display();
+    let failed = |error: &dyn std::fmt::Display| CommandError::failed(format!("{path}: {error}"));
+    let bytes = std::fs::read(&args.file).map_err(|error| failed(&error))?;
+    let recording = Recording::from_bytes(&bytes).map_err(|error| failed(&error))?;
+    let mut runner: Box<dyn Runner> = match args.workers {
+        0 | 1 => Box::new(Inline::new(recording.reader())),
+        threads => Box::new(Threads::start(threads, &recording.reader())?),
+    };
+    let mut trace = |event: u64, entry: &Entry| {
+        if args.trace {
+            output.note(&describe(event, entry));
+        }
+    };
+    let replayed = recording.replay(args.until, &mut *runner, &mut trace);
+    let Replayed {
+        events: (first, last),
+        hash,
+        marks,
+    } = replayed.map_err(|error| failed(&error))?;
+    output.print(
+        &json!({
+            "first_event": first,
+            "last_event": last,
+            "marks": marks,
+            "state_hash": hash.to_string(),
+        }),
+        || format!("events {first} to {last}, {marks} marks agree, state hash {hash}"),
+    );
+    Ok(())
+}
+
+fn describe(event: u64, entry: &Entry) -> String {
+    match entry {
+        Entry::Base(_) => format!("{event} snapshot"),
+        Entry::Timeout(now) => format!("{event} {} timers", now.as_micros()),
+        Entry::Done(now, job) => format!("{event} {} job {} is done", now.as_micros(), job.0),
+        Entry::Mark(events, hash) => format!("{events} mark {hash}"),
+        Entry::Input(
+            now,
+            Input::Message {
+                conn,
+                lane,
+                kind,
+                bytes,
+            },
+        ) => format!(
+            "{event} {} message {kind:#04x} of {} bytes in lane {lane} from {}",
+            now.as_micros(),
+            bytes.len(),
+            conn.0
+        ),
+        Entry::Input(now, input) => format!("{event} {} {input:?}", now.as_micros()),
+    }
+}
+
+/// Does jobs on threads, in whatever order they come out; the recording says in which order their
+/// results are taken.
+struct Threads {
+    pool: Pool,
+    woken: Receiver<()>,
+    done: BTreeMap<JobId, JobResult>,
+    started: u64,
+}
+
+impl Threads {
+    fn start(count: usize, reader: &Arc<dyn BlockReader>) -> Result<Self, CommandError> {
+        let (wake, woken) = unbounded();
+        let wake: Arc<dyn Fn() + Send + Sync> = Arc::new(move || {
+            let _ = wake.send(());
+        });
+        let mut benches = Vec::new();
+        for _ in 0..count {
+            benches.push(Workbench::new(*random_bytes()?, Arc::clone(reader)));
+        }
+        let pool = Pool::start(benches, &wake)
+            .map_err(|error| CommandError::failed(format!("threads can't be started: {error}")))?;
+        Ok(Self {
+            pool,
+            woken,
+            done: BTreeMap::new(),
+            started: 0,
+        })
+    }
+}
+
+impl Runner for Threads {
+    fn submit(&mut self, job: JobId, work: Job) {
+        self.started = self.started.max(job.0);
+        self.pool.run(job, work);
+    }
+
+    fn result(&mut self, job: JobId) -> Option<JobResult> {
+        loop {
+            if let Some(result) = self.done.remove(&job) {
+                return Some(result);
+            }
+            while let Some((done, result)) = self.pool.take_done() {
+                self.done.insert(done, result);
+            }
+            if !self.done.contains_key(&job) {
+                if job.0 > self.started {
+                    return None;
+                }
+                self.woken.recv().ok()?;
+            }
+        }
+    }
+}
+
+/// Saves a recording: a running node writes it itself, a stopped one's directory is read.
+pub(super) fn record(args: &RecordArgs, output: &Output) -> Result<(), CommandError> {
+    let RecordCommand::Save { file, node } = &args.command;
+    let file = std::path::absolute(file)
+        .map_err(|error| CommandError::failed(format!("{}: {error}", file.display())))?;
+    let directory = node.directory();
+    let bytes = match open(&directory)? {
+        Some(mut store) => {
+            let failed =
+                |failure| CommandError::failed(format!("{}: {failure}", directory.display()));
+            let recording = Recording::read(&mut store).map_err(failed)?.to_bytes();
+            write_new(&file, &recording)?;
+            recording.len() as u64
+        }
+        None => {
+            let saved = node
+                .client()?
+                .call("saverecord", &json!([file.display().to_string()]))?;
+            saved["bytes"].as_u64().unwrap_or_default()
+        }
+    };
+    output.print(
+        &json!({ "file": file.display().to_string(), "bytes": bytes }),
+        || format!("wrote {bytes} bytes to {}", file.display()),
+    );
+    Ok(())
+}
+
+/// Opens a directory's store, unless a running node has it.
+fn open(directory: &Path) -> Result<Option<Store>, CommandError> {
+    let genesis = read_genesis(&directory.join(GENESIS_FILE))?.genesis;
+    let failed = |error: &dyn std::fmt::Display| {
+        CommandError::failed(format!("{}: {error}", directory.display()))
+    };
+    let disk = RealDisk::open(directory).map_err(|error| failed(&error))?;
+    let options = Options::production(genesis.id().0, 1, 0);
+    match Store::open(Arc::new(disk), &options) {
+        Ok((store, _)) => Ok(Some(store)),
+        Err(error) if error.is_in_use() => Ok(None),
+        Err(error) => Err(failed(&error)),
+    }
+}
+
+fn write_new(path: &Path, bytes: &[u8]) -> Result<(), CommandError> {
+    let failed =
+        |error: std::io::Error| CommandError::failed(format!("{}: {error}", path.display()));
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(path)
+        .map_err(failed)?;
+    file.write_all(bytes).map_err(failed)
+}

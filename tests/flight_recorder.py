@@ -1,0 +1,115 @@
+#!/usr/bin/env python3
+"""Records nodes of a running devnet, kills them, and lets them live again.
+
+    tests/flight_recorder.py              records with the release build, replays in release and
+                                          debug, with 1 and with 8 workers: one hash
+    tests/flight_recorder.py --planted    builds the node with a hidden clock read, and with a
+                                          hash map whose order decides: each must be found out
+"""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+TARGET = os.environ.get("CARGO_TARGET_DIR", os.path.join(ROOT, "target"))
+NODES = 4
+
+
+def build(tree, release):
+    """Builds the program of a tree in the one target folder, and gives its path."""
+    command = ["cargo", "build", "--quiet", "--bin", "keel"] + ["--release"] * release
+    environment = dict(os.environ, CARGO_TARGET_DIR=TARGET)
+    subprocess.run(command, cwd=tree, env=environment, check=True)
+    return os.path.join(TARGET, "release" if release else "debug", "keel")
+
+
+def record(keel, scratch, seconds):
+    """Runs a devnet, kills everything at once at a random moment, and saves what was recorded."""
+    network = os.path.join(scratch, "network")
+    command = [keel, "devnet", "--nodes", str(NODES), "--tps", "40", "--duration", "600s"]
+    command += ["--dir", network, "--keep", "--json"]
+    devnet = subprocess.Popen(
+        command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        time.sleep(seconds)
+        if devnet.poll() is not None:
+            sys.exit(f"the devnet ended by itself with code {devnet.returncode}")
+    finally:
+        os.killpg(devnet.pid, signal.SIGKILL)
+        devnet.wait()
+    files = []
+    for name in sorted(os.listdir(network)):
+        directory = os.path.join(network, name)
+        if os.path.exists(os.path.join(directory, "SUPER")):
+            file = os.path.join(scratch, name + ".rec")
+            run(keel, "record", "save", file, "--dir", directory)
+            files.append(file)
+    if len(files) != NODES:
+        sys.exit(f"{len(files)} of {NODES} nodes left a recording in {network}")
+    return files
+
+
+def run(keel, *arguments):
+    command = [keel, "--json", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    if done.returncode != 0:
+        sys.exit(f"{' '.join(command)}\n{done.stdout}{done.stderr}")
+    return json.loads(done.stdout)
+
+
+def same_everywhere():
+    release, debug = build(ROOT, True), build(ROOT, False)
+    moment = random.uniform(14, 22)
+    print(f"killing after {moment:.1f} s")
+    with tempfile.TemporaryDirectory() as scratch:
+        for file in record(release, scratch, moment):
+            hashes = set()
+            for keel, workers in [(release, 1), (release, 8), (debug, 1), (debug, 8)]:
+                replayed = run(keel, "replay", file, "--workers", str(workers))
+                hashes.add(replayed["state_hash"])
+            if len(hashes) != 1 or replayed["marks"] == 0:
+                sys.exit(f"{file}: {hashes}, {replayed}")
+            print(
+                f"{os.path.basename(file)}: {replayed['last_event']} events,"
+                f" {replayed['marks']} marks, {hashes.pop()}"
+            )
+
+
+def planted():
+    folder = os.path.join(ROOT, "tests", "mutations")
+    for patch in ["hidden_clock.patch", "hash_order.patch"]:
+        tree = os.path.join(TARGET, "planted")
+        shutil.rmtree(tree, ignore_errors=True)
+        os.makedirs(tree)
+        for name in ["Cargo.toml", "Cargo.lock", ".cargo", "src", "bench", "tests"]:
+            source, copy = os.path.join(ROOT, name), os.path.join(tree, name)
+            if os.path.isdir(source):
+                shutil.copytree(source, copy)
+            elif os.path.exists(source):
+                shutil.copy(source, copy)
+        subprocess.run(["patch", "-p1", "-s", "-i", os.path.join(folder, patch)], cwd=tree, check=True)
+        built = build(tree, False)
+        keel = os.path.join(TARGET, "planted-keel")
+        shutil.copy(built, keel)
+        with tempfile.TemporaryDirectory() as scratch:
+            found = False
+            for file in record(keel, scratch, 16):
+                command = [keel, "replay", file]
+                done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+                found |= done.returncode == 1 and "diverges" in done.stderr
+        if not found:
+            sys.exit(f"{patch} was planted, and every replay agreed")
+        print(f"{patch}: found out")
+    shutil.rmtree(os.path.join(TARGET, "planted"))
+
+
+if __name__ == "__main__":
+    planted() if sys.argv[1:] == ["--planted"] else same_everywhere()
