@@ -130,14 +130,18 @@ impl Writer {
     }
 
     /// Lays records out. The caller has checked that each body fits into a segment.
-    pub(super) fn plan<'a>(&self, records: impl Iterator<Item = (Kind, &'a [u8])>) -> Plan {
+    pub(super) fn plan<'a>(&self, records: impl Iterator<Item = (Kind, &'a [u8])> + Clone) -> Plan {
         let mut plan = Plan {
             pieces: Vec::new(),
             end: self.end.clone(),
             lsns: Vec::new(),
             begins: 0,
         };
-        let mut bytes = Vec::new();
+        let (count, room) = records.clone().fold((0, 0), |(count, room), (_, body)| {
+            (count + 1, room + record_size(body.len()) as usize)
+        });
+        plan.lsns.reserve(count);
+        let mut bytes = Vec::with_capacity(room);
         let mut start = plan.end.lsn;
         for (kind, body) in records {
             if plan.end.in_segment && !self.fits(&plan.end, kind, body.len()) {

@@ -68,9 +68,9 @@ fn a_toc_lists_its_blocks_by_id() {
     let body = toc_to_bytes(&[entry(9, 5, 112), entry(3, 6, 4_000)]);
     assert_eq!(
         encode_hex(&body),
-        "0200000003030303030303030303030303030303030303030303030303030303030303030600000000000000\
-         a00f0000090909090909090909090909090909090909090909090909090909090909090905000000\
-         0000000070000000"
+        "02000000030303030303030303030303030303030303030303030303030303030303030306000000\
+         00000000a00f00000909090909090909090909090909090909090909090909090909090909090909\
+         050000000000000070000000"
     );
     let back = Some(vec![entry(3, 6, 4_000), entry(9, 5, 112)]);
     assert_eq!(toc_from_bytes(&body), back);
@@ -114,8 +114,8 @@ fn numbers_of_kinds_and_logs_are_fixed() {
 #[test]
 fn a_header_with_any_bit_changed_is_none() {
     let bytes = decode_hex(
-        "4b454c3101070000050000004cbb719a70000000000000008a7766554433221170000000\
-         00000000e6e6134e367634aa",
+        "4b454c3101070000050000004cbb719a70000000000000008a776655443322117000000000000000\
+         e6e6134e367634aa",
     );
     let bytes = bytes.unwrap();
     assert!(Header::read(&bytes).is_some());
@@ -177,4 +177,33 @@ fn what_newer_code_wrote_is_passed_over_or_refused_as_it_asks() {
         let error = try_with(change).unwrap_err();
         assert!(matches!(&error, OpenError::TooNew(_)), "{error}");
     }
+}
+
+#[test]
+fn a_record_that_follows_another_than_the_last_is_cut_off() {
+    let disk = MemoryDisk::new();
+    let (mut store, _) = open(&disk, 4 << 10);
+    let hello = Append::new(Log::Journal, Kind::Accepted, b"hello".to_vec());
+    store.append(std::slice::from_ref(&hello)).unwrap();
+    let end = store.end(Log::Journal);
+    drop(store);
+    // All is right with it but what came before it, as when an earlier life wrote it.
+    append_raw(&disk, |header| header.link ^= 1);
+    let (mut store, recovered) = open(&disk, 4 << 10);
+    assert_eq!(store.end(Log::Journal), end);
+    assert_eq!(replayed(&mut store, Log::Journal).len(), 1);
+    let cut = Notice::Quarantined {
+        log: Log::Journal,
+        at: end,
+        // The last byte that is not zero is that of its body.
+        bytes: 52,
+        file: Some(format!("quarantine/journal-{:016x}.0", end.get())),
+    };
+    assert_eq!(recovered.notices, [cut]);
+    let mut kept = [0; 52];
+    let file = disk
+        .open(&format!("quarantine/journal-{:016x}.0", end.get()))
+        .unwrap();
+    assert_eq!(file.read_at(0, &mut kept), Ok(52));
+    assert!(Header::read(&kept).is_some());
 }

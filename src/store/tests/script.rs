@@ -8,7 +8,7 @@ use super::*;
 use crate::base::Rng;
 
 /// The size of segments in it: every log begins several.
-pub(super) const SEGMENT: u64 = 4 << 10;
+pub(super) const SEGMENT: u64 = 8 << 10;
 
 /// One step.
 #[derive(Clone, Debug)]
@@ -57,7 +57,7 @@ fn record(number: u64, rng: &mut Rng) -> Append {
         Log::Journal => Kind::Accepted,
         _ => Kind::Vote,
     };
-    let most = if rng.chance(1, 10) { 3_000 } else { 300 };
+    let most = if rng.chance(1, 8) { 6_000 } else { 400 };
     let len = rng.below(most) as usize + 80;
     let mut body = vec![number as u8; len];
     body[..8].copy_from_slice(&number.to_le_bytes());
