@@ -105,12 +105,6 @@ impl Tree {
         self.entries.get(id)
     }
 
-    /// How many blocks there are, genesis included.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.entries.len()
-    }
-
     /// The valid header with the most work.
     #[must_use]
     pub fn best_header(&self) -> BlockId {

@@ -383,7 +383,7 @@ impl Node {
         });
         let height = hello.best_height;
         self.with_sync(now, |sync, chain, out| {
-            sync.joined(conn, height, chain, now, out)
+            sync.joined(conn, height, chain, now, out);
         });
         let waiting: Vec<_> = self.mempool.iter().map(|checked| checked.wtxid).collect();
         self.relay.joined(conn, waiting.into_iter());

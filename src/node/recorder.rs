@@ -38,6 +38,7 @@ const EVENTS_PER_MARK: u64 = 250;
 const MARK_BYTES_PER_EVENT: u64 = 64;
 
 /// One thing that a recording says.
+#[expect(clippy::large_enum_variant, reason = "one at a time is in memory")]
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Entry {
     /// The node was this.

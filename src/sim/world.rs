@@ -387,11 +387,7 @@ impl World {
                 self.trace.update(&[*kind]);
                 self.trace.update(bytes);
             }
-            Input::Closed { conn, .. } => {
-                if running.connections.remove(conn).is_none() {
-                    return;
-                }
-            }
+            Input::Closed { conn, .. } if running.connections.remove(conn).is_none() => return,
             _ => {}
         }
         let input = match &mut running.recorder {
