@@ -3,7 +3,9 @@
 //! The only place that knows every part. Straight down: genesis, keys, log, node, threads, loop.
 
 mod log_sink;
+mod panic;
 mod ports;
+mod recording;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -27,10 +29,12 @@ use crate::types::{
 use crate::wire::{Network, NodeIdentity};
 
 use ports::{LogPort, WorkerPort};
+use recording::Places;
 
 /// Runs a node until it is told to stop.
 pub fn run(config: &Config) -> Result<(), CommandError> {
     log_sink::start(config.log);
+    panic::let_the_log_end();
     let clock = Clock::start();
     let now = clock.now();
     let file = cli::read_genesis(&config.directory.join(GENESIS_FILE))?;
@@ -46,6 +50,7 @@ pub fn run(config: &Config) -> Result<(), CommandError> {
     let recovered = Recovered::read(&mut store).map_err(|failure| {
         CommandError::failed(format!("{}: {failure}", config.directory.display()))
     })?;
+    let places = Places::new(recovered.blocks.iter().map(|(lsn, _)| *lsn));
     let reader: Arc<dyn BlockReader> = Arc::new(store.reader());
     let node = Node::open(node_config, recovered, *random_bytes()?, now).map_err(|error| {
         CommandError::config(format!("{}: engine: {error}", genesis_path(config)))
@@ -58,7 +63,7 @@ pub fn run(config: &Config) -> Result<(), CommandError> {
     }
     let threads = |error| CommandError::failed(format!("threads can't be started: {error}"));
     let workers = WorkerPort::start(benches, &poller.waker()).map_err(threads)?;
-    let log = LogPort::start(store, poller.waker()).map_err(threads)?;
+    let log = LogPort::start(store, places, poller.waker()).map_err(threads)?;
 
     let facts = Facts {
         genesis_block: ChainState::genesis(&genesis).id,

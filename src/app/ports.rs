@@ -2,31 +2,37 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, unbounded};
+use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use crate::disk::{LogThread, Rejected};
 use crate::node::{Job, JobId, JobResult, Workbench};
-use crate::reactor::{LogQueue, Workers};
-use crate::store::{Completion, Failure, Request, Store};
+use crate::reactor::{LogQueue, SaveId, Workers};
+use crate::store::{Append, Completion, Failure, Kind, Log, Lsn, Reader, Request, Store};
 use crate::workers::Pool;
+
+use super::recording::{self, Places};
 
 /// Requests that wait before the log thread; more wait here.
 const LOG_QUEUE: usize = 1_024;
+/// The ticket of requests that nobody is told of. The node counts its own from 1.
+const RECORDED: u64 = u64::MAX;
 /// How long a stop waits for jobs under way. What they would give is found again at the next
 /// start.
 const WORKER_PATIENCE: Duration = Duration::from_millis(500);
+
+/// What wakes the loop.
+type Wake = Arc<dyn Fn() + Send + Sync>;
 
 /// The pool of workers.
 pub(super) struct WorkerPort(Option<Pool>);
 
 impl WorkerPort {
-    pub(super) fn start(
-        benches: Vec<Workbench>,
-        wake: &Arc<dyn Fn() + Send + Sync>,
-    ) -> io::Result<Self> {
+    pub(super) fn start(benches: Vec<Workbench>, wake: &Wake) -> io::Result<Self> {
         Pool::start(benches, wake).map(Some).map(Self)
     }
 }
@@ -51,29 +57,85 @@ impl Workers for WorkerPort {
     }
 }
 
+/// What came of a recording that was to be saved.
+type Saved = (SaveId, Result<u64, String>);
+
 /// The log thread.
 pub(super) struct LogPort {
     thread: Option<LogThread>,
+    reader: Reader,
+    wake: Wake,
     groups: Receiver<Result<Vec<Completion>, Failure>>,
     done: VecDeque<Completion>,
     /// What the thread had no room for.
     waiting: VecDeque<Request>,
+    /// For each request under way, in order: which of its records a recording needs.
+    noted: VecDeque<Vec<Noted>>,
+    /// Where a recording finds them.
+    places: Places,
+    /// Pieces that were handed over, and that are written.
+    pieces: (u64, u64),
+    /// Whether the loop is to be woken for pieces as well.
+    awaits_pieces: Arc<AtomicBool>,
+    /// Recordings to save, each when so many pieces are written.
+    saves: VecDeque<(u64, SaveId, PathBuf)>,
+    saved: (Sender<Saved>, Receiver<Saved>),
+}
+
+/// What a record is to a recording.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Noted {
+    Nothing,
+    Block,
+    Piece { begins: bool },
+}
+
+impl Noted {
+    fn of(record: &Append) -> Self {
+        match record.kind {
+            Kind::Block => Self::Block,
+            Kind::Input => Self::Piece {
+                begins: recording::begins(&record.body),
+            },
+            _ => Self::Nothing,
+        }
+    }
 }
 
 impl LogPort {
-    pub(super) fn start(store: Store, wake: Arc<dyn Fn() + Send + Sync>) -> io::Result<Self> {
+    pub(super) fn start(store: Store, places: Places, wake: Wake) -> io::Result<Self> {
         // As many completions wait here as requests were made; the node bounds those.
         let (sender, groups) = unbounded();
-        let publish = move |group| {
+        let reader = store.reader();
+        let waker = Arc::clone(&wake);
+        let awaits_pieces = Arc::new(AtomicBool::new(false));
+        let awaited = Arc::clone(&awaits_pieces);
+        let publish = move |group: Result<Vec<Completion>, Failure>| {
+            // That inputs are recorded is by itself no reason to turn the loop.
+            let matters = group.as_ref().map_or(true, |group| {
+                group
+                    .iter()
+                    .any(|done| done.ticket != RECORDED || done.result.is_err())
+            });
             // Nobody listens once the loop has ended.
             let _ = sender.send(group);
-            wake();
+            if matters || awaited.load(Ordering::SeqCst) {
+                waker();
+            }
         };
         Ok(Self {
             thread: Some(LogThread::start(store, LOG_QUEUE, publish)?),
+            reader,
+            wake,
             groups,
             done: VecDeque::new(),
             waiting: VecDeque::new(),
+            noted: VecDeque::new(),
+            places,
+            pieces: (0, 0),
+            awaits_pieces,
+            saves: VecDeque::new(),
+            saved: unbounded(),
         })
     }
 
@@ -95,23 +157,97 @@ impl LogPort {
         }
         true
     }
+
+    /// Takes note of where the records of the oldest request under way stand.
+    fn note(&mut self, result: &Result<Vec<Lsn>, Failure>) {
+        let noted = self.noted.pop_front().unwrap_or_default();
+        for (noted, lsn) in noted.into_iter().zip(result.as_deref().unwrap_or_default()) {
+            match noted {
+                Noted::Nothing => {}
+                Noted::Block => self.places.add_block(*lsn),
+                Noted::Piece { begins } => {
+                    self.pieces.1 += 1;
+                    self.places.add_piece(*lsn, begins);
+                }
+            }
+        }
+    }
+
+    /// Begins to save the recordings whose last piece is written.
+    fn begin_saves(&mut self) {
+        while self
+            .saves
+            .front()
+            .is_some_and(|(after, ..)| *after <= self.pieces.1)
+        {
+            let Some((_, save, file)) = self.saves.pop_front() else {
+                return;
+            };
+            let (places, reader) = (self.places.clone(), self.reader.clone());
+            let (sender, wake) = (self.saved.0.clone(), Arc::clone(&self.wake));
+            let work = move || {
+                let result = recording::save(&places, &reader, &file);
+                let _ = sender.send((save, result.map_err(|error| error.to_string())));
+                wake();
+            };
+            let thread = std::thread::Builder::new().name("save-record".to_owned());
+            if let Err(error) = thread.spawn(work) {
+                let text = format!("a thread can't be started: {error}");
+                let _ = self.saved.0.send((save, Err(text)));
+            }
+        }
+        self.awaits_pieces
+            .store(!self.saves.is_empty(), Ordering::SeqCst);
+    }
 }
 
 impl LogQueue for LogPort {
     fn push(&mut self, request: Request) {
+        self.noted
+            .push_back(request.records.iter().map(Noted::of).collect());
         self.waiting.push_back(request);
         self.fill();
     }
 
     fn take_done(&mut self) -> Option<Result<Completion, Failure>> {
-        if self.done.is_empty() {
-            match self.groups.try_recv().ok()? {
-                Ok(group) => self.done.extend(group),
-                Err(failure) => return Some(Err(failure)),
+        loop {
+            if self.done.is_empty() {
+                match self.groups.try_recv().ok()? {
+                    Ok(group) => self.done.extend(group),
+                    Err(failure) => return Some(Err(failure)),
+                }
+                self.fill();
             }
-            self.fill();
+            while let Some(done) = self.done.pop_front() {
+                self.note(&done.result);
+                self.begin_saves();
+                if done.ticket != RECORDED || done.result.is_err() {
+                    return Some(Ok(done));
+                }
+            }
         }
-        self.done.pop_front().map(Ok)
+    }
+
+    fn record(&mut self, pieces: Vec<Vec<u8>>) {
+        self.pieces.0 += pieces.len() as u64;
+        let append = |piece| Append::new(Log::Record, Kind::Input, piece);
+        self.push(Request {
+            ticket: RECORDED,
+            records: pieces.into_iter().map(append).collect(),
+            sync: false,
+            then: None,
+        });
+    }
+
+    fn save_record(&mut self, save: SaveId, file: PathBuf) {
+        self.saves.push_back((self.pieces.0, save, file));
+        self.begin_saves();
+        // What was written before this was awaited is found in the turn that this begins.
+        (self.wake)();
+    }
+
+    fn take_saved(&mut self) -> Option<Saved> {
+        self.saved.1.try_recv().ok()
     }
 
     fn finish(&mut self) -> Result<(), Failure> {

@@ -21,6 +21,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,14 +33,14 @@ use signal_hook_mio::v1_0::Signals;
 
 use crate::base::{Span, Time, Timers};
 use crate::node::{CloseCause, ConnId, Input, Node, Published, Recorder, Ticket};
-use crate::store::{Append, Failure, Kind, Log, Request};
+use crate::store::Failure;
 use crate::types::{GenesisId, NodeKey, NodeRecord};
 use crate::wire::{Network, NodeIdentity};
 
 pub use clock::Clock;
 #[cfg(test)]
 pub(crate) use ports::LooseDesk;
-pub use ports::{Counters, Desk, ExchangeId, LogQueue, Service, Workers};
+pub use ports::{Counters, Desk, ExchangeId, LogQueue, SaveId, Service, Workers};
 
 use peer::PeerSocket;
 use ports::Wishes;
@@ -63,9 +64,6 @@ const SWEEP_INTERVAL: Span = Span::from_secs(1);
 const FAREWELL_TIME: Span = Span::from_millis(300);
 /// How often the own record is signed anew; each is valid for a week.
 const SIGN_INTERVAL: Span = Span::from_secs(24 * 3_600);
-
-/// The ticket of what is recorded: nobody waits for it, and the node's tickets count up from 1.
-const RECORDING: u64 = u64::MAX;
 
 /// The loop's own timers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -191,7 +189,6 @@ pub struct Reactor {
     poll: Poll,
     clock: Clock,
     node: Node,
-    recorder: Option<Recorder>,
     ports: Ports,
     config: ReactorConfig,
     signals: Signals,
@@ -206,6 +203,8 @@ pub struct Reactor {
     /// Inputs that came up while an output was carried out.
     inputs: VecDeque<Input>,
     published: Option<Arc<Published>>,
+    recorder: Option<Recorder>,
+    saves: Vec<(SaveId, PathBuf)>,
     counters: Counters,
     wishes: Wishes,
     next_call: u64,
@@ -256,7 +255,6 @@ impl Reactor {
             poll: poller.poll,
             clock,
             node,
-            recorder: None,
             ports,
             config,
             signals,
@@ -269,6 +267,8 @@ impl Reactor {
             busy_web: BTreeSet::new(),
             inputs: VecDeque::new(),
             published: None,
+            recorder: None,
+            saves: Vec::new(),
             counters: Counters::default(),
             wishes: Wishes::default(),
             next_call: 0,
@@ -298,8 +298,7 @@ impl Reactor {
     fn turn(&mut self) -> Result<(), ReactorError> {
         let mut events = Events::with_capacity(EVENTS_MAX);
         // What the node wanted when it was opened.
-        self.carry_out_all();
-        self.recorded();
+        self.handled();
         self.run_inputs();
         loop {
             match self.poll.poll(&mut events, self.patience()) {
@@ -312,6 +311,7 @@ impl Reactor {
                 self.happened(event);
             }
             self.take_results();
+            self.take_saved();
             self.serve_busy();
             self.fire_timers();
             self.serve_busy();
@@ -404,7 +404,6 @@ impl Reactor {
             // what the node did before and after it: the process ends, and begins again from what
             // the log has.
             match done.and_then(|done| Ok((done.ticket, done.result?))) {
-                Ok((RECORDING, _)) => {}
                 Ok((ticket, lsns)) => self.feed(Input::Stored {
                     ticket: Ticket(ticket),
                     lsns,
@@ -416,6 +415,12 @@ impl Reactor {
         }
     }
 
+    fn take_saved(&mut self) {
+        while let Some((save, result)) = self.ports.log.take_saved() {
+            self.with_service(|service, desk| service.saved(save, result, desk));
+        }
+    }
+
     /// Gives the node an input, and what comes up while it is dealt with.
     fn feed(&mut self, input: Input) {
         self.inputs.push_back(input);
@@ -423,47 +428,19 @@ impl Reactor {
     }
 
     /// The one way into the node. What it is given, it is given here and in
-    /// [`fire_timers`](Self::fire_timers), in this order and with this time.
+    /// [`fire_timers`](Self::fire_timers), in this order and with this time, and written down
+    /// before.
     fn run_inputs(&mut self) {
         while let Some(input) = self.inputs.pop_front() {
             let now = self.clock.now();
-            self.counters.inputs += 1;
             let input = match &mut self.recorder {
                 Some(recorder) => recorder.input(now, input),
                 None => input,
             };
+            self.write_record();
+            self.counters.inputs += 1;
             self.node.handle(now, input);
-            self.carry_out_all();
-            self.recorded();
-        }
-    }
-
-    /// Lets the recorder look at the node after an event, and hands what it wrote to the log.
-    fn recorded(&mut self) {
-        match &mut self.recorder {
-            Some(recorder) => recorder.handled(&mut self.node),
-            // A recording begins with a quiet moment: the first after the log was read.
-            None if self.config.record_base_every > 0 && self.node.is_quiet() => {
-                let every = self.config.record_base_every;
-                self.recorder = Some(Recorder::start(&mut self.node, every));
-            }
-            None => {}
-        }
-        let Some(recorder) = &mut self.recorder else {
-            return;
-        };
-        let records: Vec<Append> = recorder
-            .take()
-            .into_iter()
-            .map(|piece| Append::new(Log::Record, Kind::Input, piece))
-            .collect();
-        if !records.is_empty() {
-            self.ports.log.push(Request {
-                ticket: RECORDING,
-                records,
-                sync: false,
-                then: None,
-            });
+            self.handled();
         }
     }
 
@@ -473,9 +450,9 @@ impl Reactor {
             if let Some(recorder) = &mut self.recorder {
                 recorder.timeout(now);
             }
+            self.write_record();
             self.node.handle_timeout(now);
-            self.carry_out_all();
-            self.recorded();
+            self.handled();
         }
         while let Some(timer) = self.timers.take_due(now) {
             match timer {
@@ -487,6 +464,50 @@ impl Reactor {
             }
         }
         self.run_inputs();
+    }
+
+    /// The node has handled something: does what it wants done, and lets the recorder look.
+    fn handled(&mut self) {
+        self.carry_out_all();
+        match &mut self.recorder {
+            Some(recorder) => recorder.handled(&mut self.node),
+            None => self.begin_recording(),
+        }
+        self.save_records();
+        self.write_record();
+    }
+
+    /// Begins to record at the first quiet moment.
+    fn begin_recording(&mut self) {
+        let every = self.config.record_base_every;
+        if every > 0 && self.node.is_quiet() {
+            self.recorder = Some(Recorder::start(&mut self.node, every));
+        }
+    }
+
+    /// Hands what is recorded to the log. That is done before the node handles what it tells of,
+    /// so that an input that ends the process is among it.
+    fn write_record(&mut self) {
+        if let Some(recorder) = &mut self.recorder
+            && recorder.has_pieces()
+        {
+            self.ports.log.record(recorder.take());
+        }
+    }
+
+    /// Writes the recordings that were asked for: up to now, with a mark at the end, so that a
+    /// replay of the file is checked to its last event.
+    fn save_records(&mut self) {
+        if self.saves.is_empty() {
+            return;
+        }
+        if let Some(recorder) = &mut self.recorder {
+            recorder.mark(&self.node);
+            self.write_record();
+        }
+        for (save, file) in std::mem::take(&mut self.saves) {
+            self.ports.log.save_record(save, file);
+        }
     }
 
     fn sweep(&mut self, now: Time) {

@@ -52,6 +52,7 @@ impl Reactor {
             now: self.clock.now(),
             published: self.published.as_ref(),
             counters: &self.counters,
+            is_recording: self.recorder.is_some(),
             next_call: &mut self.next_call,
             wishes: &mut self.wishes,
         };
@@ -63,6 +64,7 @@ impl Reactor {
         for (exchange, response) in std::mem::take(&mut self.wishes.responses) {
             self.respond(exchange, &response);
         }
+        self.saves.append(&mut self.wishes.saves);
         if std::mem::take(&mut self.wishes.stop) {
             self.stop("a call");
         }

@@ -1,5 +1,6 @@
 //! What the loop needs from others, which the composition root gives it.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::base::Time;
@@ -24,6 +25,13 @@ pub trait LogQueue {
     fn push(&mut self, request: Request);
     /// Takes the outcome of a request, or the failure after which nothing more is written.
     fn take_done(&mut self) -> Option<Result<Completion, Failure>>;
+    /// Appends pieces of the node's recording; nobody is told when they are written.
+    fn record(&mut self, pieces: Vec<Vec<u8>>);
+    /// Writes everything recorded so far to a new file, and calls the loop's waker when it is
+    /// there.
+    fn save_record(&mut self, save: SaveId, file: PathBuf);
+    /// Takes what came of a save: the bytes of the file, or why there is none.
+    fn take_saved(&mut self) -> Option<(SaveId, Result<u64, String>)>;
     /// Writes what waits, and ends the logs as they should end.
     fn finish(&mut self) -> Result<(), Failure>;
 }
@@ -32,12 +40,18 @@ pub trait LogQueue {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ExchangeId(pub u64);
 
+/// A recording on its way to a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SaveId(pub u64);
+
 /// Who answers HTTP requests.
 pub trait Service {
     /// A request came. It is answered by [`Desk::respond`], now or later.
     fn request(&mut self, exchange: ExchangeId, request: HttpRequest, desk: &mut Desk<'_>);
     /// The node answers a question of [`Desk::ask`].
     fn answered(&mut self, call: CallId, reply: Result<Reply, CallError>, desk: &mut Desk<'_>);
+    /// A recording of [`Desk::save_record`] is in its file, so many bytes, or could not be written.
+    fn saved(&mut self, save: SaveId, result: Result<u64, String>, desk: &mut Desk<'_>);
     /// The client of an unanswered request went away.
     fn gone(&mut self, exchange: ExchangeId);
 }
@@ -74,6 +88,7 @@ pub struct Counters {
 pub(super) struct Wishes {
     pub(super) questions: Vec<(CallId, Question)>,
     pub(super) responses: Vec<(ExchangeId, HttpResponse)>,
+    pub(super) saves: Vec<(SaveId, PathBuf)>,
     pub(super) stop: bool,
 }
 
@@ -85,6 +100,8 @@ pub struct Desk<'a> {
     pub published: Option<&'a Arc<Published>>,
     /// What the loop has counted.
     pub counters: &'a Counters,
+    /// Whether the node's inputs are being recorded.
+    pub is_recording: bool,
     pub(super) next_call: &'a mut u64,
     pub(super) wishes: &'a mut Wishes,
 }
@@ -101,6 +118,14 @@ impl Desk<'_> {
     /// Answers a request.
     pub fn respond(&mut self, exchange: ExchangeId, response: HttpResponse) {
         self.wishes.responses.push((exchange, response));
+    }
+
+    /// Writes the recording to a new file; [`Service::saved`] says when it is there.
+    pub fn save_record(&mut self, file: PathBuf) -> SaveId {
+        *self.next_call += 1;
+        let save = SaveId(*self.next_call);
+        self.wishes.saves.push((save, file));
+        save
     }
 
     /// Stops the process, as a signal would.
@@ -126,9 +151,14 @@ impl LooseDesk {
             now: Time::from_millis(5_000),
             published: self.published.as_ref(),
             counters: &self.counters,
+            is_recording: true,
             next_call: &mut self.next_call,
             wishes: &mut self.wishes,
         }
+    }
+
+    pub(crate) fn take_saves(&mut self) -> Vec<(SaveId, PathBuf)> {
+        std::mem::take(&mut self.wishes.saves)
     }
 
     pub(crate) fn take_questions(&mut self) -> Vec<(CallId, Question)> {

@@ -71,6 +71,7 @@ impl Reactor {
             self.counters.http_requests += 1;
             self.with_service(|service, desk| service.request(exchange, request, desk));
             self.run_inputs();
+            self.save_records();
         }
         let Some(web) = self.web.get_mut(&exchange) else {
             return;

@@ -1,5 +1,7 @@
 //! The parameters of a method: what they are, and how they are read.
 
+use std::path::PathBuf;
+
 use serde_json::{Value, json};
 
 use crate::base::decode_hex;
@@ -26,6 +28,8 @@ pub(super) enum Kind {
     Verbosity,
     /// The name of a method.
     Method,
+    /// The absolute path of a file.
+    File,
 }
 
 impl Kind {
@@ -39,7 +43,7 @@ impl Kind {
                 "oneOf": [{ "type": "integer", "minimum": 0 }, { "type": "string", "pattern": id }]
             }),
             Self::Hex => json!({ "type": "string", "pattern": "^([0-9a-fA-F]{2})*$" }),
-            Self::Address | Self::Peer | Self::Method => json!({ "type": "string" }),
+            Self::Address | Self::Peer | Self::Method | Self::File => json!({ "type": "string" }),
             Self::Verbosity => json!({
                 "oneOf": [{ "type": "integer", "enum": [0, 1] }, { "type": "boolean" }]
             }),
@@ -160,6 +164,15 @@ impl Params {
         self.text(at)?
             .parse()
             .map_err(|error| self.wrong(at, error))
+    }
+
+    pub(super) fn file(&self, at: usize) -> Result<PathBuf, RpcError> {
+        let path = PathBuf::from(self.text(at)?);
+        if path.is_absolute() {
+            Ok(path)
+        } else {
+            Err(self.wrong(at, "an absolute path is needed"))
+        }
     }
 
     /// 0 or 1, as a number or a boolean; `or` when it was left out.

@@ -1,6 +1,7 @@
 //! Who answers HTTP requests: health, metrics, and calls.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -8,7 +9,7 @@ use serde_json::{Value, json};
 use crate::base::Time;
 use crate::node::{CallError, CallId, Reply};
 use crate::reactor::http::{HttpRequest, HttpResponse, Method as HttpMethod, Status};
-use crate::reactor::{Desk, ExchangeId, Service};
+use crate::reactor::{Desk, ExchangeId, SaveId, Service};
 use crate::types::{BlockId, Genesis, GenesisId, NodeId, NodeKey};
 
 use super::auth::Cookie;
@@ -69,6 +70,8 @@ pub struct RpcService {
     cookie: Option<Cookie>,
     exchanges: BTreeMap<ExchangeId, Exchange>,
     calls: BTreeMap<CallId, Waiting>,
+    /// Recordings on their way to a file, each with the call that waits for it.
+    saves: BTreeMap<SaveId, (ExchangeId, usize, Option<Value>, PathBuf)>,
 }
 
 impl RpcService {
@@ -80,6 +83,7 @@ impl RpcService {
             cookie,
             exchanges: BTreeMap::new(),
             calls: BTreeMap::new(),
+            saves: BTreeMap::new(),
         }
     }
 
@@ -132,6 +136,7 @@ impl RpcService {
             published: desk.published,
             counters: desk.counters,
             now: desk.now,
+            is_recording: desk.is_recording,
             stop: false,
         }
     }
@@ -155,6 +160,10 @@ impl RpcService {
                     next,
                 };
                 self.calls.insert(call, waiting);
+            }
+            Outcome::Save(file) => {
+                let save = desk.save_record(file.clone());
+                self.saves.insert(save, (exchange, place, id, file));
             }
         }
     }
@@ -260,6 +269,18 @@ impl Service for RpcService {
         if self.exchanges.contains_key(&exchange) {
             self.go_on(exchange, place, id, outcome, desk);
         }
+    }
+
+    fn saved(&mut self, save: SaveId, result: Result<u64, String>, desk: &mut Desk<'_>) {
+        let Some((exchange, place, id, file)) = self.saves.remove(&save) else {
+            return;
+        };
+        let file = file.display().to_string();
+        let result = match result {
+            Ok(bytes) => Ok(json!({ "file": file, "bytes": bytes })),
+            Err(error) => Err(RpcError::failed(format!("{file}: {error}"))),
+        };
+        self.settle(exchange, place, id, result, desk);
     }
 
     fn gone(&mut self, exchange: ExchangeId) {

@@ -525,3 +525,24 @@ fn an_accepted_transaction_is_answered_by_its_id() {
     caller.reply(&Question::SubmitTransaction(vec![1, 2]), Ok(accepted));
     assert_eq!(caller.answer()["result"], json!("04".repeat(32)));
 }
+
+#[test]
+fn a_recording_is_answered_when_its_file_is_there() {
+    let mut caller = Caller::new(None);
+    let error = caller.call("saverecord", json!(["relative"])).unwrap_err();
+    assert!(error.message.contains("absolute"), "{error}");
+    for (result, wanted) in [(Ok(7), json!(7)), (Err("no room".to_owned()), Value::Null)] {
+        caller.start("saverecord", json!(["/there/a.rec"]));
+        let saves = caller.desk.take_saves();
+        assert_eq!(saves.len(), 1);
+        assert_eq!(saves[0].1.to_str(), Some("/there/a.rec"));
+        assert!(caller.desk.take_responses().is_empty());
+        let failed = result.is_err();
+        caller
+            .service
+            .saved(saves[0].0, result, &mut caller.desk.desk());
+        let answer = caller.answer();
+        assert_eq!(answer["result"]["bytes"], wanted);
+        assert_eq!(answer["error"]["data"]["code"] == json!("failed"), failed);
+    }
+}

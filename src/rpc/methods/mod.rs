@@ -5,6 +5,7 @@ mod network;
 pub(super) mod server;
 mod transactions;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -23,6 +24,7 @@ pub(super) struct View<'a> {
     pub(super) published: Option<&'a Arc<Published>>,
     pub(super) counters: &'a Counters,
     pub(super) now: Time,
+    pub(super) is_recording: bool,
     /// Set by a method that stops the process.
     pub(super) stop: bool,
 }
@@ -50,6 +52,8 @@ pub(super) enum Outcome {
     Done(Result<Value, RpcError>),
     /// The node is to be asked; then it goes on.
     Ask(Question, Next),
+    /// The recording is to be written to this file.
+    Save(PathBuf),
 }
 
 impl Outcome {
@@ -257,6 +261,17 @@ pub(super) const METHODS: &[Method] = &[
         params: &[],
         result: "object",
         run: server::discover,
+    },
+    Method {
+        name: "saverecord",
+        summary: "Writes what the node recorded of itself to a new file, for keel replay.",
+        params: &[required(
+            "file",
+            Kind::File,
+            "the file's path on the node's machine; it must not be there",
+        )],
+        result: "object: file, bytes",
+        run: server::save_record,
     },
     Method {
         name: "sendrawtransaction",

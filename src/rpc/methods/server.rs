@@ -21,6 +21,17 @@ pub(super) fn stop(view: &mut View<'_>, _: &Params) -> Ran {
     Ok(Outcome::Done(Ok("the node is stopping".into())))
 }
 
+pub(super) fn save_record(view: &mut View<'_>, params: &Params) -> Ran {
+    let file = params.file(0)?;
+    if !view.is_recording {
+        return Err(RpcError::failed(
+            "nothing is recorded: record is off in the node's configuration, or its log is not \
+             read yet",
+        ));
+    }
+    Ok(Outcome::Save(file))
+}
+
 pub(super) fn help(_: &mut View<'_>, params: &Params) -> Ran {
     let text = if params.is_missing(0) {
         let lines = METHODS

@@ -1,0 +1,127 @@
+//! Recordings of a running node: where their parts stand in the logs, and how a file is made of
+//! them while the logs go on.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::node::{BlockReader, Recording};
+use crate::store::{Log, Lsn, ReadError, Reader};
+
+/// Whether a snapshot begins with a piece: its first byte says so.
+pub(super) fn begins(piece: &[u8]) -> bool {
+    piece.first() == Some(&1)
+}
+
+/// Where the parts of a recording stand.
+#[derive(Clone, Debug)]
+pub(super) struct Places {
+    blocks: Vec<Lsn>,
+    pieces: VecDeque<Lsn>,
+    /// How many of the pieces stand before the newest snapshot.
+    before_newest: usize,
+}
+
+impl Places {
+    /// The places of a node that found these blocks in its log.
+    pub(super) fn new(blocks: impl Iterator<Item = Lsn>) -> Self {
+        Self {
+            blocks: blocks.collect(),
+            pieces: VecDeque::new(),
+            before_newest: 0,
+        }
+    }
+
+    pub(super) fn add_block(&mut self, at: Lsn) {
+        self.blocks.push(at);
+    }
+
+    /// Adds a piece. When a snapshot begins with it, what stands before the snapshot before is
+    /// forgotten, so that a file holds at least one whole interval and the list has a bound.
+    pub(super) fn add_piece(&mut self, at: Lsn, begins: bool) {
+        if begins {
+            self.pieces.drain(..self.before_newest);
+            self.before_newest = self.pieces.len();
+        }
+        self.pieces.push_back(at);
+    }
+}
+
+/// Why no file was made.
+#[derive(Debug)]
+pub(super) enum SaveError {
+    /// Nothing is recorded yet.
+    Nothing,
+    /// A block can't be read.
+    Block(String),
+    /// A piece can't be read.
+    Piece(ReadError),
+    /// The file can't be written.
+    File(io::Error),
+}
+
+impl fmt::Display for SaveError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nothing => f.write_str(
+                "nothing is recorded yet: a recording begins with the first quiet moment",
+            ),
+            Self::Block(error) => write!(f, "a block can't be read: {error}"),
+            Self::Piece(error) => write!(f, "the recording can't be read: {error}"),
+            Self::File(error) => write!(f, "the file can't be written: {error}"),
+        }
+    }
+}
+
+/// Makes a file of a recording; says how many bytes it has.
+pub(super) fn save(places: &Places, reader: &Reader, file: &Path) -> Result<u64, SaveError> {
+    let mut pieces: Vec<Vec<u8>> = Vec::new();
+    for at in &places.pieces {
+        match reader.read(Log::Record, *at) {
+            Ok(record) => pieces.push(record.body),
+            // Its segment was used again meanwhile: the recording begins after it.
+            Err(ReadError::Gone) => pieces.clear(),
+            Err(error) => return Err(SaveError::Piece(error)),
+        }
+    }
+    if !pieces.iter().any(|piece| begins(piece)) {
+        return Err(SaveError::Nothing);
+    }
+    let mut blocks: BTreeMap<Lsn, Arc<[u8]>> = BTreeMap::new();
+    for at in &places.blocks {
+        blocks.insert(*at, reader.read_block(*at).map_err(SaveError::Block)?);
+    }
+    let bytes = Recording::of_pieces(pieces.iter().map(Vec::as_slice), blocks).to_bytes();
+    write_new(file, &bytes).map_err(SaveError::File)?;
+    Ok(bytes.len() as u64)
+}
+
+fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_of_pieces_holds_two_snapshots_at_most() {
+        let mut places = Places::new([Lsn::new(8)].into_iter());
+        for at in 0..40_u64 {
+            places.add_piece(Lsn::new(at), at % 10 == 0);
+        }
+        let kept: Vec<u64> = places.pieces.iter().map(|at| at.get()).collect();
+        assert_eq!(kept, (20..40).collect::<Vec<_>>());
+        assert_eq!(places.before_newest, 10);
+    }
+}
