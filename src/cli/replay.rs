@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -208,13 +209,17 @@ fn open(directory: &Path) -> Result<Option<Store>, CommandError> {
     }
 }
 
+/// Only the owner may read a recording: it holds what peers and callers sent.
 fn write_new(path: &Path, bytes: &[u8]) -> Result<(), CommandError> {
     let failed =
         |error: std::io::Error| CommandError::failed(format!("{}: {error}", path.display()));
     let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)
+        .mode(0o600)
         .open(path)
         .map_err(failed)?;
-    file.write_all(bytes).map_err(failed)
+    file.write_all(bytes)
+        .and_then(|()| file.sync_all())
+        .map_err(failed)
 }
