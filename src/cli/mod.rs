@@ -10,6 +10,7 @@
 
 mod ask;
 mod config;
+mod devnet;
 mod export;
 mod failure;
 mod init;
@@ -59,6 +60,8 @@ pub struct Cli {
 enum Command {
     /// Make the directory of a node: genesis, configuration, keys
     Init(init::InitArgs),
+    /// Run a network of nodes on this machine, with miners and payments
+    Devnet(devnet::DevnetArgs),
     /// Run a node until it is told to stop
     Run(run::RunArgs),
     /// Show a running node's tip, peers and mempool
@@ -157,6 +160,7 @@ pub fn execute(cli: Cli) -> Result<Next, CommandError> {
     let output = Output::new(cli.json);
     match cli.command {
         Command::Init(args) => init::init(&args, &output)?,
+        Command::Devnet(args) => devnet::devnet(&args, &output)?,
         Command::Run(args) => return run::config(&args).map(Box::new).map(Next::Run),
         Command::Status(args) => ask::status(&args, &output)?,
         Command::Peers(args) => ask::peers(&args, &output)?,
