@@ -1,4 +1,5 @@
 //! Whole processes from outside, as operators and programs meet them.
 
+mod devnet;
 mod fuzz_seeds;
 mod recording;

@@ -1,0 +1,115 @@
+//! `keel devnet`: real processes, killed for real.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+fn keel() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_keel"))
+}
+
+/// A folder that is not there yet.
+fn fresh_folder(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let _ = fs::remove_dir_all(&folder);
+    folder
+}
+
+/// The processes whose command line names `folder`.
+fn processes_in(folder: &Path) -> Vec<String> {
+    let folder = folder.to_string_lossy();
+    let entries = fs::read_dir("/proc").expect("the tests run on Linux");
+    let lines = entries.filter_map(|entry| fs::read(entry.ok()?.path().join("cmdline")).ok());
+    lines
+        .map(|line| String::from_utf8_lossy(&line).replace('\0', " "))
+        .filter(|line| line.contains(" run ") && line.contains(&*folder))
+        .collect()
+}
+
+fn report(output: &Output) -> Value {
+    let text = String::from_utf8_lossy(&output.stdout);
+    serde_json::from_str(&text).unwrap_or_else(|error| {
+        panic!("{error}: {text}{}", String::from_utf8_lossy(&output.stderr))
+    })
+}
+
+#[test]
+fn killed_nodes_agree_and_lose_no_accepted_payment() {
+    let folder = fresh_folder("devnet-chaos");
+    let arguments = "--nodes 3 --tps 30 --duration 11s --json --chaos kill,pause --seed 3";
+    let output = keel()
+        .arg("devnet")
+        .args(arguments.split(' '))
+        .arg("--dir")
+        .arg(&folder)
+        .output()
+        .expect("keel runs");
+    let report = report(&output);
+    assert!(output.status.success(), "{report}");
+    assert_eq!(report["problems"], Value::Array(Vec::new()));
+    assert_eq!(
+        (&report["kills"], &report["pauses"]),
+        (&1.into(), &1.into())
+    );
+    let paid = &report["payments"];
+    let count = |name: &str| {
+        paid[name]
+            .as_u64()
+            .unwrap_or_else(|| panic!("{name}: {report}"))
+    };
+    assert!(count("accepted") > 100, "{report}");
+    assert_eq!(
+        count("in_chain") + count("waiting"),
+        count("accepted"),
+        "{report}"
+    );
+    let nodes = report["nodes"].as_array().expect("a list of nodes");
+    assert_eq!(nodes.len(), 3);
+    assert!(
+        nodes.iter().all(|node| node["tip"] == nodes[0]["tip"]),
+        "{report}"
+    );
+    assert_eq!(processes_in(&folder), Vec::<String>::new());
+    fs::remove_dir_all(folder).expect("the folder was kept, because it was named");
+}
+
+#[test]
+fn an_interrupted_devnet_stops_its_nodes_and_is_no_failure() {
+    let folder = fresh_folder("devnet-interrupt");
+    let mut devnet = keel()
+        .args(["devnet", "--nodes", "2", "--tps", "5", "--dir"])
+        .arg(&folder)
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("keel runs");
+    let lines = BufReader::new(devnet.stdout.take().expect("it is piped")).lines();
+    let lines = lines.map_while(Result::ok);
+    let paid = lines
+        .take_while(|line| !line.starts_with("first payment: "))
+        .count();
+    assert!(paid < 60, "no payment was in a block within a minute");
+    assert_eq!(processes_in(&folder).len(), 2);
+    kill_process(Pid::from_child(&devnet), Signal::INT).expect("the devnet runs");
+    let status = devnet.wait().expect("the devnet ends");
+    assert!(status.success(), "{status}");
+    assert_eq!(processes_in(&folder), Vec::<String>::new());
+    fs::remove_dir_all(folder).expect("the folder was kept, because it was named");
+}
+
+#[test]
+fn a_folder_in_use_is_refused_by_name() {
+    let folder = fresh_folder("devnet-full");
+    fs::create_dir_all(folder.join("something")).expect("the folder can be made");
+    let output = keel().args(["devnet", "--dir"]).arg(&folder).output();
+    let output = output.expect("keel runs");
+    assert_eq!(output.status.code(), Some(2));
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        message.contains("not empty") && message.contains("--dir"),
+        "{message}"
+    );
+}
