@@ -2,22 +2,13 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::path::Path;
+use std::process::Stdio;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-fn keel() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_keel"))
-}
-
-/// A folder that is not there yet.
-fn fresh_folder(name: &str) -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-    let _ = fs::remove_dir_all(&folder);
-    folder
-}
+use super::support::{fresh_folder, keel, parse};
 
 /// The processes whose command line names `folder`.
 fn processes_in(folder: &Path) -> Vec<String> {
@@ -28,13 +19,6 @@ fn processes_in(folder: &Path) -> Vec<String> {
         .map(|line| String::from_utf8_lossy(&line).replace('\0', " "))
         .filter(|line| line.contains(" run ") && line.contains(&*folder))
         .collect()
-}
-
-fn report(output: &Output) -> Value {
-    let text = String::from_utf8_lossy(&output.stdout);
-    serde_json::from_str(&text).unwrap_or_else(|error| {
-        panic!("{error}: {text}{}", String::from_utf8_lossy(&output.stderr))
-    })
 }
 
 #[test]
@@ -48,7 +32,7 @@ fn killed_nodes_agree_and_lose_no_accepted_payment() {
         .arg(&folder)
         .output()
         .expect("keel runs");
-    let report = report(&output);
+    let report = parse(&output);
     assert!(output.status.success(), "{report}");
     assert_eq!(report["problems"], Value::Array(Vec::new()));
     assert_eq!(

@@ -2,4 +2,6 @@
 
 mod devnet;
 mod fuzz_seeds;
+mod journey;
 mod recording;
+mod support;
