@@ -110,17 +110,22 @@ def planted():
         source, copy = os.path.join(ROOT, name), os.path.join(tree, name)
         (shutil.copytree if os.path.isdir(source) else shutil.copy)(source, copy)
     for patch in ["hidden_clock.patch", "hash_order.patch"]:
-        change = ["patch", "-p1", "-s", "-i", os.path.join(folder, patch)]
-        subprocess.run(change, cwd=tree, check=True)
+        change(tree, os.path.join(folder, patch))
         keel = os.path.join(TARGET, "planted-keel")
         shutil.copy(build(tree, False), keel)
-        subprocess.run(change + ["-R"], cwd=tree, check=True)
+        change(tree, os.path.join(folder, patch), "--reverse")
         with tempfile.TemporaryDirectory() as scratch:
             found = [diverges(keel, file) for file in record(keel, scratch, 16)]
         if not any(found):
             sys.exit(f"{patch} was planted, and every replay agreed")
         print(f"{patch}: {sum(found)} of {len(found)} replays found it out")
     shutil.rmtree(tree)
+
+
+def change(tree, patch, *how):
+    """Applies a patch to a tree that is no repository of its own."""
+    environment = dict(os.environ, GIT_CEILING_DIRECTORIES=os.path.dirname(tree))
+    subprocess.run(["git", "apply", *how, patch], cwd=tree, env=environment, check=True)
 
 
 def diverges(keel, file):
