@@ -22,6 +22,25 @@
 //! * [`rpc`]: JSON-RPC over HTTP, and its client
 //! * [`cli`]: the command line
 //! * [`app`]: the composition root
+//!
+//! # How a block travels
+//!
+//! A peer tells of a header, or answers for one: bytes come in through `reactor::peer`, become
+//! frames and a message in [`wire`], and reach [`node::Node::handle`] as a value. `node::peers`
+//! hands headers to [`p2p::Sync`], which lets [`chain::Chain::add_header`] check them against
+//! their parents ([`consensus`]) and asks for the bodies that are missing.
+//!
+//! The body comes the same way. `node::blocks` sees that it was asked for and starts a
+//! [`node::Job`]; a thread of [`workers`] decodes it and checks all that can be checked by itself
+//! ([`chain::check_block`]), signatures in one batch ([`crypto::ed25519`]). It goes to the log
+//! ([`store`], written by [`disk`]) and into the tree. If its branch has the most work now,
+//! [`chain::Chain::next_step`] gives the job that executes it on a clone of its parent's state
+//! ([`chain::ledger`], [`chain::state`]), and [`chain::Chain::executed`] moves the tip: best
+//! chain, ledger and mempool in one step. Peers are told at once, readers when the new tip's
+//! record is durable.
+//!
+//! A block of this node's own begins in `node::mining` and joins that way where it goes to the
+//! log; nobody hears of it before it is durable there.
 
 pub mod app;
 pub mod base;
