@@ -233,6 +233,11 @@ impl Mempool {
             touched.extend(block.transactions.iter().map(|checked| checked.sender));
             returning.extend(block.transactions.iter().cloned());
         }
+        if !disconnected.is_empty() {
+            // Money that a lost block brought, or an account that it created, may be gone: any
+            // queue may rest on it. Reorganisations are rare enough to look at all.
+            touched.extend(self.queues.keys());
+        }
         // Blocks are few and accounts many: expiry is looked at for all, the rest for those that
         // a block touched.
         let expired = |checked: &CheckedTransaction| {
@@ -304,3 +309,6 @@ impl Mempool {
         chosen
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,6 +13,8 @@ pub mod ledger;
 pub mod mempool;
 mod snapshot;
 pub mod state;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod tree;
 
 pub use block::{
