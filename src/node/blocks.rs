@@ -45,7 +45,10 @@ impl Node {
     pub(super) fn request_blocks(&mut self, now: Time) {
         if self.ready {
             let room = BLOCKS_UNDER_WAY_MAX.saturating_sub(self.checking.len());
-            self.with_sync(now, |sync, chain, out| sync.schedule(chain, room, now, out));
+            let mut actions = Vec::new();
+            self.sync
+                .schedule(&self.chain, &self.checking, room, now, &mut actions);
+            self.perform(actions, now);
         }
     }
 
@@ -200,6 +203,12 @@ impl Node {
             self.mempool
                 .follow(&view, &rules, height, &moved.disconnected, &moved.connected);
         self.forget_transactions(&removed.gone);
+        // What was mined is promised by its block; the journal's record of it is moot.
+        for block in &moved.connected {
+            for checked in &block.transactions {
+                self.journaled.remove(&checked.wtxid);
+            }
+        }
         self.relay.tip_moved();
         self.announce(moved);
         let transactions = moved

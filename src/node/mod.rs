@@ -173,6 +173,8 @@ pub struct Node {
     journal: Vec<Vec<u8>>,
     /// Transactions of the mempool that the journal holds.
     journaled: BTreeSet<WtxId>,
+    /// Those of them whose record is not durable yet.
+    promising: BTreeSet<WtxId>,
     next_job: u64,
     next_ticket: u64,
     /// How many inputs and timeouts were handled.
@@ -225,6 +227,7 @@ impl Node {
             ready: false,
             journal: recovered.journal,
             journaled: BTreeSet::new(),
+            promising: BTreeSet::new(),
             next_job: 0,
             next_ticket: 0,
             events: 0,
@@ -415,6 +418,7 @@ impl Node {
                     self.publish();
                 }
                 Effect::Accepted { call, txid, wtxid } => {
+                    self.promising.remove(&wtxid);
                     let reply = Ok(Reply::Accepted { txid, wtxid });
                     self.outputs.push_back(Output::Answer { call, reply });
                 }
@@ -487,3 +491,6 @@ impl Node {
 fn header_of(bytes: &[u8]) -> Result<Header, DecodeError> {
     Header::decode(&mut Reader::new(bytes))
 }
+
+#[cfg(test)]
+mod tests;

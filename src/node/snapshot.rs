@@ -153,6 +153,7 @@ impl Node {
             ready: snapshot.ready,
             journal: snapshot.journal,
             journaled: snapshot.journaled,
+            promising: BTreeSet::new(),
             next_job: snapshot.next_job,
             next_ticket: snapshot.next_ticket,
             events: snapshot.events,

@@ -179,7 +179,7 @@ impl Node {
         let (rules, height, base_fee) = self.next_rules();
         let rules: Rules = *rules;
         let admitted = self.mempool.add(&view, &rules, (height, base_fee), checked);
-        let (txid, wtxid) = (checked.txid, checked.wtxid);
+        let wtxid = checked.wtxid;
         match admitted {
             Ok(replaced) => {
                 self.forget_transactions(&replaced.into_iter().collect::<Vec<_>>());
@@ -187,16 +187,7 @@ impl Node {
                 self.note_mempool_change();
                 self.publish_soon(now);
                 if let Source::Call(call) = source {
-                    // The promise is kept before it is made: the answer waits for the journal.
-                    let mut body = now.as_micros().to_le_bytes().to_vec();
-                    body.extend(checked.transaction.to_bytes());
-                    let record = Append::new(Log::Journal, Kind::Accepted, body);
-                    self.journaled.insert(wtxid);
-                    self.store(
-                        vec![record],
-                        true,
-                        vec![Effect::Accepted { call, txid, wtxid }],
-                    );
+                    self.promise(call, checked, now);
                 } else if source == Source::Journal {
                     self.journaled.insert(wtxid);
                 }
@@ -220,26 +211,28 @@ impl Node {
         }
     }
 
+    /// Answers for a transaction that waits already, as soon as the journal has it.
     fn promise_known(&mut self, call: CallId, checked: &CheckedTransaction, now: Time) {
         let (txid, wtxid) = (checked.txid, checked.wtxid);
         let held = self.mempool.wtxid_of(&txid).unwrap_or(wtxid);
-        if self.journaled.contains(&held) {
+        if self.journaled.contains(&held) && !self.promising.contains(&held) {
             self.answer(call, Ok(Reply::Accepted { txid, wtxid: held }));
-            return;
+        } else if let Some(held) = self.mempool.get(&held).map(Arc::clone) {
+            // A second record beside one on its way is rare, and is read as one.
+            self.promise(call, &held, now);
         }
-        let Some(held) = self.mempool.get(&held) else {
-            return;
-        };
-        let wtxid = held.wtxid;
+    }
+
+    /// The promise is kept before it is made: the answer waits for the journal.
+    fn promise(&mut self, call: CallId, checked: &CheckedTransaction, now: Time) {
+        let (txid, wtxid) = (checked.txid, checked.wtxid);
         let mut body = now.as_micros().to_le_bytes().to_vec();
-        body.extend(held.transaction.to_bytes());
+        body.extend(checked.transaction.to_bytes());
         let record = Append::new(Log::Journal, Kind::Accepted, body);
         self.journaled.insert(wtxid);
-        self.store(
-            vec![record],
-            true,
-            vec![Effect::Accepted { call, txid, wtxid }],
-        );
+        self.promising.insert(wtxid);
+        let effect = Effect::Accepted { call, txid, wtxid };
+        self.store(vec![record], true, vec![effect]);
     }
 
     /// Transactions left the mempool for good, and not by a block.

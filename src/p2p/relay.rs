@@ -52,6 +52,8 @@ pub struct Relay {
     refused: RecentSet<WtxId>,
     /// What came lately, so that a late answer to a request that lapsed is no fault.
     came: RecentSet<WtxId>,
+    /// Requests that lapsed: their answers are still taken, once.
+    lapsed: RecentSet<(ConnId, WtxId)>,
     requests: u32,
 }
 
@@ -62,6 +64,7 @@ impl Default for Relay {
             wants: BTreeMap::new(),
             refused: RecentSet::new(REFUSED_MAX),
             came: RecentSet::new(REFUSED_MAX),
+            lapsed: RecentSet::new(REFUSED_MAX),
             requests: 0,
         }
     }
@@ -128,6 +131,7 @@ impl Relay {
                 }
                 if let Some(peer) = self.peers.get_mut(&conn) {
                     peer.in_flight = peer.in_flight.saturating_sub(1);
+                    self.lapsed.insert((conn, *id));
                 }
                 want.asked = None;
             }
@@ -162,17 +166,17 @@ impl Relay {
         }
     }
 
-    /// Whether a transaction was asked of this peer; it counts as answered from now on.
+    /// Whether a transaction was asked of this peer, be it too slow; it counts as answered from
+    /// now on.
     pub fn came(&mut self, conn: ConnId, id: &WtxId) -> bool {
-        let asked = self
-            .wants
-            .get(id)
-            .is_some_and(|want| want.asked.is_some_and(|(c, _)| c == conn));
-        if asked && let Some(want) = self.wants.remove(id) {
-            self.settle(conn, &want);
+        let want = self.wants.get(id);
+        let asked = want.is_some_and(|want| want.asked.is_some_and(|(c, _)| c == conn));
+        let late = self.lapsed.contains(&(conn, *id)) && !self.came.contains(id);
+        if asked || late {
+            self.settle(id);
             self.came.insert(*id);
         }
-        asked
+        asked || late
     }
 
     /// Whether a transaction came lately, or is asked of another peer since this one was slow.
@@ -181,8 +185,14 @@ impl Relay {
         self.came.contains(id) || self.wants.contains_key(id)
     }
 
-    fn settle(&mut self, conn: ConnId, want: &Want) {
-        if let Some(peer) = self.peers.get_mut(&conn) {
+    /// Nothing more is wanted of this transaction.
+    fn settle(&mut self, id: &WtxId) {
+        let Some(want) = self.wants.remove(id) else {
+            return;
+        };
+        if let Some((conn, _)) = want.asked
+            && let Some(peer) = self.peers.get_mut(&conn)
+        {
             peer.in_flight = peer.in_flight.saturating_sub(1);
         }
         for announcer in &want.announcers {
@@ -205,11 +215,7 @@ impl Relay {
 
     /// A transaction is in the mempool now: every peer that does not know it is to hear of it.
     pub fn accepted(&mut self, id: WtxId, fee_rate: u64) {
-        if let Some(want) = self.wants.remove(&id)
-            && let Some((conn, _)) = want.asked
-        {
-            self.settle(conn, &want);
-        }
+        self.settle(&id);
         for peer in self.peers.values_mut() {
             // Rates are per 1,000 weight in 1/1,000.
             let wanted = fee_rate >= peer.fee_floor.saturating_mul(1_000);
@@ -265,3 +271,6 @@ impl Relay {
             .min()
     }
 }
+
+#[cfg(test)]
+mod tests;

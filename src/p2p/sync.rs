@@ -1,6 +1,6 @@
 //! Headers first, then bodies from several peers at once.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
@@ -225,8 +225,15 @@ impl Sync {
     }
 
     /// Asks peers for missing blocks of the best header's chain, the lowest first. `room` is how
-    /// many more blocks the node can take in.
-    pub fn schedule(&mut self, chain: &Chain, room: usize, now: Time, out: &mut Vec<Action>) {
+    /// many more blocks the node can take in; those `in_check` came and are not asked for again.
+    pub fn schedule(
+        &mut self,
+        chain: &Chain,
+        in_check: &BTreeSet<BlockId>,
+        room: usize,
+        now: Time,
+        out: &mut Vec<Action>,
+    ) {
         let best = chain.tree().best_header();
         if self.queued_for != Some(best) {
             let path = chain
@@ -244,7 +251,8 @@ impl Sync {
             if room == 0 {
                 break;
             }
-            if self.downloads.contains_key(id) || !chain.wants_body(id) {
+            let under_way = self.downloads.contains_key(id) || in_check.contains(id);
+            if under_way || !chain.wants_body(id) {
                 continue;
             }
             let Some(conn) = self.choose(id, chain) else {
@@ -388,3 +396,6 @@ impl Sync {
         downloads.chain(headers).chain(self.ask_again).min()
     }
 }
+
+#[cfg(test)]
+mod tests;

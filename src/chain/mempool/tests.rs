@@ -263,7 +263,9 @@ proptest! {
                 // What no longer waits is made anew under its nonce.
                 let start = story.view().account(&person.account).unwrap().nonce.0;
                 nonces[place] = start + waiting as u64;
-                known.retain(|c| c.sender != person.account || c.transaction.nonce.0 < nonces[place]);
+                let last = nonces[place];
+                let stays = |c: &Arc<CheckedTransaction>| c.transaction.nonce.0 < last;
+                known.retain(|c| c.sender != person.account || stays(c));
             }
         }
     }
@@ -288,7 +290,8 @@ proptest! {
             // The naive rule: of every account's next transaction, none pays more.
             let place = story.people.iter().position(|p| p.account == checked.sender).unwrap();
             for (other, person) in story.people[..3].iter().enumerate() {
-                let head = story.pool.queues.get(&person.account).and_then(|q| q.get(&Nonce(next[other])));
+                let head =
+                    story.pool.queues.get(&person.account).and_then(|q| q.get(&Nonce(next[other])));
                 prop_assert!(head.is_none_or(|head| head.fee_rate() <= checked.fee_rate()));
             }
             prop_assert_eq!(checked.transaction.nonce.0, next[place]);

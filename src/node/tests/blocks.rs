@@ -1,0 +1,398 @@
+//! Blocks and headers: what comes unasked, what is invalid, what is held back, what is served.
+
+use super::*;
+use crate::types::{CompactBits, Hash, Seal};
+
+#[test]
+fn blocks_come_to_the_tip_and_readers_see_it_when_its_record_is_stored() {
+    let (mut alice, bob) = (Alice::new(), peer(2));
+    let genesis = alice.tip();
+    let first = alice.first_block();
+    alice.connect(bob);
+    alice.gets_block(bob, &first);
+    assert_eq!(alice.node.chain.tip(), first.id);
+    assert_eq!(alice.tip(), genesis, "not before the Tip record is stored");
+    // The block itself goes to the disk first, then the tip.
+    alice.store_next();
+    assert_eq!(alice.tip(), genesis);
+    alice.store_next();
+    assert_eq!(alice.tip(), first.id);
+    assert!(alice.unstored.is_empty());
+}
+
+#[test]
+fn a_new_tip_is_announced_to_everybody_but_those_who_have_it() {
+    let (mut alice, bob, carol) = (Alice::new(), peer(2), peer(3));
+    let first = alice.first_block();
+    alice.connect(bob);
+    alice.connect(carol);
+    alice.gets_block(bob, &first);
+    alice.expect_silence(bob);
+    alice.expect_sent(carol, |m| *m == announce(&[&first]));
+}
+
+#[test]
+fn a_block_that_nobody_asked_for_closes() {
+    let (mut alice, bob) = (Alice::new(), peer(2));
+    let first = alice.first_block();
+    alice.connect(bob);
+    alice.receive(bob, block(RequestId(1), &first));
+    alice.expect_closed(bob, "it sent a block that nobody asked for");
+    assert!(!alice.node.knows_block(&first.id));
+}
+
+#[test]
+fn headers_that_nobody_asked_for_close() {
+    let (mut alice, bob) = (Alice::new(), peer(2));
+    alice.connect(bob);
+    let (request, headers) = (RequestId(1), Vec::new());
+    alice.receive(bob, Message::Headers { request, headers });
+    alice.expect_closed(bob, "it sent headers that nobody asked for");
+}
+
+#[test]
+fn answers_to_questions_that_this_node_never_asks_close() {
+    let request = RequestId(0);
+    let nodes = Message::Nodes {
+        request,
+        records: Vec::new(),
+    };
+    let addrs = Message::Addrs {
+        request,
+        records: Vec::new(),
+    };
+    for answer in [nodes, addrs] {
+        let (mut alice, bob) = (Alice::new(), peer(2));
+        alice.connect(bob);
+        alice.receive(bob, answer);
+        alice.expect_closed(bob, "it answered what nobody asked");
+    }
+}
+
+#[test]
+fn a_stalled_block_is_asked_elsewhere_and_a_late_answer_is_no_fault() {
+    let (mut alice, bob, carol) = (Alice::new(), peer(2), peer(3));
+    let first = alice.first_block();
+    alice.connect(bob);
+    alice.connect(carol);
+    alice.receive(bob, announce(&[&first]));
+    alice.receive(carol, announce(&[&first]));
+    let late = alice.expect_get_blocks(bob, &[&first]);
+    alice.wait(Span::from_millis(4_999));
+    alice.expect_silence(carol);
+    alice.wait(Span::from_millis(1));
+    let request = alice.expect_get_blocks(carol, &[&first]);
+    alice.receive(bob, block(late, &first));
+    alice.expect_silence(bob);
+    alice.receive(carol, block(request, &first));
+    alice.expect_open(carol);
+    assert_eq!(alice.node.chain.tip(), first.id);
+    alice.receive(bob, block(late, &first));
+    alice.expect_open(bob);
+}
+
+#[test]
+fn an_invalid_header_closes_and_names_the_rule() {
+    type Change = fn(&mut Header);
+    let stories: [(Change, &str); 5] = [
+        (
+            |header| {
+                let nonce = 0;
+                let bits = CompactBits(0x207f_fffe);
+                header.seal = Seal::Work { bits, nonce };
+            },
+            "the target rule gives",
+        ),
+        (
+            |header| header.time = Millis(header.time.0 - 2_000 + 32),
+            "after its parent at least",
+        ),
+        (
+            |header| header.height = Height(2),
+            "after its parent it must be 1",
+        ),
+        (|header| header.base_fee += 1, "the fee rule gives"),
+        (
+            |header| header.parent_weight = 4_000_001,
+            "more than a block's limit",
+        ),
+    ];
+    for (change, rule) in stories {
+        let (mut alice, bob) = (Alice::new(), peer(2));
+        alice.connect(bob);
+        let who = person(91).account;
+        let bad = alice
+            .maker
+            .child_with(&alice.maker.root(), who, &[], change);
+        alice.receive(bob, announce(&[&bad]));
+        alice.expect_closed(bob, rule);
+    }
+}
+
+#[test]
+fn a_header_whose_time_is_the_least_step_after_its_parents_is_good() {
+    let (mut alice, bob) = (Alice::new(), peer(2));
+    alice.connect(bob);
+    let (root, who) = (alice.maker.root(), person(91).account);
+    let least = |header: &mut Header| header.time = Millis(header.time.0 - 2_000 + 33);
+    let first = alice.maker.child_with(&root, who, &[], least);
+    alice.gets_block(bob, &first);
+    assert_eq!(alice.node.chain.tip(), first.id);
+}
+
+#[test]
+fn a_header_without_its_work_closes() {
+    let (mut alice, bob) = (Alice::new(), peer(2));
+    alice.connect(bob);
+    let mut lazy = alice.first_block();
+    // Every other nonce would do: the first that does not.
+    while Uint256::from_be_bytes(&lazy.header.id().0) <= CompactBits(0x207f_ffff).target().unwrap()
+    {
+        if let Seal::Work { nonce, .. } = &mut lazy.header.seal {
+            *nonce += 1;
+        }
+    }
+    alice.receive(bob, announce(&[&lazy]));
+    alice.expect_closed(bob, "is above the target");
+}
+
+#[test]
+fn headers_that_do_not_follow_each_other_close() {
+    let (mut alice, bob) = (Alice::new(), peer(2));
+    alice.connect(bob);
+    let first = alice.first_block();
+    let second = alice.block_on(&first);
+    let third = alice.block_on(&second);
+    alice.receive(bob, announce(&[&first, &third]));
+    alice.expect_closed(bob, "headers must follow each other");
+}
+
+#[test]
+fn a_header_ahead_of_the_clock_is_held_blames_nobody_and_is_asked_for_again() {
+    let (mut alice, bob) = (Alice::new(), peer(2));
+    alice.connect(bob);
+    let (root, who) = (alice.maker.root(), person(91).account);
+    // Alice's clock is at 100 s; 18 s ahead of it is the limit.
+    let ahead = |header: &mut Header| header.time = Millis(1_700_000_000_000 + 123_000);
+    let early = alice.maker.child_with(&root, who, &[], ahead);
+    alice.receive(bob, announce(&[&early]));
+    alice.expect_silence(bob);
+    alice.wait(Span::from_millis(4_999));
+    alice.expect_silence(bob);
+    alice.wait(Span::from_millis(1));
+    let request = alice.expect_get_headers(bob);
+    let headers = vec![early.header.clone()];
+    alice.receive(bob, Message::Headers { request, headers });
+    let request = alice.expect_get_blocks(bob, &[&early]);
+    alice.receive(bob, block(request, &early));
+    assert_eq!(alice.node.chain.tip(), early.id);
+}
+
+#[test]
+fn a_peer_that_does_not_answer_for_headers_is_closed() {
+    let (mut alice, bob) = (Alice::new(), peer(2));
+    alice.meet(bob);
+    alice.receive(bob, hello(bob));
+    alice.receive(bob, ready());
+    alice.wait(Span::from_millis(14_999));
+    alice.expect_open(bob);
+    alice.wait(Span::from_millis(1));
+    alice.expect_closed(bob, "did not answer: headers");
+}
+
+#[test]
+fn a_block_with_a_bad_signature_costs_its_sender_and_others_go_on_without_it() {
+    let (mut alice, bob, carol) = (Alice::new(), peer(2), peer(3));
+    let payment = alice.pays(0, 7);
+    let good = alice
+        .maker
+        .child(&alice.maker.root(), person(91).account, &[payment]);
+    // The id covers the wtxids by the transaction root, and these cover signatures: whoever
+    // makes such a block has done the work on it.
+    let (root, who) = (alice.maker.root(), person(91).account);
+    let mut forged = alice.pays(0, 8);
+    if let crate::types::Auth::Single { signature, .. } = &mut forged.auth {
+        signature.0[3] ^= 1;
+    }
+    let bad = alice.maker.child(&root, who, &[forged]);
+    assert_eq!(bad.checked.transactions.len(), 1);
+    for conn in [bob, carol] {
+        alice.connect(conn);
+    }
+    alice.receive(bob, announce(&[&bad]));
+    let request = alice.expect_get_blocks(bob, &[&bad]);
+    alice.receive(bob, block(request, &bad));
+    alice.expect_closed(bob, "is invalid");
+    // The header stays, of a block that never comes; the first with a body of its work is the tip.
+    alice.receive(carol, announce(&[&good]));
+    let next = alice.block_on(&good);
+    alice.receive(carol, announce(&[&next]));
+    let request = alice.expect_get_blocks(carol, &[&good, &next]);
+    alice.receive(carol, block(request, &good));
+    alice.receive(carol, block(request, &next));
+    alice.expect_open(carol);
+    assert_eq!(alice.node.chain.tip(), next.id);
+}
+
+#[test]
+fn a_block_that_was_damaged_on_the_way_is_fetched_from_another_peer() {
+    let (mut alice, bob, carol) = (Alice::new(), peer(2), peer(3));
+    let payment = alice.pays(0, 7);
+    let good = alice
+        .maker
+        .child(&alice.maker.root(), person(91).account, &[payment]);
+    let mut damaged = good.clone();
+    *damaged.bytes.last_mut().unwrap() ^= 1;
+    alice.connect(bob);
+    alice.connect(carol);
+    alice.receive(bob, announce(&[&good]));
+    alice.receive(carol, announce(&[&good]));
+    let request = alice.expect_get_blocks(bob, &[&good]);
+    alice.receive(bob, block(request, &damaged));
+    alice.expect_closed(bob, "is invalid");
+    let request = alice.expect_get_blocks(carol, &[&good]);
+    alice.receive(carol, block(request, &good));
+    alice.expect_open(carol);
+    assert_eq!(alice.node.chain.tip(), good.id);
+}
+
+#[test]
+fn a_block_with_a_wrong_state_root_is_invalid_and_the_tip_does_not_move() {
+    let (mut alice, bob) = (Alice::new(), peer(2));
+    let genesis = alice.tip();
+    let (root, who) = (alice.maker.root(), person(91).account);
+    let wrong = |header: &mut Header| header.state_root = Hash([5; 32]);
+    let bad = alice.maker.child_with(&root, who, &[], wrong);
+    alice.connect(bob);
+    alice.gets_block(bob, &bad);
+    alice.store_done();
+    assert_eq!((alice.node.chain.tip(), alice.tip()), (genesis, genesis));
+    let told = alice.events.iter().any(|event| {
+        matches!(
+            event,
+            Event::InvalidBlock { id, why } if *id == bad.id && why.contains("state_root")
+        )
+    });
+    assert!(told, "{:?}", alice.events);
+    // Whoever builds on it is at fault, and a good block in its place is taken.
+    let child = alice.maker.child_with(&bad.state, who, &[], |header| {
+        (header.parent_id, header.height) = (bad.id, Height(2));
+        header.time = Millis(bad.header.time.0 + 2_000);
+    });
+    alice.receive(bob, announce(&[&child]));
+    alice.expect_closed(bob, "is invalid");
+    let (carol, good) = (peer(3), alice.first_block());
+    alice.connect(carol);
+    alice.gets_block(carol, &good);
+    assert_eq!(alice.node.chain.tip(), good.id);
+}
+
+#[test]
+fn a_block_of_our_own_is_not_announced_before_it_is_stored() {
+    let (mut alice, bob) = (Alice::miner(), peer(2));
+    let genesis = alice.tip();
+    alice.connect(bob);
+    for _ in 0..50 {
+        alice.wait(Span::from_millis(100));
+    }
+    let mined = alice.events.iter().find_map(|event| match event {
+        Event::Mined { id, .. } => Some(*id),
+        _ => None,
+    });
+    let mined = mined.expect("a hundred hashes find a block");
+    alice.expect_silence(bob);
+    assert_eq!(alice.node.chain.tip(), genesis);
+    alice.receive(
+        bob,
+        Message::GetBlocks {
+            request: RequestId(5),
+            ids: vec![mined],
+        },
+    );
+    alice.expect_sent(bob, |m| matches!(m, Message::NotFound { .. }));
+    alice.store_next();
+    let told = alice.expect_sent(bob, |m| matches!(m, Message::Announce { .. }));
+    let Message::Announce { headers } = told else {
+        unreachable!()
+    };
+    assert_eq!(headers.iter().map(Header::id).collect::<Vec<_>>(), [mined]);
+}
+
+#[test]
+fn blocks_are_served_in_the_order_asked_and_what_is_not_here_is_said_so() {
+    let (mut alice, bob) = (Alice::new(), peer(2));
+    let first = alice.first_block();
+    let second = alice.block_on(&first);
+    alice.connect(bob);
+    alice.gets_block(bob, &first);
+    alice.gets_block(bob, &second);
+    alice.store_done();
+    let (request, unknown) = (RequestId(77), BlockId([3; 32]));
+    let ids = vec![second.id, unknown, first.id];
+    alice.receive_in(bob, Lane::History, Message::GetBlocks { request, ids });
+    alice.expect_sent(bob, |m| *m == block(request, &second));
+    let ids = vec![Hash(unknown.0)];
+    alice.expect_sent(bob, |m| *m == Message::NotFound { request, ids });
+    alice.expect_sent(bob, |m| *m == block(request, &first));
+    alice.expect_silence(bob);
+}
+
+#[test]
+fn headers_are_served_after_the_last_shared_block() {
+    let (mut alice, bob) = (Alice::new(), peer(2));
+    let first = alice.first_block();
+    let second = alice.block_on(&first);
+    let third = alice.block_on(&second);
+    alice.connect(bob);
+    for made in [&first, &second, &third] {
+        alice.gets_block(bob, made);
+    }
+    let mut asks = |max, stop, locator: Vec<BlockId>| {
+        let request = RequestId(8);
+        alice.receive(
+            bob,
+            Message::GetHeaders {
+                request,
+                max,
+                stop,
+                locator,
+            },
+        );
+        match alice.expect_sent(bob, |m| matches!(m, Message::Headers { .. })) {
+            Message::Headers { headers, .. } => headers.iter().map(Header::id).collect::<Vec<_>>(),
+            _ => unreachable!(),
+        }
+    };
+    let stranger = BlockId([9; 32]);
+    assert_eq!(
+        asks(10, BlockId::ZERO, vec![stranger, first.id]),
+        [second.id, third.id]
+    );
+    assert_eq!(asks(1, BlockId::ZERO, vec![first.id]), [second.id]);
+    assert_eq!(asks(10, second.id, vec![stranger]), [first.id, second.id]);
+    assert_eq!(asks(10, BlockId::ZERO, vec![third.id]), []);
+}
+
+#[test]
+fn a_longer_branch_takes_over_and_what_it_left_waits_again() {
+    let (mut alice, bob) = (Alice::new(), peer(2));
+    let payment = alice.pays(0, 7);
+    let (root, who) = (alice.maker.root(), person(91).account);
+    let old = alice
+        .maker
+        .child(&root, who, std::slice::from_ref(&payment));
+    alice.connect(bob);
+    alice.gets_block(bob, &old);
+    alice.store_done();
+    assert!(alice.node.mempool.is_empty());
+    let new = alice.maker.branch(&root, person(92).account, 2);
+    let new: Vec<&Made> = new.iter().collect();
+    alice.receive(bob, announce(&new));
+    let request = alice.expect_get_blocks(bob, &new);
+    for made in &new {
+        alice.receive(bob, block(request, made));
+    }
+    alice.store_done();
+    assert_eq!(alice.tip(), new[1].id);
+    assert!(alice.node.mempool.get(&payment.wtxid()).is_some());
+}
