@@ -491,4 +491,12 @@ mod tests {
             );
         }
     }
+
+    #[test]
+    fn docs_name_every_setting() {
+        let docs = include_str!("../../docs/cli.md");
+        for (key, _) in KEYS {
+            assert!(docs.contains(&format!("| `{key}` |")), "docs/cli.md lacks {key}");
+        }
+    }
 }

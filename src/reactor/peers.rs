@@ -1,10 +1,13 @@
 //! Connections with peers: how they begin, what goes over them, how they end.
 
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use mio::Interest;
 use mio::net::TcpStream;
+use rustix::io::Errno;
+use rustix::net::{self, AddressFamily, SocketFlags, SocketType};
 use zeroize::Zeroizing;
 
 use crate::base::Span;
@@ -35,6 +38,28 @@ fn ephemeral() -> Result<Zeroizing<[u8; 32]>, String> {
     match getrandom::fill(&mut *bytes) {
         Ok(()) => Ok(bytes),
         Err(error) => Err(format!("the system gives no randomness: {error}")),
+    }
+}
+
+/// Begins to connect. From `loopback`, when that is where the peer is too: there many nodes share
+/// one machine, and each must be seen to come from its own address, as it is elsewhere, because
+/// peers count connections by address.
+fn connect(to: SocketAddr, loopback: Option<IpAddr>) -> io::Result<TcpStream> {
+    let from = loopback.filter(|from| to.ip().is_loopback() && from.is_ipv4() == to.is_ipv4());
+    let Some(from) = from else {
+        return TcpStream::connect(to);
+    };
+    let family = if to.is_ipv4() {
+        AddressFamily::INET
+    } else {
+        AddressFamily::INET6
+    };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = net::socket_with(family, SocketType::STREAM, flags, None)?;
+    net::bind(&socket, &SocketAddr::new(from, 0))?;
+    match net::connect(&socket, &to) {
+        Ok(()) | Err(Errno::INPROGRESS) => Ok(TcpStream::from_std(socket.into())),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -70,7 +95,7 @@ impl Reactor {
         self.accept_web();
     }
 
-    fn accepted(&mut self, mut stream: TcpStream, from: std::net::SocketAddr) {
+    fn accepted(&mut self, mut stream: TcpStream, from: SocketAddr) {
         let token = self.next_token();
         let conn = ConnId(token.0 as u64);
         let interest = Interest::READABLE | Interest::WRITABLE;
@@ -96,7 +121,13 @@ impl Reactor {
         self.counters.dialled += 1;
         let token = self.next_token();
         let interest = Interest::READABLE | Interest::WRITABLE;
-        let connected = TcpStream::connect(peer.socket).and_then(|mut stream| {
+        let from = self
+            .config
+            .listen
+            .iter()
+            .map(SocketAddr::ip)
+            .find(IpAddr::is_loopback);
+        let connected = connect(peer.socket, from).and_then(|mut stream| {
             self.poll
                 .registry()
                 .register(&mut stream, token, interest)?;

@@ -77,6 +77,7 @@ impl Reactor {
             return;
         };
         let written = web.write(now);
+        web.end(now);
         let idle = !web.http.is_waiting() && web.http.output().is_empty();
         if written.is_err() || web.is_over() || (self.stopping && idle) {
             self.drop_web(exchange);
@@ -107,7 +108,7 @@ impl Reactor {
     /// Ends connections whose time is up.
     pub(super) fn sweep_web(&mut self, now: Time) {
         let late = |(exchange, web): (&ExchangeId, &WebSocket)| {
-            let deadline = web.http.deadline();
+            let deadline = web.deadline();
             deadline
                 .is_some_and(|deadline| deadline <= now)
                 .then_some(*exchange)
@@ -117,7 +118,7 @@ impl Reactor {
             let Some(web) = self.web.get_mut(&exchange) else {
                 continue;
             };
-            if web.http.time_out(now) {
+            if web.time_out(now) {
                 self.drop_web(exchange);
             } else {
                 self.busy_web.insert(exchange);

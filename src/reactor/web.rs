@@ -1,16 +1,24 @@
 //! One connection of an HTTP client: a socket, and the requests over it.
 
 use std::io::{self, Read, Write};
+use std::net::Shutdown;
 
 use mio::event::Event;
 use mio::net::TcpStream;
 
-use crate::base::Time;
+use crate::base::{Span, Time};
 
 use super::http::HttpConnection;
 
 /// The most bytes written to a client before others have their turn.
 const WRITE_BYTES_MAX: usize = 256 << 10;
+
+/// Bytes that are read and thrown away after the last answer. Closing a socket that has bytes
+/// unread makes the system cut off what the client has not taken yet, so a client that is refused
+/// in the midst of a long body would not learn why.
+const LINGER_BYTES_MAX: usize = 2 << 20;
+/// How long a client may take to close its end after the last answer.
+const LINGER_TIME: Span = Span::from_secs(2);
 
 /// A connection of an HTTP client.
 pub(super) struct WebSocket {
@@ -23,6 +31,8 @@ pub(super) struct WebSocket {
     at_end: bool,
     /// The client has sent all that it will.
     finished: bool,
+    /// The last answer is sent: how many more bytes are thrown away, and until when.
+    lingering: Option<(usize, Time)>,
 }
 
 impl WebSocket {
@@ -35,6 +45,7 @@ impl WebSocket {
             writable: true,
             at_end: false,
             finished: false,
+            lingering: None,
         }
     }
 
@@ -52,7 +63,10 @@ impl WebSocket {
 
     /// Reads what the socket gives and the connection has room for, once.
     pub(super) fn read(&mut self, now: Time, buffer: &mut [u8]) -> io::Result<()> {
-        let room = self.http.room().min(buffer.len());
+        let room = match self.lingering {
+            Some((left, _)) => left.min(buffer.len()),
+            None => self.http.room().min(buffer.len()),
+        };
         if !self.readable || room == 0 {
             return Ok(());
         }
@@ -62,7 +76,10 @@ impl WebSocket {
                 self.finished = true;
             }
             Ok(count) => {
-                self.http.receive(now, &buffer[..count]);
+                match &mut self.lingering {
+                    Some((left, _)) => *left -= count,
+                    None => self.http.receive(now, &buffer[..count]),
+                }
                 // A read that does not fill its room has emptied the socket, and the poll reports
                 // what comes after; but the end it has reported already.
                 self.readable = count == room || self.at_end;
@@ -92,9 +109,32 @@ impl WebSocket {
         Ok(())
     }
 
+    /// Tells the client that nothing more comes, once the last answer is sent.
+    pub(super) fn end(&mut self, now: Time) {
+        if self.http.is_over() && self.lingering.is_none() {
+            let _ = self.stream.shutdown(Shutdown::Write);
+            self.lingering = Some((LINGER_BYTES_MAX, now + LINGER_TIME));
+        }
+    }
+
+    /// When its time is up.
+    pub(super) fn deadline(&self) -> Option<Time> {
+        match self.lingering {
+            Some((_, deadline)) => Some(deadline),
+            None => self.http.deadline(),
+        }
+    }
+
+    /// Time is up: says whether the connection is to be dropped at once.
+    pub(super) fn time_out(&mut self, now: Time) -> bool {
+        self.lingering.is_some() || self.http.time_out(now)
+    }
+
     /// Whether nothing more will come of it.
     pub(super) fn is_over(&self) -> bool {
-        let answered = !self.http.is_waiting() && self.http.output().is_empty();
-        self.http.is_over() || (self.finished && answered)
+        match self.lingering {
+            Some((left, _)) => self.finished || left == 0,
+            None => self.finished && !self.http.is_waiting() && self.http.output().is_empty(),
+        }
     }
 }

@@ -3,5 +3,8 @@
 mod devnet;
 mod fuzz_seeds;
 mod journey;
+mod process;
 mod recording;
+mod rpc;
+mod running;
 mod support;

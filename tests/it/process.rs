@@ -1,0 +1,337 @@
+//! Starting, stopping, refusing: what an operator sees of a process.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use serde_json::json;
+
+use crate::running::{Folder, Node, Site, keel_fails, keel_json, text};
+
+/// A new key, and its address on a dev chain.
+fn new_key(folder: &Folder, name: &str) -> (String, String) {
+    let file = text(&folder.path(name)).to_owned();
+    let made = keel_json(&["key", "new", &file, "--prefix", "dkeel"]);
+    (
+        file,
+        made["address"]
+            .as_str()
+            .expect("a key has an address")
+            .to_owned(),
+    )
+}
+
+fn site(folder: &Folder) -> Site {
+    Site::init(folder.path("node"), &["--profile", "dev", "--name", "it"])
+}
+
+fn stop(node: Node) -> String {
+    node.signal(Signal::TERM);
+    let (status, said) = node.wait();
+    assert_eq!(status.code(), Some(0), "{said}");
+    said
+}
+
+#[test]
+fn a_signal_stops_a_node_cleanly_and_soon() {
+    let folder = Folder::new();
+    let site = site(&folder);
+    for signal in [Signal::TERM, Signal::INT] {
+        let node = site.run();
+        assert_eq!(node.height(), 0);
+        // It is no reason to stop.
+        node.signal(Signal::HUP);
+        assert_eq!(node.height(), 0);
+        let begun = Instant::now();
+        node.signal(signal);
+        let (status, said) = node.wait();
+        assert_eq!(status.code(), Some(0), "{said}");
+        assert!(
+            begun.elapsed() < Duration::from_secs(2),
+            "{:?}",
+            begun.elapsed()
+        );
+        assert!(said.contains("stopped"), "{said}");
+        assert!(!said.contains("did not end as it should"), "{said}");
+        assert!(!site.directory.join("rpc.cookie").exists());
+    }
+}
+
+#[test]
+fn the_rpc_stops_a_node_after_its_answer() {
+    let folder = Folder::new();
+    let site = site(&folder);
+    let node = site.run();
+    assert_eq!(node.call("stop", json!([])), json!("the node is stopping"));
+    assert_eq!(node.wait().0.code(), Some(0));
+}
+
+#[test]
+fn a_directory_has_one_process() {
+    let folder = Folder::new();
+    let site = site(&folder);
+    let node = site.run();
+    let (code, said) = keel_fails(&["run", "--dir", site.dir()]);
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("is in use by process"), "{said}");
+    assert_eq!(node.height(), 0, "the first goes on");
+}
+
+#[test]
+fn an_address_has_one_process() {
+    let folder = Folder::new();
+    let site = site(&folder);
+    let _node = site.run();
+    let other = Site::init(folder.path("other"), &["--name", "other"]);
+    for (flag, port) in [("--listen", 5335), ("--rpc", 5336)] {
+        let taken = format!("{}:{port}", site.address);
+        let (code, said) = keel_fails(&["run", "--dir", other.dir(), flag, &taken]);
+        assert_eq!(code, 78, "{said}");
+        assert!(said.contains(&format!("can't listen on {taken}")), "{said}");
+        assert!(said.contains(&flag[2..]), "it names the setting: {said}");
+    }
+}
+
+#[test]
+fn a_directory_of_another_chain_is_refused() {
+    let folder = Folder::new();
+    let site = site(&folder);
+    stop(site.run());
+    let other = Site::init(folder.path("other"), &["--name", "other"]);
+    fs::copy(other.genesis(), site.genesis()).unwrap();
+    let (code, said) = keel_fails(&["run", "--dir", site.dir()]);
+    assert_eq!(code, 78, "{said}");
+    assert!(
+        said.contains("another chain") || said.contains("chain"),
+        "{said}"
+    );
+}
+
+/// Runs a node whose file was changed by `change`, which must be refused as configuration.
+fn refused(file: &str, change: impl FnOnce(&Path), parts: &[&str]) {
+    let folder = Folder::new();
+    let site = site(&folder);
+    change(&site.directory.join(file));
+    let (code, said) = keel_fails(&["run", "--dir", site.dir()]);
+    assert_eq!(code, 78, "{said}");
+    for part in parts {
+        assert!(said.contains(part), "{part:?} is not in: {said}");
+    }
+    assert_eq!(said.trim().lines().count(), 1, "one message: {said}");
+}
+
+fn append(line: &'static str) -> impl FnOnce(&Path) {
+    move |path| {
+        let mut text = fs::read_to_string(path).unwrap();
+        text.push_str(line);
+        fs::write(path, text).unwrap();
+    }
+}
+
+fn replace(from: &'static str, to: &'static str) -> impl FnOnce(&Path) {
+    move |path| {
+        let text = fs::read_to_string(path).unwrap();
+        assert!(text.contains(from));
+        fs::write(path, text.replacen(from, to, 1)).unwrap();
+    }
+}
+
+#[test]
+fn a_wrong_file_is_named_with_its_field() {
+    refused(
+        "keel.toml",
+        append("\nhashrat = 5\n"),
+        &["keel.toml: hashrat: ", "did you mean hashrate?"],
+    );
+    refused(
+        "keel.toml",
+        append("\nhashrate = \"x\"\n"),
+        &["keel.toml: hashrate: "],
+    );
+    refused(
+        "keel.toml",
+        append("\nmine = \"dkeel1x\"\n"),
+        &["mine: ", "copy it again"],
+    );
+    refused(
+        "keel.toml",
+        append("\npeers = [\"x\"]\n"),
+        &["keel.toml: peers: ", "KEY@HOST:PORT"],
+    );
+    refused(
+        "keel.toml",
+        append("\nsegment_bytes = 65536\n"),
+        &["segment_bytes: ", "at least"],
+    );
+    refused(
+        "keel.toml",
+        |path| fs::remove_file(path).unwrap(),
+        &["keel init"],
+    );
+    refused(
+        "genesis.toml",
+        replace("interval_ms", "intervall_ms"),
+        &["genesis.toml: intervall_ms"],
+    );
+    refused(
+        "genesis.toml",
+        replace("interval_ms = 2000", "interval_ms = 0"),
+        &["genesis.toml: interval_ms"],
+    );
+    refused(
+        "genesis.toml",
+        replace("\"work\"", "\"wark\""),
+        &["genesis.toml: engine"],
+    );
+    refused(
+        "genesis.toml",
+        |path| fs::remove_file(path).unwrap(),
+        &["genesis.toml: "],
+    );
+    refused(
+        "node.key",
+        replace("signing", "singing"),
+        &["node.key: signing: "],
+    );
+    refused(
+        "node.key",
+        |path| fs::set_permissions(path, fs::Permissions::from_mode(0o644)).unwrap(),
+        &["node.key: ", "mode 644", "chmod 600"],
+    );
+}
+
+#[test]
+fn commands_say_by_their_exit_code_what_kind_of_failure_it_was() {
+    let folder = Folder::new();
+    let (key, address) = new_key(&folder, "a.key");
+    let site = site(&folder);
+    assert_eq!(keel_fails(&["stat"]).0, 2);
+    assert_eq!(
+        keel_fails(&["init", "--name", "UPPER", "--dir", text(&folder.path("u"))]).0,
+        2
+    );
+    let (code, said) = keel_fails(&["status", "--dir", site.dir()]);
+    assert_eq!(code, 3, "{said}");
+    assert!(
+        said.contains("no node answers at") && said.contains("keel run"),
+        "{said}"
+    );
+    assert_eq!(
+        keel_fails(&["key", "new", &key, "--prefix", "dkeel"]).0,
+        1,
+        "never over a key"
+    );
+    assert_eq!(
+        keel_fails(&["init", "--name", "it", "--dir", site.dir()]).0,
+        1
+    );
+    let _node = site.run();
+    let pay = [
+        "send",
+        "--key",
+        &key,
+        "--to",
+        &address,
+        "--dir",
+        site.dir(),
+        "--amount",
+    ];
+    let with = |amount: &'static str| [&pay[..], &[amount]].concat();
+    let (code, said) = keel_fails(&with("1"));
+    assert_eq!(code, 4, "{said}");
+    assert!(said.contains("has no account yet"), "{said}");
+    let (code, said) = keel_fails(&with("1.123456789"));
+    assert_eq!(code, 2, "{said}");
+    assert!(said.contains("8 digits after the point"), "{said}");
+}
+
+#[test]
+fn an_accepted_payment_survives_kill_9() {
+    let folder = Folder::new();
+    let (key, address) = new_key(&folder, "a.key");
+    let (_, payee) = new_key(&folder, "b.key");
+    let allocation = format!("{address}=10");
+    let site = Site::init(
+        folder.path("node"),
+        &["--name", "kill", "--allocate", &allocation],
+    );
+    let node = site.run();
+    let pay = [
+        "send",
+        "--key",
+        &key,
+        "--to",
+        &payee,
+        "--amount",
+        "1.5",
+        "--dir",
+        site.dir(),
+    ];
+    let txid = keel_json(&pay)["txid"]
+        .as_str()
+        .expect("it has an id")
+        .to_owned();
+    node.signal(Signal::KILL);
+    assert_eq!(node.wait().0.code(), None);
+    let node = site.run();
+    // The journal's signatures are verified again, by a worker, before it waits as it did.
+    let waits = |_: &u32| {
+        let status = node.call("gettransactionstatus", json!([txid]));
+        status["status"] == json!("waiting")
+    };
+    assert!(
+        (0..20_000).any(|ask| waits(&ask)),
+        "the payment is lost:\n{}",
+        node.said
+    );
+    stop(node);
+}
+
+#[test]
+fn a_payment_goes_from_one_process_into_a_block_of_another() {
+    let folder = Folder::new();
+    let (key, address) = new_key(&folder, "a.key");
+    let (_, payee) = new_key(&folder, "b.key");
+    let allocation = format!("{address}=10");
+    let mining = [
+        "--name",
+        "pair",
+        "--allocate",
+        &allocation,
+        "--mine",
+        &address,
+    ];
+    let mining = [&mining[..], &["--hashrate", "1000000"]].concat();
+    let miner = Site::init(folder.path("miner"), &mining);
+    let genesis = miner.genesis();
+    let joining = ["--genesis", text(&genesis), "--peers", &miner.peer];
+    let other = Site::init(folder.path("other"), &joining);
+    let mut first = miner.run();
+    let mut second = other.run();
+    second.wait_for("ready at");
+    first.wait_for(&format!("ready at {}:", other.address));
+    let pay = [
+        "send", "--key", &key, "--to", &payee, "--amount", "1.5", "--wait",
+    ];
+    let paid = keel_json(&[&pay[..], &["--dir", other.dir()]].concat());
+    assert_eq!(paid["status"]["status"], json!("included"), "{paid}");
+    // The block came from the miner, and its proof holds under its header's id.
+    let txid = paid["txid"].as_str().expect("it has an id");
+    let proof = second.call("gettxproof", json!([txid]));
+    let file = folder.path("proof");
+    fs::write(&file, proof["proof"].as_str().expect("a proof is hex")).unwrap();
+    let header = proof["header"].as_str().expect("a header has an id");
+    let proved = keel_json(&["verify-proof", text(&file), "--header", header]);
+    assert_eq!(proved["height"], paid["status"]["height"]);
+    let (code, said) = keel_fails(&["verify-proof", text(&file), "--header", &"0".repeat(64)]);
+    assert_eq!(code, 4, "{said}");
+    let account = second.call("getaccount", json!([payee]));
+    assert_eq!(account["balance"], json!("150000000"));
+    let export = folder.path("chain.exp");
+    keel_json(&["db", "export", text(&export), "--dir", other.dir()]);
+    assert!(fs::read(export).unwrap().starts_with(b"KEELEXP1"));
+    stop(second);
+    stop(first);
+}
