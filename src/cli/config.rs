@@ -496,7 +496,10 @@ mod tests {
     fn docs_name_every_setting() {
         let docs = include_str!("../../docs/cli.md");
         for (key, _) in KEYS {
-            assert!(docs.contains(&format!("| `{key}` |")), "docs/cli.md lacks {key}");
+            assert!(
+                docs.contains(&format!("| `{key}` |")),
+                "docs/cli.md lacks {key}"
+            );
         }
     }
 }

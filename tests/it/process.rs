@@ -35,6 +35,10 @@ fn stop(node: Node) -> String {
 }
 
 #[test]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "how soon is a promise, kept here to be timed"
+)]
 fn a_signal_stops_a_node_cleanly_and_soon() {
     let folder = Folder::new();
     let site = site(&folder);
@@ -124,17 +128,17 @@ fn refused(file: &str, change: impl FnOnce(&Path), parts: &[&str]) {
 
 fn append(line: &'static str) -> impl FnOnce(&Path) {
     move |path| {
-        let mut text = fs::read_to_string(path).unwrap();
+        let mut text = fs::read_to_string(path).expect("a test can change its files");
         text.push_str(line);
-        fs::write(path, text).unwrap();
+        fs::write(path, text).expect("a test can change its files");
     }
 }
 
 fn replace(from: &'static str, to: &'static str) -> impl FnOnce(&Path) {
     move |path| {
-        let text = fs::read_to_string(path).unwrap();
+        let text = fs::read_to_string(path).expect("a test can change its files");
         assert!(text.contains(from));
-        fs::write(path, text.replacen(from, to, 1)).unwrap();
+        fs::write(path, text.replacen(from, to, 1)).expect("a test can change its files");
     }
 }
 

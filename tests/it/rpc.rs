@@ -21,9 +21,9 @@ fn converse(address: SocketAddr, bytes: &[u8]) -> String {
     let mut stream = TcpStream::connect(address).expect("the node listens");
     stream
         .set_read_timeout(Some(Duration::from_secs(60)))
-        .unwrap();
-    stream.write_all(bytes).unwrap();
-    stream.shutdown(Shutdown::Write).unwrap();
+        .expect("the node runs");
+    stream.write_all(bytes).expect("the node runs");
+    stream.shutdown(Shutdown::Write).expect("the node runs");
     let mut answer = Vec::new();
     stream
         .read_to_end(&mut answer)
@@ -33,7 +33,9 @@ fn converse(address: SocketAddr, bytes: &[u8]) -> String {
 
 fn cookie_header(site: &Site) -> String {
     let file = site.directory.join("rpc.cookie");
-    keel::rpc::auth::Cookie::read(&file).unwrap().header()
+    keel::rpc::auth::Cookie::read(&file)
+        .expect("the node runs")
+        .header()
 }
 
 fn post(site: &Site, body: &Value) -> String {
