@@ -1,6 +1,7 @@
 //! `keel db`: a node's blocks as a file.
 
-use std::fs::OpenOptions;
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
@@ -9,9 +10,12 @@ use serde_json::{Value, json};
 
 use crate::base::decode_hex;
 use crate::codec::{Decode, Encode, Reader};
+use crate::node::{BlockReader, Recovered};
 use crate::rpc::client::Client;
+use crate::store::{self, Lsn, Store};
 use crate::types::{BlockId, Genesis, Header};
 
+use super::stopped::open_store;
 use super::{CommandError, GENESIS_FILE, NodeArgs, Output, read_genesis};
 
 /// What an export begins with. Then come the genesis and the blocks from height 1, each with its
@@ -27,7 +31,8 @@ pub(super) struct DbArgs {
 
 #[derive(Debug, Subcommand)]
 enum DbCommand {
-    /// Write the genesis and every block of a running node's best chain to a new file
+    /// Write the genesis and every block of a node's best chain to a new file, whether it runs or
+    /// not
     Export {
         /// The file, which must not be there
         file: PathBuf,
@@ -36,29 +41,33 @@ enum DbCommand {
     },
 }
 
+/// Where the blocks come from.
+enum Source {
+    /// A running node, asked by height; the id of the block before the next.
+    Running(Box<Client>, BlockId),
+    /// The log of one that does not run: where the blocks from height 1 stand.
+    Stopped(store::Reader, Vec<Lsn>),
+}
+
 pub(super) fn db(args: &DbArgs, output: &Output) -> Result<(), CommandError> {
     let DbCommand::Export { file, node } = &args.command;
-    let genesis = read_genesis(&node.directory().join(GENESIS_FILE))?.genesis;
-    let mut client = node.client()?;
-    let chain = client.call("getblockchaininfo", &Value::Null)?;
-    if chain["genesis_id"].as_str() != Some(&genesis.id().to_string()) {
-        return Err(CommandError::config(
-            "the node runs on another chain than the genesis in the directory says",
-        ));
-    }
-    let (Some(tip), Some(first)) = (chain["blocks"].as_u64(), chain["genesis_block"].as_str())
-    else {
-        return Err(CommandError::failed(
-            "the node describes its chain incompletely",
-        ));
+    let directory = node.directory();
+    let genesis = read_genesis(&directory.join(GENESIS_FILE))?.genesis;
+    let (mut source, tip) = match open_store(&directory, &genesis.id())? {
+        Some(mut store) => {
+            let places = best_chain(&mut store)
+                .map_err(|what| CommandError::failed(format!("{}: {what}", directory.display())))?;
+            let tip = places.len() as u64;
+            (Source::Stopped(store.reader(), places), tip)
+        }
+        None => running(node.client()?, &genesis)?,
     };
-    let first: BlockId = first
-        .parse()
-        .map_err(|_| CommandError::failed("the node gives no id of block 0"))?;
-    let written = export(&mut client, &genesis, first, tip, file);
+    let created = OpenOptions::new().write(true).create_new(true).open(file);
+    let target = created.map_err(|error| cannot_write(file, &error))?;
+    let written = export(&mut source, &genesis, tip, target, file);
     if written.is_err() {
         // Half an export would be taken for a whole one.
-        let _ = std::fs::remove_file(file);
+        let _ = fs::remove_file(file);
     }
     written?;
     output.print(
@@ -68,37 +77,90 @@ pub(super) fn db(args: &DbArgs, output: &Output) -> Result<(), CommandError> {
     Ok(())
 }
 
+fn cannot_write(file: &Path, error: &io::Error) -> CommandError {
+    CommandError::failed(format!("{}: can't be written: {error}", file.display()))
+}
+
+/// A running node as a source, and the height of its tip.
+fn running(mut client: Client, genesis: &Genesis) -> Result<(Source, u64), CommandError> {
+    let chain = client.call("getblockchaininfo", &Value::Null)?;
+    if chain["genesis_id"].as_str() != Some(&genesis.id().to_string()) {
+        return Err(CommandError::config(
+            "the node runs on another chain than the genesis in the directory says",
+        ));
+    }
+    let first = chain["genesis_block"]
+        .as_str()
+        .and_then(|id| id.parse().ok());
+    let (Some(tip), Some(first)) = (chain["blocks"].as_u64(), first) else {
+        return Err(CommandError::failed(
+            "the node describes its chain incompletely",
+        ));
+    };
+    Ok((Source::Running(Box::new(client), first), tip))
+}
+
+/// Where the blocks from height 1 to the tip stand in a log.
+fn best_chain(store: &mut Store) -> Result<Vec<Lsn>, String> {
+    let recovered = Recovered::read(store).map_err(|failure| failure.to_string())?;
+    let by_id: BTreeMap<BlockId, (Lsn, BlockId)> = recovered
+        .blocks
+        .iter()
+        .map(|(lsn, header)| (header.id(), (*lsn, header.parent_id)))
+        .collect();
+    let mut places = Vec::new();
+    // Below height 1 is the genesis block, which no log holds.
+    let mut next = recovered.tip;
+    while let Some((lsn, parent)) = next.and_then(|id| by_id.get(&id)) {
+        places.push(*lsn);
+        next = Some(*parent);
+    }
+    places.reverse();
+    Ok(places)
+}
+
+impl Source {
+    /// The bytes of the block at a height; heights are asked for in order.
+    fn block(&mut self, height: u64) -> Result<Vec<u8>, CommandError> {
+        match self {
+            Self::Stopped(reader, places) => {
+                let bytes = reader.read_block(places[height as usize - 1]);
+                bytes
+                    .map(|bytes| bytes.to_vec())
+                    .map_err(CommandError::failed)
+            }
+            Self::Running(client, parent) => {
+                let hex = client.call("getblock", &json!([height, 0]))?;
+                let bytes = hex.as_str().and_then(|hex| decode_hex(hex).ok());
+                let bytes = bytes.ok_or_else(|| CommandError::failed("the node gives no block"))?;
+                let header = Header::decode(&mut Reader::new(&bytes)).map_err(|error| {
+                    CommandError::failed(format!("the node's block at height {height}: {error}"))
+                })?;
+                if header.parent_id != *parent {
+                    return Err(CommandError::failed(format!(
+                        "the node changed to another branch below height {height}; run this again"
+                    )));
+                }
+                *parent = header.id();
+                Ok(bytes)
+            }
+        }
+    }
+}
+
 fn export(
-    client: &mut Client,
+    source: &mut Source,
     genesis: &Genesis,
-    mut parent: BlockId,
     tip: u64,
+    target: File,
     file: &Path,
 ) -> Result<(), CommandError> {
-    let failed = |error: io::Error| {
-        CommandError::failed(format!("{}: can't be written: {error}", file.display()))
-    };
-    let target = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .open(file)
-        .map_err(failed)?;
+    let failed = |error: io::Error| cannot_write(file, &error);
     let mut target = BufWriter::new(target);
     target.write_all(EXPORT_MAGIC).map_err(failed)?;
     write_part(&mut target, &genesis.to_bytes()).map_err(failed)?;
     for height in 1..=tip {
-        let hex = client.call("getblock", &json!([height, 0]))?;
-        let bytes = hex.as_str().and_then(|hex| decode_hex(hex).ok());
-        let bytes = bytes.ok_or_else(|| CommandError::failed("the node gives no block"))?;
-        let header = Header::decode(&mut Reader::new(&bytes)).map_err(|error| {
-            CommandError::failed(format!("the node's block at height {height}: {error}"))
-        })?;
-        if header.parent_id != parent {
-            return Err(CommandError::failed(format!(
-                "the node changed to another branch below height {height}; run this again"
-            )));
-        }
-        parent = header.id();
+        let bytes = source.block(height)?;
         write_part(&mut target, &bytes).map_err(failed)?;
     }
     let target = target

@@ -21,6 +21,7 @@ mod output;
 mod proof;
 mod replay;
 mod run;
+mod stopped;
 mod version;
 
 use std::path::PathBuf;

@@ -11,14 +11,13 @@ use clap::{Args, Subcommand};
 use crossbeam_channel::{Receiver, unbounded};
 use serde_json::json;
 
-use crate::disk::RealDisk;
 use crate::node::{
     BlockReader, Entry, Inline, Input, Job, JobId, JobResult, Recording, Replayed, Runner,
     Workbench,
 };
-use crate::store::{Options, Store};
 use crate::workers::Pool;
 
+use super::stopped::open_store;
 use super::{CommandError, GENESIS_FILE, NodeArgs, Output, random_bytes, read_genesis};
 
 /// Arguments of `keel replay`.
@@ -172,7 +171,8 @@ pub(super) fn record(args: &RecordArgs, output: &Output) -> Result<(), CommandEr
     let file = std::path::absolute(file)
         .map_err(|error| CommandError::failed(format!("{}: {error}", file.display())))?;
     let directory = node.directory();
-    let bytes = match open(&directory)? {
+    let genesis = read_genesis(&directory.join(GENESIS_FILE))?.genesis;
+    let bytes = match open_store(&directory, &genesis.id())? {
         Some(mut store) => {
             let failed =
                 |failure| CommandError::failed(format!("{}: {failure}", directory.display()));
@@ -192,21 +192,6 @@ pub(super) fn record(args: &RecordArgs, output: &Output) -> Result<(), CommandEr
         || format!("wrote {bytes} bytes to {}", file.display()),
     );
     Ok(())
-}
-
-/// Opens a directory's store, unless a running node has it.
-fn open(directory: &Path) -> Result<Option<Store>, CommandError> {
-    let genesis = read_genesis(&directory.join(GENESIS_FILE))?.genesis;
-    let failed = |error: &dyn std::fmt::Display| {
-        CommandError::failed(format!("{}: {error}", directory.display()))
-    };
-    let disk = RealDisk::open(directory).map_err(|error| failed(&error))?;
-    let options = Options::production(genesis.id().0, 1, 0);
-    match Store::open(Arc::new(disk), &options) {
-        Ok((store, _)) => Ok(Some(store)),
-        Err(error) if error.is_in_use() => Ok(None),
-        Err(error) => Err(failed(&error)),
-    }
 }
 
 /// Only the owner may read a recording: it holds what peers and callers sent.

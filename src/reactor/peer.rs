@@ -30,8 +30,9 @@ const READ_BYTES_MAX: usize = 64 << 10;
 const WRITE_BYTES_MAX: usize = 256 << 10;
 /// Bytes sealed at a time: what is sealed can't be overtaken by what is urgent.
 const SEAL_BYTES: usize = 64 << 10;
-/// A peer that has so many bytes waiting is not read from until it takes some: what it asks for
-/// would only wait as well.
+/// A peer that dialled us, has so many bytes waiting and takes none is not read from until it does:
+/// what it asks for would only wait as well. Were both sides of a connection to do so, each could
+/// wait for the other, so the one that dialled goes on reading.
 const WAITING_BYTES_SOFT: usize = 2 << 20;
 /// A peer that has so many bytes waiting is closed: it asks without reading.
 const WAITING_BYTES_HARD: usize = 16 << 20;
@@ -167,7 +168,11 @@ impl PeerSocket {
     fn may_read(&self) -> bool {
         match self.stage {
             Stage::Shaking(_) => true,
-            Stage::Open(_) => self.queued() < WAITING_BYTES_SOFT,
+            // A peer that takes bytes and gives no credit is read from: its credit comes that way.
+            Stage::Open(_) => {
+                let is_stuck = self.written < self.sealed.len() && !self.writable;
+                self.dialled.is_some() || !is_stuck || self.queued() < WAITING_BYTES_SOFT
+            }
             Stage::Connecting(_) | Stage::Ending(_) => false,
         }
     }

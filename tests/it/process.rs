@@ -1,6 +1,8 @@
 //! Starting, stopping, refusing: what an operator sees of a process.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -333,9 +335,58 @@ fn a_payment_goes_from_one_process_into_a_block_of_another() {
     assert_eq!(code, 4, "{said}");
     let account = second.call("getaccount", json!([payee]));
     assert_eq!(account["balance"], json!("150000000"));
-    let export = folder.path("chain.exp");
-    keel_json(&["db", "export", text(&export), "--dir", other.dir()]);
-    assert!(fs::read(export).unwrap().starts_with(b"KEELEXP1"));
-    stop(second);
     stop(first);
+    let export = |name: &str| {
+        let file = folder.path(name);
+        keel_json(&["db", "export", text(&file), "--dir", other.dir()]);
+        fs::read(&file).unwrap()
+    };
+    // With the miner gone the chain stands still: the node and its log tell the same.
+    let told = export("told.exp");
+    assert!(told.starts_with(b"KEELEXP1"));
+    stop(second);
+    assert_eq!(export("read.exp"), told);
+    let (code, said) = keel_fails(&[
+        "db",
+        "export",
+        text(&folder.path("read.exp")),
+        "--dir",
+        other.dir(),
+    ]);
+    assert_eq!(code, 1, "{said}");
+    assert_eq!(
+        fs::read(folder.path("read.exp")).unwrap(),
+        told,
+        "a file that is there stays"
+    );
+}
+
+#[test]
+fn strangers_at_the_door_do_not_disturb_a_node() {
+    let folder = Folder::new();
+    let site = site(&folder);
+    let mut node = site.run();
+    let door = format!("{}:5335", site.address);
+    for bytes in [
+        &b"GET / HTTP/1.1\r\n\r\n"[..],
+        &[0; 48],
+        &[0xff; 100_000],
+        b"",
+    ] {
+        let mut stream = TcpStream::connect(&door).unwrap();
+        // The node may have closed the connection before all of it was taken.
+        let _ = stream.write_all(bytes);
+        let _ = stream.shutdown(Shutdown::Write);
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        assert!(answer.is_empty(), "a stranger gets no word");
+    }
+    assert_eq!(node.height(), 0);
+    assert_eq!(node.call("getpeerinfo", json!([])), json!([]));
+    // One who proves another key than the one that was dialled is no peer either.
+    let wrong = Site::init(folder.path("wrong"), &["--genesis", text(&site.genesis())]);
+    let key = wrong.peer.split('@').next().unwrap().to_owned();
+    node.call("addnode", json!([format!("{key}@{door}")]));
+    node.wait_for("not reached");
+    assert_eq!(node.call("getpeerinfo", json!([])), json!([]));
 }
