@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 
 use super::{CONFIG_FILE, CommandError, Config, Layers, directory};
 
@@ -49,6 +50,23 @@ pub(super) struct RunArgs {
     /// How much to say: error, warn, info, debug or trace
     #[arg(long, value_name = "LEVEL")]
     log: Option<String>,
+    /// Die with the process of this number, which started this one
+    #[arg(long, value_name = "PID", hide = true)]
+    die_with: Option<i32>,
+}
+
+/// Has this process killed when the one that started it ends, however that ends. It must still be
+/// there.
+fn die_with(parent: i32) -> Result<(), CommandError> {
+    let failed = |why: String| CommandError::failed(format!("--die-with {parent}: {why}"));
+    set_parent_process_death_signal(Some(Signal::KILL))
+        .map_err(|error| failed(error.to_string()))?;
+    match getppid() {
+        Some(pid) if pid.as_raw_nonzero().get() == parent => Ok(()),
+        _ => Err(failed(
+            "this process was started by another, or that one has ended".into(),
+        )),
+    }
 }
 
 /// The environment variables that are text.
@@ -74,6 +92,7 @@ pub(super) fn read_config_file(
 
 /// The configuration of the node to run.
 pub(super) fn config(args: &RunArgs) -> Result<Config, CommandError> {
+    args.die_with.map_or(Ok(()), die_with)?;
     let directory = directory(args.dir.as_deref());
     let mut layers = Layers::default();
     for (key, value) in [

@@ -1,9 +1,10 @@
 //! `keel devnet`: real processes, killed for real.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Lines};
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Child, ChildStdout, Stdio};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -61,25 +62,54 @@ fn killed_nodes_agree_and_lose_no_accepted_payment() {
     fs::remove_dir_all(folder).expect("the folder was kept, because it was named");
 }
 
-#[test]
-fn an_interrupted_devnet_stops_its_nodes_and_is_no_failure() {
-    let folder = fresh_folder("devnet-interrupt");
+type OutputLines = Lines<BufReader<ChildStdout>>;
+
+/// A devnet of two nodes whose first payment is in a block. What it goes on to print must be kept
+/// from going nowhere.
+fn start_until_paid(folder: &Path) -> (Child, OutputLines) {
     let mut devnet = keel()
         .args(["devnet", "--nodes", "2", "--tps", "5", "--dir"])
-        .arg(&folder)
+        .arg(folder)
         .stdout(Stdio::piped())
         .spawn()
         .expect("keel runs");
-    let lines = BufReader::new(devnet.stdout.take().expect("it is piped")).lines();
-    let lines = lines.map_while(Result::ok);
-    let paid = lines
-        .take_while(|line| !line.starts_with("first payment: "))
-        .count();
-    assert!(paid < 60, "no payment was in a block within a minute");
+    let output = devnet.stdout.take().expect("it is piped");
+    let mut lines = BufReader::new(output).lines();
+    let is_paid = |line: String| line.starts_with("first payment: ");
+    let seconds = lines.by_ref().map_while(Result::ok).position(is_paid);
+    assert!(
+        seconds.is_some_and(|seconds| seconds < 60),
+        "no payment within a minute"
+    );
+    (devnet, lines)
+}
+
+#[test]
+fn an_interrupted_devnet_stops_its_nodes_and_is_no_failure() {
+    let folder = fresh_folder("devnet-interrupt");
+    let (mut devnet, _lines) = start_until_paid(&folder);
     assert_eq!(processes_in(&folder).len(), 2);
     kill_process(Pid::from_child(&devnet), Signal::INT).expect("the devnet runs");
     let status = devnet.wait().expect("the devnet ends");
     assert!(status.success(), "{status}");
+    assert_eq!(processes_in(&folder), Vec::<String>::new());
+    fs::remove_dir_all(folder).expect("the folder was kept, because it was named");
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "the system needs its time")]
+fn no_node_outlives_a_devnet_that_is_killed() {
+    let folder = fresh_folder("devnet-orphans");
+    let (mut devnet, _lines) = start_until_paid(&folder);
+    assert_eq!(processes_in(&folder).len(), 2);
+    devnet.kill().expect("the devnet runs");
+    devnet.wait().expect("the devnet ends");
+    for _ in 0..500 {
+        if processes_in(&folder).is_empty() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
     assert_eq!(processes_in(&folder), Vec::<String>::new());
     fs::remove_dir_all(folder).expect("the folder was kept, because it was named");
 }

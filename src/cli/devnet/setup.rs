@@ -104,10 +104,12 @@ impl Setup {
         let mut nodes = Vec::new();
         for (node, place) in self.places.iter().enumerate() {
             let directory = self.node_directory(node);
-            let arguments = ["run", "--dir"].map(str::to_owned).into_iter();
-            let arguments = arguments.chain([directory.to_string_lossy().into_owned()]);
+            // Were the devnet killed, its nodes would go on unseen.
+            let own = std::process::id().to_string();
+            let name = directory.to_string_lossy().into_owned();
+            let arguments = ["run", "--die-with", &own, "--dir", &name].map(str::to_owned);
             let process =
-                NodeProcess::start(&executable, arguments.collect(), &directory).map_err(failed)?;
+                NodeProcess::start(&executable, arguments.to_vec(), &directory).map_err(failed)?;
             let address = place.rpc;
             let connect: Connect = Arc::new(move |timeout: Duration| {
                 Client::new(address, directory.clone(), genesis_id, timeout)
