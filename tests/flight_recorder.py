@@ -11,7 +11,6 @@ import json
 import os
 import random
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -46,7 +45,7 @@ def record(keel, scratch, seconds):
         devnet.kill()
         devnet.wait()
         for name in os.listdir(network):
-            kill_node(os.path.join(network, name, "LOCK"))
+            wait_for_end(os.path.join(network, name, "LOCK"))
     files = []
     for name in sorted(os.listdir(network)):
         directory = os.path.join(network, name)
@@ -59,17 +58,19 @@ def record(keel, scratch, seconds):
     return files
 
 
-def kill_node(lock):
-    """Kills the process whose number its lock names, and waits until it is gone."""
+def wait_for_end(lock):
+    """Nodes die with their devnet; waits until the one whose number a lock names has."""
     if not os.path.exists(lock):
         return
     with open(lock) as file:
         process = int("".join(filter(str.isdigit, file.read())))
-    os.kill(process, signal.SIGKILL)
-    while os.path.exists(f"/proc/{process}/fd"):
-        with open(f"/proc/{process}/stat") as file:
-            if file.read().rsplit(")", 1)[1].split()[0] == "Z":
-                return
+    while True:
+        try:
+            with open(f"/proc/{process}/stat") as file:
+                if file.read().rsplit(")", 1)[1].split()[0] == "Z":
+                    return
+        except (FileNotFoundError, ProcessLookupError):
+            return
         time.sleep(0.01)
 
 
