@@ -87,11 +87,16 @@ fn start_until_paid(folder: &Path) -> (Child, OutputLines) {
 #[test]
 fn an_interrupted_devnet_stops_its_nodes_and_is_no_failure() {
     let folder = fresh_folder("devnet-interrupt");
-    let (mut devnet, _lines) = start_until_paid(&folder);
+    let (mut devnet, lines) = start_until_paid(&folder);
     assert_eq!(processes_in(&folder).len(), 2);
     kill_process(Pid::from_child(&devnet), Signal::INT).expect("the devnet runs");
     let status = devnet.wait().expect("the devnet ends");
     assert!(status.success(), "{status}");
+    let said: Vec<String> = lines.map_while(Result::ok).collect();
+    assert!(
+        said.iter().any(|line| line.starts_with("stopped after ")),
+        "{said:?}"
+    );
     assert_eq!(processes_in(&folder), Vec::<String>::new());
     fs::remove_dir_all(folder).expect("the folder was kept, because it was named");
 }

@@ -96,14 +96,19 @@ pub(super) fn devnet(args: &DevnetArgs, output: &Output) -> Result<(), CommandEr
     let ending = session.run(&interrupted, &mut |view| terminal.show(view));
     let good = match &ending {
         Ok(Ending::Complete(report)) => report.ok,
-        Ok(Ending::Interrupted) => true,
+        Ok(Ending::Interrupted(..)) => true,
         Err(_) => false,
     };
     let kept = setup.clean_up(good && !args.keep);
     match ending {
         Err(problem) => Err(CommandError::failed(format!("{problem}\n{kept}"))),
-        Ok(Ending::Interrupted) => {
-            output.note(&kept);
+        Ok(Ending::Interrupted(span, counts)) => {
+            if args.duration.is_some() {
+                let message = "interrupted before its end: nothing was looked over";
+                return Err(CommandError::failed(format!("{message}\n{kept}")));
+            }
+            let text = || format!("{}\n{kept}", report::stopped_text(span, counts));
+            output.print(&report::stopped_json(span, counts), text);
             Ok(())
         }
         Ok(Ending::Complete(report)) => {

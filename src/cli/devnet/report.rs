@@ -3,6 +3,36 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::base::Span;
+
+use super::load::Counts;
+use super::screen::seconds;
+
+/// What was done until somebody stopped it, for programs.
+pub(super) fn stopped_json(span: Span, counts: Counts) -> Value {
+    json!({
+        "seconds": span.as_micros() as f64 / 1e6,
+        "payments": {
+            "made": counts.made,
+            "accepted": counts.accepted,
+            "included": counts.included,
+            "refused": counts.refused,
+        },
+    })
+}
+
+/// The same in words.
+pub(super) fn stopped_text(span: Span, counts: Counts) -> String {
+    format!(
+        "stopped after {} s: {} payments accepted, {} in blocks, {} refused",
+        seconds(span),
+        counts.accepted,
+        counts.included,
+        counts.refused
+    )
+}
 
 /// The end of one node.
 #[derive(Clone, Debug, Serialize)]
@@ -61,7 +91,7 @@ pub(super) struct Report {
 
 impl Report {
     /// For programs.
-    pub(super) fn to_json(&self) -> serde_json::Value {
+    pub(super) fn to_json(&self) -> Value {
         serde_json::to_value(self).expect("a report has string keys and finite numbers only")
     }
 

@@ -14,7 +14,7 @@ use crate::types::{BlockId, Height, TxId};
 use super::audit::{self, Finding};
 use super::chain::BestChain;
 use super::client::ClientError;
-use super::load::{Load, Payment};
+use super::load::{Counts, Load, Payment};
 use super::node::Node;
 use super::plan::Place;
 use super::process::{self, NodeProcess};
@@ -69,8 +69,8 @@ pub(super) struct Settings {
 pub(super) enum Ending {
     /// Its duration is over, and the nodes were looked over.
     Complete(Box<Report>),
-    /// Somebody wants it to stop.
-    Interrupted,
+    /// Somebody wanted it to stop, after this time and what was paid in it.
+    Interrupted(Span, Counts),
 }
 
 enum Phase {
@@ -164,16 +164,20 @@ impl Session {
             self.show(show);
         };
         self.show(show);
+        let so_far = (self.now().since(Time::EPOCH), self.load.counts());
         let problems = self.shut_down();
         match &mut report {
             Some(report) => report.problems.extend(problems),
             None if !problems.is_empty() => return Err(problems.join("\n")),
             None => {}
         }
-        Ok(report.map_or(Ending::Interrupted, |mut report| {
-            report.ok = report.problems.is_empty();
-            Ending::Complete(Box::new(report))
-        }))
+        Ok(match report {
+            None => Ending::Interrupted(so_far.0, so_far.1),
+            Some(mut report) => {
+                report.ok = report.problems.is_empty();
+                Ending::Complete(Box::new(report))
+            }
+        })
     }
 
     fn take_events(&mut self) {
