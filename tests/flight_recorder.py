@@ -107,7 +107,12 @@ def planted():
     tree = os.path.join(TARGET, "planted")
     shutil.rmtree(tree, ignore_errors=True)
     os.makedirs(tree)
-    for name in ["Cargo.toml", "Cargo.lock", ".cargo", "src", "bench", "tests"]:
+    names = ["Cargo.toml", "Cargo.lock", "src", "bench", "tests"]
+    # Cargo reads the settings of every folder above. Flags found twice would be other flags, for
+    # which every dependency would be built again.
+    if os.path.commonpath([ROOT, os.path.abspath(tree)]) != ROOT:
+        names.append(".cargo")
+    for name in names:
         source, copy = os.path.join(ROOT, name), os.path.join(tree, name)
         (shutil.copytree if os.path.isdir(source) else shutil.copy)(source, copy)
     for patch in ["hidden_clock.patch", "hash_order.patch"]:
