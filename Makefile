@@ -46,8 +46,12 @@ devnet: build ## The same as run
 chaos: build ## Four nodes for 30 s, one killed with -9 every 5 s: nothing accepted may be lost
 	target/release/keel devnet --nodes 4 --tps 50 --duration 30s --json --chaos kill
 
-install: build ## Install keel to $(PREFIX)/bin
+install: build ## Install keel, its unit for systemd and how to operate it under $(PREFIX)
 	install -D -m 755 target/release/keel $(DESTDIR)$(PREFIX)/bin/keel
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
+	sed 's#/usr/local/#$(PREFIX)/#g' contrib/keel.service \
+		> $(DESTDIR)$(PREFIX)/lib/systemd/system/keel.service
+	install -D -m 644 docs/operations.md $(DESTDIR)$(PREFIX)/share/doc/keel/operations.md
 
 clean: ## Remove what was built
 	cargo clean

@@ -6,6 +6,7 @@ mod log_sink;
 mod panic;
 mod ports;
 mod recording;
+mod service_manager;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -30,6 +31,7 @@ use crate::wire::{Network, NodeIdentity};
 
 use ports::{LogPort, WorkerPort};
 use recording::Places;
+use service_manager::ServiceManager;
 
 /// Runs a node until it is told to stop.
 pub fn run(config: &Config) -> Result<(), CommandError> {
@@ -44,6 +46,8 @@ pub fn run(config: &Config) -> Result<(), CommandError> {
     let record = own_record(config, &identity, &genesis_id, now);
     let node_config = node_config(config, &genesis, file.seeds, &record)?;
 
+    let mut supervisor = ServiceManager::from_environment();
+    supervisor.opening();
     let (mut store, segment) = open_store(config, &genesis, &genesis_id, now)?;
     // Of four segments the oldest goes: a snapshot in each leaves at least three to replay.
     let record_base_every = if config.record { segment } else { 0 };
@@ -81,6 +85,7 @@ pub fn run(config: &Config) -> Result<(), CommandError> {
         workers: Box::new(workers),
         log: Box::new(log),
         service: Box::new(RpcService::new(facts, cookie)),
+        supervisor: Box::new(supervisor),
     };
     let reactor_config = ReactorConfig {
         listen: config.listen.clone(),
@@ -105,7 +110,7 @@ pub fn run(config: &Config) -> Result<(), CommandError> {
         let _ = std::fs::remove_file(config.directory.join(COOKIE_FILE));
     }
     ran.map_err(of_reactor)?;
-    log::info!("stopped");
+    log::info!("stopped cleanly");
     Ok(())
 }
 

@@ -250,6 +250,10 @@ impl LogQueue for LogPort {
         self.saved.1.try_recv().ok()
     }
 
+    fn is_working(&self) -> bool {
+        self.thread.as_ref().is_some_and(LogThread::is_working)
+    }
+
     fn finish(&mut self) -> Result<(), Failure> {
         while !self.fill() {
             // The thread takes more once it has written a group.

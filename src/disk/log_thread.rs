@@ -55,6 +55,14 @@ impl LogThread {
         })
     }
 
+    /// Whether the thread is there to write. It is not after a failure, nor after a bug in it.
+    #[must_use]
+    pub fn is_working(&self) -> bool {
+        self.thread
+            .as_ref()
+            .is_some_and(|thread| !thread.is_finished())
+    }
+
     /// Writes what waits, then ends as a store should, and says how that went.
     pub fn shutdown(mut self) -> Result<(), Failure> {
         self.end()

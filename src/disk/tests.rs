@@ -183,6 +183,7 @@ fn a_disk_that_fails_stops_the_thread_after_saying_so() {
     // The next call writes the record, the one after it syncs.
     disk.set_faults(faults(Some(disk.calls() + 1)));
     let (thread, completions) = start(store);
+    assert!(thread.is_working());
     thread
         .submit(Request::durable(1, vec![block(1, 100)]))
         .unwrap();
@@ -192,6 +193,9 @@ fn a_disk_that_fails_stops_the_thread_after_saying_so() {
     assert!(matches!(completions.recv(), Ok(Err(Failure::Broken(_)))));
     // Its end closes the channel; what is handed over after that comes back.
     assert!(completions.recv().is_err());
+    while thread.is_working() {
+        std::thread::yield_now();
+    }
     let request = Request::durable(2, vec![block(2, 100)]);
     assert_eq!(
         thread.submit(request.clone()),

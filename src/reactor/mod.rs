@@ -40,7 +40,7 @@ use crate::wire::{Network, NodeIdentity};
 pub use clock::Clock;
 #[cfg(test)]
 pub(crate) use ports::LooseDesk;
-pub use ports::{Counters, Desk, ExchangeId, LogQueue, SaveId, Service, Workers};
+pub use ports::{Counters, Desk, ExchangeId, LogQueue, SaveId, Service, Supervisor, Workers};
 
 use peer::PeerSocket;
 use ports::Wishes;
@@ -74,6 +74,8 @@ enum Timer {
     Accept,
     /// Sign the own record anew.
     Sign,
+    /// Tell the supervisor.
+    Supervise,
     /// The farewell is over.
     Stop,
 }
@@ -182,6 +184,8 @@ pub struct Ports {
     pub log: Box<dyn LogQueue>,
     /// Who answers HTTP requests.
     pub service: Box<dyn Service>,
+    /// Who wants to hear that the process lives.
+    pub supervisor: Box<dyn Supervisor>,
 }
 
 /// The loop.
@@ -251,6 +255,7 @@ impl Reactor {
         };
         let mut timers = Timers::default();
         timers.set(Timer::Sign, clock.now() + SIGN_INTERVAL);
+        timers.set(Timer::Supervise, clock.now());
         Ok(Self {
             poll: poller.poll,
             clock,
@@ -459,6 +464,7 @@ impl Reactor {
                 Timer::Sweep => self.sweep(now),
                 Timer::Accept => self.accept_again(),
                 Timer::Sign => self.sign_record(now),
+                Timer::Supervise => self.tell_supervisor(now),
                 // That it is no longer set ends the loop.
                 Timer::Stop => {}
             }
@@ -522,6 +528,18 @@ impl Reactor {
         }
     }
 
+    /// Says that the process lives. That the loop turns is seen from this being called; a loop
+    /// beside logs that nobody writes is as good as one that hangs.
+    fn tell_supervisor(&mut self, now: Time) {
+        let Some(interval) = self.ports.supervisor.interval() else {
+            return;
+        };
+        if self.failure.is_none() && self.ports.log.is_working() {
+            self.ports.supervisor.alive(self.published.as_deref());
+        }
+        self.timers.set(Timer::Supervise, now + interval);
+    }
+
     /// Begins to stop: nothing new is accepted, what was answered is sent.
     fn stop(&mut self, why: &str) {
         if self.stopping {
@@ -529,6 +547,8 @@ impl Reactor {
         }
         log::info!("stopping: {why}");
         self.stopping = true;
+        self.ports.supervisor.stopping();
+        self.timers.clear(&Timer::Supervise);
         self.listeners.clear();
         self.http_listener = None;
         self.timers.clear(&Timer::Accept);

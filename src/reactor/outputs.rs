@@ -3,7 +3,7 @@
 use crate::node::Output;
 use crate::wire::{Lane, MessageKind};
 
-use super::{Desk, Reactor, events};
+use super::{Desk, Reactor, Timer, events};
 
 impl Reactor {
     /// Does everything that the node wants done.
@@ -35,7 +35,14 @@ impl Reactor {
             // A search is a slice of 100 ms. One that ended early would give another result here
             // than when the record is replayed, so it runs to its end.
             Output::Abandon(_) => {}
-            Output::Publish(published) => self.published = Some(published),
+            Output::Publish(published) => {
+                let was_ready = self.published.as_ref().is_some_and(|before| before.ready);
+                if published.ready && !was_ready && !self.stopping {
+                    // Whoever waits for that hears of it in this turn.
+                    self.timers.set(Timer::Supervise, self.clock.now());
+                }
+                self.published = Some(published);
+            }
             Output::Answer { call, reply } => {
                 self.with_service(|service, desk| service.answered(call, reply, desk));
             }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::base::Time;
+use crate::base::{Span, Time};
 use crate::node::{CallError, CallId, Job, JobId, JobResult, Published, Question, Reply};
 use crate::store::{Completion, Failure, Request};
 
@@ -32,8 +32,21 @@ pub trait LogQueue {
     fn save_record(&mut self, save: SaveId, file: PathBuf);
     /// Takes what came of a save: the bytes of the file, or why there is none.
     fn take_saved(&mut self) -> Option<(SaveId, Result<u64, String>)>;
+    /// Whether the thread is there to write. It is not after a failure, nor after a bug.
+    fn is_working(&self) -> bool;
     /// Writes what waits, and ends the logs as they should end.
     fn finish(&mut self) -> Result<(), Failure>;
+}
+
+/// Who started the process and wants to hear that it lives.
+pub trait Supervisor {
+    /// How often it wants to hear that; None when nobody listens.
+    fn interval(&self) -> Option<Span>;
+    /// The loop turns and the logs are written. `published` is what readers see, once there is
+    /// something.
+    fn alive(&mut self, published: Option<&Published>);
+    /// The loop begins to stop: the process is to end soon, whatever keeps it.
+    fn stopping(&mut self);
 }
 
 /// An HTTP request that waits for its answer, by its connection.

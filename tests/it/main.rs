@@ -7,4 +7,5 @@ mod process;
 mod recording;
 mod rpc;
 mod running;
+mod service;
 mod support;

@@ -5,7 +5,6 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::json;
@@ -36,11 +35,8 @@ fn stop(node: Node) -> String {
     said
 }
 
+/// A stop that takes longer than was promised is ended by the process itself, with code 1.
 #[test]
-#[expect(
-    clippy::disallowed_methods,
-    reason = "how soon is a promise, kept here to be timed"
-)]
 fn a_signal_stops_a_node_cleanly_and_soon() {
     let folder = Folder::new();
     let site = site(&folder);
@@ -50,16 +46,10 @@ fn a_signal_stops_a_node_cleanly_and_soon() {
         // It is no reason to stop.
         node.signal(Signal::HUP);
         assert_eq!(node.height(), 0);
-        let begun = Instant::now();
         node.signal(signal);
         let (status, said) = node.wait();
         assert_eq!(status.code(), Some(0), "{said}");
-        assert!(
-            begun.elapsed() < Duration::from_secs(2),
-            "{:?}",
-            begun.elapsed()
-        );
-        assert!(said.contains("stopped"), "{said}");
+        assert!(said.contains("stopped cleanly"), "{said}");
         assert!(!said.contains("did not end as it should"), "{said}");
         assert!(!site.directory.join("rpc.cookie").exists());
     }

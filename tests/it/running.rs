@@ -131,8 +131,15 @@ impl Site {
 
     /// Starts the node, and waits until it has read its log.
     pub(crate) fn run(&self) -> Node {
+        self.run_with(&[], &[])
+    }
+
+    /// Starts the node with more flags and environment variables, and waits as [`Self::run`].
+    pub(crate) fn run_with(&self, flags: &[&str], environment: &[(&str, &str)]) -> Node {
         let mut child = Command::new(env!("CARGO_BIN_EXE_keel"))
             .args(["run", "--dir", self.dir(), "--log", "debug"])
+            .args(flags)
+            .envs(environment.iter().copied())
             .stderr(Stdio::piped())
             .spawn()
             .expect("the program can be started");
