@@ -9,6 +9,7 @@
 //! does.
 
 mod ask;
+mod bench;
 mod config;
 mod devnet;
 mod export;
@@ -81,6 +82,8 @@ enum Command {
     Rpc(ask::RpcArgs),
     /// Work on a node's blocks
     Db(export::DbArgs),
+    /// Measure how fast keel is here, beside what limits it
+    Bench(bench::BenchArgs),
     /// Save what a node lived through
     Record(replay::RecordArgs),
     /// Let a recorded node live again
@@ -171,6 +174,7 @@ pub fn execute(cli: Cli) -> Result<Next, CommandError> {
         Command::Key(args) => keys::key(&args, &output)?,
         Command::Rpc(args) => ask::rpc(&args, &output)?,
         Command::Db(args) => export::db(&args, &output)?,
+        Command::Bench(args) => bench::bench(&args, &output)?,
         Command::Record(args) => replay::record(&args, &output)?,
         Command::Replay(args) => replay::replay(&args, &output)?,
         Command::VerifyProof(args) => proof::verify_proof(&args, &output)?,

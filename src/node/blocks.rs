@@ -10,11 +10,11 @@ use crate::chain::{Chain, CheckedBlock, Executed, IsolatedFault, Step, TipChange
 use crate::codec::{Encode, Writer};
 use crate::p2p::{Action, ConnId, Sync};
 use crate::store::{Append, Kind, Log};
-use crate::types::{BlockId, Hash, Rules};
+use crate::types::{BlockId, Hash, Height, Rules, Uint256};
 use crate::wire::message::{ANNOUNCE_HEADERS_MAX, GET_BLOCKS_MAX, HEADERS_MAX, RequestId};
 use crate::wire::{Lane, Message};
 
-use super::{Effect, Event, Job, Node, Owner, Timer, header_of};
+use super::{BLOCK_RECORD_PREFIX, Effect, Event, Job, Node, Owner, Timer, header_of};
 
 /// How many blocks may be under way or in check at once: bodies of 4 MiB are bounded in bytes by
 /// it, and workers stay busy.
@@ -27,6 +27,26 @@ const ASKED_PER_PEER: usize = 8 * GET_BLOCKS_MAX;
 pub(super) struct Serving {
     queue: VecDeque<(RequestId, Lane, BlockId)>,
     reading: bool,
+}
+
+/// What the log keeps of a block whose chain has this much work.
+#[must_use]
+pub fn block_record(block: &CheckedBlock, work: &Uint256) -> Append {
+    let mut body = Writer::with_capacity(BLOCK_RECORD_PREFIX + block.bytes.len());
+    block.id.encode(&mut body);
+    body.bytes(&work.to_le_bytes());
+    body.bytes(&block.bytes);
+    Append::new(Log::Blocks, Kind::Block, body.into_bytes())
+}
+
+/// What the log keeps of a move of the tip.
+#[must_use]
+pub fn tip_record(from: &BlockId, to: &BlockId, height: Height) -> Append {
+    let mut body = Writer::with_capacity(72);
+    from.encode(&mut body);
+    to.encode(&mut body);
+    body.u64(height.0);
+    Append::new(Log::Blocks, Kind::Tip, body.into_bytes())
 }
 
 impl Node {
@@ -107,11 +127,7 @@ impl Node {
 
     /// Writes a block to the log.
     pub(super) fn store_block(&mut self, block: &CheckedBlock, durable: bool, effect: Effect) {
-        let mut body = Writer::with_capacity(64 + block.bytes.len());
-        block.id.encode(&mut body);
-        body.bytes(&self.chain.work(&block.id).to_le_bytes());
-        body.bytes(&block.bytes);
-        let record = Append::new(Log::Blocks, Kind::Block, body.into_bytes());
+        let record = block_record(block, &self.chain.work(&block.id));
         self.store(vec![record], durable, vec![effect]);
     }
 
@@ -189,11 +205,7 @@ impl Node {
             // The log names this tip already.
             return;
         }
-        let mut body = Writer::with_capacity(72);
-        moved.from.encode(&mut body);
-        moved.to.encode(&mut body);
-        body.u64(moved.height.0);
-        let record = Append::new(Log::Blocks, Kind::Tip, body.into_bytes());
+        let record = tip_record(&moved.from, &moved.to, moved.height);
         self.store(vec![record], true, vec![Effect::Tip(moved.to)]);
 
         let view = self.chain.tip_view();

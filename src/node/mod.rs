@@ -43,6 +43,7 @@ use crate::types::{
 use crate::wire::{ConnectionLimits, Message};
 
 pub use crate::p2p::{ConnId, Direction};
+pub use blocks::{block_record, tip_record};
 pub use io::{
     CallError, CallId, CloseCause, CloseReason, Event, Input, JobId, MempoolInfo, Output, PeerInfo,
     Published, Question, Reply, Ticket, TransactionStatus,

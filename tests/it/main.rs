@@ -1,5 +1,6 @@
 //! Whole processes from outside, as operators and programs meet them.
 
+mod bench;
 mod devnet;
 mod fuzz_seeds;
 mod journey;

@@ -10,11 +10,11 @@ pub(super) const NODES_MAX: i64 = 64;
 
 /// Where one node listens and whom it dials.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(in crate::cli) struct Place {
     /// For peers.
-    pub(super) p2p: SocketAddr,
+    pub(in crate::cli) p2p: SocketAddr,
     /// For the RPC.
-    pub(super) rpc: SocketAddr,
+    pub(in crate::cli) rpc: SocketAddr,
     /// The nodes it dials, by number from 0.
     pub(super) dials: Vec<usize>,
 }
@@ -51,7 +51,7 @@ fn dials(node: usize, nodes: usize) -> Vec<usize> {
 
 /// Places whose ports nobody listens on. The search begins at `first`, so that two devnets started
 /// at the same moment look at different addresses.
-pub(super) fn free_places(nodes: usize, first: u8) -> Result<Vec<Place>, String> {
+pub(in crate::cli) fn free_places(nodes: usize, first: u8) -> Result<Vec<Place>, String> {
     let mut obstacle = String::new();
     for step in 0..=u8::MAX {
         let places = places(nodes, first.wrapping_add(step));

@@ -14,7 +14,7 @@ const LOG_NAME: &str = "node.log";
 const LOG_TAIL_BYTES: u64 = 2_000;
 
 /// A node's process.
-pub(super) struct NodeProcess {
+pub(in crate::cli) struct NodeProcess {
     executable: PathBuf,
     arguments: Vec<String>,
     directory: PathBuf,
@@ -23,7 +23,7 @@ pub(super) struct NodeProcess {
 
 impl NodeProcess {
     /// Starts `executable arguments`; its log goes to a file in `directory`.
-    pub(super) fn start(
+    pub(in crate::cli) fn start(
         executable: &Path,
         arguments: Vec<String>,
         directory: &Path,
@@ -59,13 +59,18 @@ impl NodeProcess {
         self.signal(Signal::TERM)
     }
 
+    /// The number of the process.
+    pub(in crate::cli) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// How the process ended, if it did.
-    pub(super) fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
+    pub(in crate::cli) fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
         self.child.try_wait()
     }
 
     /// The last lines of the node's log.
-    pub(super) fn log_tail(&self) -> String {
+    pub(in crate::cli) fn log_tail(&self) -> String {
         read_tail(&self.directory.join(LOG_NAME)).unwrap_or_default()
     }
 
@@ -126,7 +131,7 @@ fn read_tail(path: &Path) -> io::Result<String> {
 }
 
 /// How a process ended, in words.
-pub(super) fn describe(status: ExitStatus) -> String {
+pub(in crate::cli) fn describe(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("exit code {code}"),
         (None, Some(signal)) => format!("signal {signal}"),

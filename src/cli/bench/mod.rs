@@ -1,0 +1,64 @@
+//! `keel bench`: how fast this machine's keel is, beside what limits it.
+//!
+//! *Owns* the processes it starts and a directory that goes with it. *Invariants*: a measurement
+//! and its limit are taken in the same run, on the same data, so that their ratio means the same
+//! on a slow or busy machine; what is measured is production: processes of this very program, over
+//! sockets, with nothing switched off. *Never* touches a node that it did not start.
+
+mod chain;
+mod limit;
+mod place;
+mod report;
+mod sync;
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use clap::{Args, Subcommand};
+
+use super::{CommandError, Output};
+
+/// Arguments of `keel bench`.
+#[derive(Debug, Args)]
+pub(super) struct BenchArgs {
+    #[command(subcommand)]
+    command: BenchCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum BenchCommand {
+    /// Let a new node catch up with another one, and compare with nothing but the signatures
+    Sync(SyncArgs),
+}
+
+/// Arguments of `keel bench sync`.
+#[derive(Debug, Args)]
+struct SyncArgs {
+    /// How many payments the chain has, each by an account of its own to a new one
+    #[arg(long, value_name = "N", default_value_t = 60_000,
+        value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    transactions: u32,
+    /// Make the nodes' directories in a new folder here, which is removed afterwards [default: the
+    /// system's folder for temporary files]
+    #[arg(long, short, value_name = "DIR")]
+    dir: Option<PathBuf>,
+}
+
+pub(super) fn bench(args: &BenchArgs, output: &Output) -> Result<(), CommandError> {
+    match &args.command {
+        BenchCommand::Sync(args) => {
+            let parent = args.dir.clone().unwrap_or_else(std::env::temp_dir);
+            let measured = sync::measure(&parent, args.transactions, output)?;
+            output.print(&measured.to_json(), || measured.to_text());
+            Ok(())
+        }
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "what is measured is how long things take"
+)]
+fn clock() -> Instant {
+    Instant::now()
+}

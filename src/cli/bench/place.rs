@@ -1,0 +1,192 @@
+//! Where a measurement stands: its folder, its nodes' processes, and what the system says of them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::cli::devnet::plan::{Place, free_places};
+use crate::cli::devnet::process::{NodeProcess, describe};
+use crate::cli::{
+    CONFIG_FILE, CommandError, GENESIS_FILE, NODE_KEY_FILE, new_identity, write_identity,
+};
+use crate::rpc::auth::{COOKIE_FILE, Cookie};
+use crate::rpc::client::Client;
+use crate::types::{Genesis, NodeKey, write_genesis};
+
+/// What a tick of the processor's clock is in /proc: Linux shows hundredths of a second on every
+/// architecture.
+const TICK: Duration = Duration::from_millis(10);
+
+/// A folder that goes with the measurement.
+pub(super) struct Folder(PathBuf);
+
+impl Folder {
+    pub(super) fn make(parent: &Path) -> Result<Self, CommandError> {
+        let path = parent.join(format!("keel-bench-{}", std::process::id()));
+        fs::create_dir_all(&path).map_err(|error| unwritable(&path, &error))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // What can't be removed now is in nobody's way.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// One node that is to be run.
+pub(super) struct Site {
+    pub(super) directory: PathBuf,
+    pub(super) key: NodeKey,
+    place: Place,
+}
+
+impl Site {
+    /// The directories of two nodes, of which the second knows the first.
+    pub(super) fn pair(folder: &Folder, genesis: &Genesis) -> Result<[Self; 2], CommandError> {
+        let places = free_places(2, std::process::id() as u8).map_err(CommandError::failed)?;
+        let mut places = places.into_iter();
+        let mut site = |name: &str, peer: Option<&Self>| {
+            let place = places.next().expect("two places were found");
+            Self::make(folder.0.join(name), place, genesis, peer)
+        };
+        let serving = site("serving", None)?;
+        let fresh = site("fresh", Some(&serving))?;
+        Ok([serving, fresh])
+    }
+
+    fn make(
+        directory: PathBuf,
+        place: Place,
+        genesis: &Genesis,
+        peer: Option<&Self>,
+    ) -> Result<Self, CommandError> {
+        fs::create_dir_all(&directory).map_err(|error| unwritable(&directory, &error))?;
+        let identity = new_identity(genesis.id_puzzle_bits)?;
+        let peers: Vec<String> = peer
+            .iter()
+            .map(|peer| format!("{}@{}", peer.key, peer.place.p2p))
+            .collect();
+        let mut config = toml::Table::new();
+        config.insert("listen".into(), vec![place.p2p.to_string()].into());
+        config.insert("peers".into(), peers.into());
+        config.insert("rpc".into(), place.rpc.to_string().into());
+        for (file, text) in [
+            (CONFIG_FILE, config.to_string()),
+            (GENESIS_FILE, write_genesis(genesis, &[])),
+        ] {
+            let path = directory.join(file);
+            fs::write(&path, text).map_err(|error| unwritable(&path, &error))?;
+        }
+        write_identity(&directory.join(NODE_KEY_FILE), &identity)?;
+        Ok(Self {
+            directory,
+            key: identity.key(),
+            place,
+        })
+    }
+
+    /// Starts the node.
+    pub(super) fn start(&self) -> Result<Running<'_>, CommandError> {
+        let failed = |error| CommandError::failed(format!("a node can't be started: {error}"));
+        let executable = std::env::current_exe().map_err(failed)?;
+        let own = std::process::id().to_string();
+        let name = self.directory.to_string_lossy().into_owned();
+        let arguments = ["run", "--die-with", &own, "--dir", &name].map(str::to_owned);
+        let process = NodeProcess::start(&executable, arguments.to_vec(), &self.directory);
+        Ok(Running {
+            site: self,
+            process: process.map_err(failed)?,
+            client: None,
+        })
+    }
+}
+
+fn unwritable(path: &Path, error: &std::io::Error) -> CommandError {
+    CommandError::failed(format!("{}: can't be made: {error}", path.display()))
+}
+
+/// A node that runs.
+pub(super) struct Running<'a> {
+    site: &'a Site,
+    process: NodeProcess,
+    client: Option<Client>,
+}
+
+impl Running<'_> {
+    /// The id of its durable tip; nothing while it does not answer. An error when it has ended.
+    pub(super) fn tip(&mut self) -> Result<Option<String>, CommandError> {
+        if let Ok(Some(status)) = self.process.ended() {
+            return Err(CommandError::failed(format!(
+                "a node ended with {}; the last lines of its log:\n{}",
+                describe(status),
+                self.process.log_tail()
+            )));
+        }
+        let answer = self.connected().and_then(|client| {
+            let answer = client.call("getbestblockhash", &serde_json::Value::Null);
+            answer.ok()
+        });
+        if answer.is_none() {
+            // It had no time to listen yet, or to write its cookie.
+            self.client = None;
+        }
+        Ok(answer.and_then(|answer| answer.as_str().map(str::to_owned)))
+    }
+
+    fn connected(&mut self) -> Option<&mut Client> {
+        if self.client.is_none() {
+            let cookie = Cookie::read(&self.site.directory.join(COOKIE_FILE)).ok()?;
+            self.client = Some(Client::new(self.site.place.rpc, Some(&cookie)));
+        }
+        self.client.as_mut()
+    }
+
+    /// What the process has spent so far.
+    pub(super) fn cpu(&self) -> Result<Duration, CommandError> {
+        cpu(&self.process.id().to_string())
+    }
+
+    /// The last lines of its log.
+    pub(super) fn log_tail(&self) -> String {
+        self.process.log_tail()
+    }
+}
+
+/// What this process has spent so far.
+pub(super) fn own_cpu() -> Result<Duration, CommandError> {
+    cpu("self")
+}
+
+fn cpu(process: &str) -> Result<Duration, CommandError> {
+    let path = format!("/proc/{process}/stat");
+    let read = fs::read_to_string(&path);
+    read.ok().as_deref().and_then(cpu_of_stat).ok_or_else(|| {
+        CommandError::failed(format!(
+            "{path}: the system does not say what a process spent"
+        ))
+    })
+}
+
+/// User and system time of a line of /proc/PID/stat. The name in parentheses may hold anything.
+fn cpu_of_stat(line: &str) -> Option<Duration> {
+    let (_, fields) = line.rsplit_once(") ")?;
+    let mut times = fields.split(' ').skip(11);
+    let user: u32 = times.next()?.parse().ok()?;
+    let system: u32 = times.next()?.parse().ok()?;
+    TICK.checked_mul(user.checked_add(system)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_of_a_process_is_found_behind_any_name() {
+        let line = "17 (a) b) (c) S 1 17 17 0 -1 4194304 100 0 0 0 250 31 5 6 20 0 4 0 99 1 2";
+        assert_eq!(cpu_of_stat(line), Some(Duration::from_millis(2_810)));
+        assert_eq!(cpu_of_stat("17 (a) S 1"), None);
+        assert!(own_cpu().is_ok());
+    }
+}
