@@ -159,7 +159,8 @@ mod tests {
         assert_eq!(process.ended().unwrap(), Some(status));
         process.terminate().unwrap();
 
-        let mut process = shell("exec cat", &directory);
+        // One that reads would end at once: it has nothing to read.
+        let mut process = shell("exec sleep 600", &directory);
         let first = process.child.id();
         process.kill_and_restart().unwrap();
         assert_ne!(process.child.id(), first);
