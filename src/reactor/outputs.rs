@@ -1,6 +1,6 @@
 //! What the node wants done.
 
-use crate::node::Output;
+use crate::node::{Event, Output};
 use crate::wire::{Lane, MessageKind};
 
 use super::{Desk, Reactor, Timer, events};
@@ -46,7 +46,13 @@ impl Reactor {
             Output::Answer { call, reply } => {
                 self.with_service(|service, desk| service.answered(call, reply, desk));
             }
-            Output::Event(event) => events::write(&event),
+            Output::Event(event) => {
+                if let Event::TipChanged { disconnected, .. } = &event {
+                    self.counters.reorganisations += u64::from(*disconnected > 0);
+                    self.counters.disconnected += *disconnected;
+                }
+                events::write(&event);
+            }
         }
     }
 

@@ -80,6 +80,10 @@ pub struct Counters {
     pub inputs: u64,
     /// Jobs that were started.
     pub jobs: u64,
+    /// Changes of the tip that left blocks behind.
+    pub reorganisations: u64,
+    /// Blocks that left the best chain in them.
+    pub disconnected: u64,
     /// Connections of peers that were accepted.
     pub accepted: u64,
     /// Connections to peers that were tried.

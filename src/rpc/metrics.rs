@@ -95,6 +95,16 @@ fn traffic(page: &mut Page, counters: &Counters) {
     );
     page.total("keel_jobs_total", "Jobs given to workers.", counters.jobs);
     page.total(
+        "keel_reorganisations_total",
+        "Changes of the tip that left blocks behind.",
+        counters.reorganisations,
+    );
+    page.total(
+        "keel_disconnected_blocks_total",
+        "Blocks that left the best chain.",
+        counters.disconnected,
+    );
+    page.total(
         "keel_p2p_accepted_total",
         "Connections accepted from peers.",
         counters.accepted,

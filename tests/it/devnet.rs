@@ -58,6 +58,10 @@ fn killed_nodes_agree_and_lose_no_accepted_payment() {
         nodes.iter().all(|node| node["tip"] == nodes[0]["tip"]),
         "{report}"
     );
+    for counted in ["reorganisations", "disconnected_blocks"] {
+        let of_nodes: u64 = nodes.iter().filter_map(|node| node[counted].as_u64()).sum();
+        assert_eq!(report[counted], of_nodes, "{counted}: {report}");
+    }
     assert_eq!(processes_in(&folder), Vec::<String>::new());
     fs::remove_dir_all(folder).expect("the folder was kept, because it was named");
 }

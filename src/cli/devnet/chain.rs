@@ -20,7 +20,6 @@ pub(super) struct Link {
 /// The last blocks of the best chain.
 pub(super) struct BestChain {
     links: BTreeMap<Height, Link>,
-    reorganisations: u64,
 }
 
 impl BestChain {
@@ -34,16 +33,11 @@ impl BestChain {
         };
         Self {
             links: BTreeMap::from([(link.height, link)]),
-            reorganisations: 0,
         }
     }
 
     pub(super) fn knows(&self, id: &BlockId) -> bool {
         self.links.values().any(|link| link.id == *id)
-    }
-
-    pub(super) fn reorganisations(&self) -> u64 {
-        self.reorganisations
     }
 
     /// Takes the blocks of a new best chain, from the tip back to a child of a known block. Gives
@@ -54,7 +48,6 @@ impl BestChain {
         };
         let mut left: Vec<Link> = self.links.split_off(&lowest.height).into_values().collect();
         left.reverse();
-        self.reorganisations += u64::from(!left.is_empty());
         for link in branch {
             self.links.insert(link.height, link.clone());
         }
@@ -82,10 +75,8 @@ mod tests {
     fn a_branch_replaces_what_stood_above_its_root() {
         let mut chain = BestChain::new(BlockId([0; 32]), BlockId([99; 32]));
         assert_eq!(chain.switch(&[link(2, 1, 2), link(1, 0, 1)]), []);
-        assert_eq!(chain.reorganisations(), 0);
         let left = chain.switch(&[link(5, 4, 3), link(4, 1, 2)]);
         assert_eq!(left, [link(2, 1, 2)]);
-        assert_eq!(chain.reorganisations(), 1);
         assert_eq!(chain.links[&Height(3)].id, BlockId([5; 32]));
         assert!(chain.knows(&BlockId([1; 32])) && !chain.knows(&BlockId([2; 32])));
         assert_eq!(chain.switch(&[]), []);

@@ -40,6 +40,25 @@ pub(super) struct Status {
     pub(super) base_fee: u64,
     pub(super) peers: u64,
     pub(super) waiting: u64,
+    pub(super) left: Left,
+    /// Seconds since the process began: less than before when it is another one.
+    pub(super) uptime: u64,
+}
+
+/// What a node's best chain left behind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Left {
+    /// How often its tip went to another branch.
+    pub(super) reorganisations: u64,
+    /// The blocks that left the chain in that.
+    pub(super) blocks: u64,
+}
+
+impl std::ops::AddAssign for Left {
+    fn add_assign(&mut self, other: Self) {
+        self.reorganisations += other.reorganisations;
+        self.blocks += other.blocks;
+    }
 }
 
 /// A client of one node, through all of the node's processes: each has a cookie of its own.
@@ -70,12 +89,17 @@ impl Client {
 
     /// How the node is.
     pub(super) fn status(&mut self) -> Result<Status, ClientError> {
-        let methods = ["getblockchaininfo", "getnetworkinfo", "getmempoolinfo"];
+        let methods = [
+            "getblockchaininfo",
+            "getnetworkinfo",
+            "getmempoolinfo",
+            "uptime",
+        ];
         let calls = methods.map(|method| (method, Value::Null));
         let answers = self.exchange(|connection| connection.call_batch(&calls))?;
         let answers: Result<Vec<Value>, _> = answers.into_iter().collect();
         let answers = answers.map_err(|error| ClientError::Refused(error.word().to_owned()))?;
-        let [chain, network, mempool] = &answers[..] else {
+        let [chain, network, mempool, uptime] = &answers[..] else {
             return Err(senseless("an answer to each call", &Value::Array(answers)));
         };
         Ok(Status {
@@ -84,6 +108,13 @@ impl Client {
             base_fee: number(chain, "base_fee")?,
             peers: number(network, "connections")?,
             waiting: number(mempool, "size")?,
+            left: Left {
+                reorganisations: number(chain, "reorganisations")?,
+                blocks: number(chain, "disconnectedblocks")?,
+            },
+            uptime: uptime
+                .as_u64()
+                .ok_or_else(|| senseless("a number of seconds", uptime))?,
         })
     }
 

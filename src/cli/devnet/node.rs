@@ -9,7 +9,7 @@ use crossbeam_channel::Sender;
 use crate::base::{Span, Time};
 use crate::types::{BlockId, Height};
 
-use super::client::Status;
+use super::client::{Left, Status};
 use super::load::Payment;
 use super::plan::Place;
 use super::process::{self, NodeProcess};
@@ -22,6 +22,31 @@ const RATE_SPAN: Span = Span::from_secs(5);
 /// How often a process that was asked to stop is looked after.
 const END_EVERY: Duration = Duration::from_millis(20);
 
+/// What a node's best chain left behind in all of the node's processes, each of which counts from 0.
+#[derive(Default)]
+pub(super) struct LeftByAll {
+    /// By earlier processes, as far as they were asked.
+    before: Left,
+    /// By the latest one, and the seconds since it began.
+    latest: (u64, Left),
+}
+
+impl LeftByAll {
+    /// Takes note of what a process says that began so many seconds ago.
+    fn heard(&mut self, uptime: u64, left: Left) {
+        if uptime < self.latest.0 {
+            self.before += self.latest.1;
+        }
+        self.latest = (uptime, left);
+    }
+
+    pub(super) fn total(&self) -> Left {
+        let mut total = self.before;
+        total += self.latest.1;
+        total
+    }
+}
+
 /// One node as the loop knows it.
 pub(super) struct Node {
     pub(super) place: Place,
@@ -33,6 +58,7 @@ pub(super) struct Node {
     pub(super) resume_at: Option<Time>,
     pub(super) restarts: u32,
     pub(super) accepted: u64,
+    pub(super) left: LeftByAll,
     /// When it accepted its latest payments.
     pub(super) recent: VecDeque<Time>,
 }
@@ -55,6 +81,7 @@ impl Node {
             resume_at: None,
             restarts: 0,
             accepted: 0,
+            left: LeftByAll::default(),
             recent: VecDeque::new(),
         }
     }
@@ -66,6 +93,9 @@ impl Node {
                 Some(_) => Condition::Ready,
                 None => Condition::Starting,
             };
+        }
+        if let Some(status) = &status {
+            self.left.heard(status.uptime, status.left);
         }
         self.status = status.or(self.status.take());
     }
@@ -164,6 +194,35 @@ impl Node {
             mempool: status.map_or(0, |status| status.waiting),
             accepted: self.accepted,
             restarts: self.restarts,
+            reorganisations: self.left.total().reorganisations,
+            disconnected_blocks: self.left.total().blocks,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_left_is_counted_through_all_processes() {
+        let left = |reorganisations, blocks| Left {
+            reorganisations,
+            blocks,
+        };
+        let mut all = LeftByAll::default();
+        assert_eq!(all.total(), left(0, 0));
+        for (uptime, says, total) in [
+            (1, left(0, 0), left(0, 0)),
+            (5, left(1, 2), left(1, 2)),
+            (5, left(1, 2), left(1, 2)),
+            // Another process, which leaves as much as the one before it.
+            (0, left(0, 0), left(1, 2)),
+            (2, left(1, 2), left(2, 4)),
+            (0, left(0, 0), left(2, 4)),
+        ] {
+            all.heard(uptime, says);
+            assert_eq!(all.total(), total);
         }
     }
 }

@@ -46,6 +46,10 @@ pub(super) struct NodeReport {
     /// Payments that it accepted over RPC.
     pub(super) accepted: u64,
     pub(super) restarts: u32,
+    /// How often its tip went to another branch.
+    pub(super) reorganisations: u64,
+    /// The blocks that left its chain in that.
+    pub(super) disconnected_blocks: u64,
 }
 
 /// What became of the payments.
@@ -80,7 +84,10 @@ pub(super) struct Report {
     pub(super) problems: Vec<String>,
     pub(super) seconds: f64,
     pub(super) tips_agree: bool,
+    /// Those of all nodes.
     pub(super) reorganisations: u64,
+    /// Those of all nodes.
+    pub(super) disconnected_blocks: u64,
     pub(super) kills: u32,
     pub(super) pauses: u32,
     /// Seconds from the start to the first payment in a block.
@@ -100,8 +107,16 @@ impl Report {
         let mut lines = Vec::new();
         for node in &self.nodes {
             lines.push(format!(
-                "node {} at height {}, tip {:.16}, {} waiting, {} accepted, {} restarts",
-                node.node, node.height, node.tip, node.mempool, node.accepted, node.restarts
+                "node {} at height {}, tip {:.16}, {} waiting, {} accepted, {} restarts, {} \
+                 reorganisations that left {} blocks",
+                node.node,
+                node.height,
+                node.tip,
+                node.mempool,
+                node.accepted,
+                node.restarts,
+                node.reorganisations,
+                node.disconnected_blocks
             ));
         }
         let paid = &self.payments;

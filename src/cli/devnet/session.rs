@@ -13,7 +13,7 @@ use crate::types::{BlockId, Height, TxId};
 
 use super::audit::{self, Finding};
 use super::chain::BestChain;
-use super::client::ClientError;
+use super::client::{ClientError, Left};
 use super::load::{Counts, Load, Payment};
 use super::node::Node;
 use super::plan::Place;
@@ -90,7 +90,6 @@ pub(super) struct Session {
     follow: Sender<(usize, BlockId)>,
     following: bool,
     followed: (Height, BlockId),
-    reorganisations: u64,
     phase: Phase,
     rng: Rng,
     next_strike: Time,
@@ -127,7 +126,6 @@ impl Session {
             follow,
             following: false,
             followed: (Height::GENESIS, settings.genesis),
-            reorganisations: 0,
             phase: Phase::Starting,
             rng: Rng::from_number(settings.seed).fork("devnet chaos"),
             next_strike: Time::EPOCH,
@@ -221,7 +219,6 @@ impl Session {
                 if let Some(tip) = step.joined.first() {
                     self.followed = (tip.height, tip.id);
                 }
-                self.reorganisations = step.reorganisations;
             }
         }
     }
@@ -451,6 +448,8 @@ impl Session {
         if counts.accepted == 0 && self.settings.tps > 0 {
             problems.push("no payment was accepted".to_owned());
         }
+        let mut left = Left::default();
+        self.nodes.iter().for_each(|node| left += node.left.total());
         let seconds = |span: Span| span.as_micros() as f64 / 1e6;
         let hex = |txids: &[TxId]| txids.iter().map(TxId::to_string).collect();
         Report {
@@ -458,7 +457,8 @@ impl Session {
             problems,
             seconds: seconds(self.now().since(Time::EPOCH)),
             tips_agree: finding.tips_agree,
-            reorganisations: self.reorganisations,
+            reorganisations: left.reorganisations,
+            disconnected_blocks: left.blocks,
             kills: self.kills,
             pauses: self.pauses,
             first_payment_seconds: self

@@ -54,8 +54,6 @@ pub(super) struct Step {
     pub(super) left: Vec<Link>,
     /// From the new tip down.
     pub(super) joined: Vec<Link>,
-    /// How many there were since the start.
-    pub(super) reorganisations: u64,
 }
 
 #[expect(
@@ -188,7 +186,6 @@ fn follow_chain(
         let step = read_branch(&chain, client, tip).map(|joined| Step {
             left: chain.switch(&joined),
             joined,
-            reorganisations: chain.reorganisations(),
         });
         if to_loop.send(Event::Followed(step)).is_err() {
             return;
