@@ -37,7 +37,7 @@ doc: ## Build the documentation of the source in target/doc
 bench: ## Measure throughput
 	cargo bench --package keel-bench
 
-fuzz: ## Fuzz each target for a minute; needs cargo-fuzz and a nightly toolchain
+fuzz: ## Fuzz each target for 10 s, or for SECONDS_EACH
 	@fuzz/run
 
 devnet: build ## The same as run
