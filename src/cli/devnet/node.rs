@@ -22,7 +22,7 @@ const RATE_SPAN: Span = Span::from_secs(5);
 /// How often a process that was asked to stop is looked after.
 const END_EVERY: Duration = Duration::from_millis(20);
 
-/// What a node's best chain left behind in all of the node's processes, each of which counts from 0.
+/// What a node's best chain left behind in all of its processes, each of which counts from 0.
 #[derive(Default)]
 pub(super) struct LeftByAll {
     /// By earlier processes, as far as they were asked.
