@@ -48,10 +48,10 @@ pub fn run(config: &Config) -> Result<(), CommandError> {
 
     let mut supervisor = ServiceManager::from_environment();
     supervisor.opening();
-    let (mut store, segment) = open_store(config, &genesis, &genesis_id, now)?;
+    let (mut store, was_clean, segment) = open_store(config, &genesis, &genesis_id, now)?;
     // Of four segments the oldest goes: a snapshot in each leaves at least three to replay.
     let record_base_every = if config.record { segment } else { 0 };
-    let recovered = Recovered::read(&mut store).map_err(|failure| {
+    let recovered = Recovered::read(&mut store, was_clean).map_err(|failure| {
         CommandError::failed(format!("{}: {failure}", config.directory.display()))
     })?;
     let places = Places::new(recovered.blocks.iter().map(|(lsn, _)| *lsn));
@@ -200,7 +200,7 @@ fn open_store(
     genesis: &Genesis,
     id: &GenesisId,
     now: Time,
-) -> Result<(Store, u64), CommandError> {
+) -> Result<(Store, bool, u64), CommandError> {
     let directory = config.directory.display();
     let secret = random_bytes()?;
     let dir_id = u64::from_le_bytes(*secret.first_chunk().expect("32 bytes hold 8"));
@@ -232,7 +232,8 @@ fn open_store(
     if !recovered.is_new && !recovered.was_clean {
         log::info!("the last process did not end as it should; nothing acknowledged is lost");
     }
-    Ok((store, options.segment_sizes[Log::Record as usize]))
+    let segment = options.segment_sizes[Log::Record as usize];
+    Ok((store, recovered.was_clean, segment))
 }
 
 /// A segment holds the greatest block of the chain and what surrounds it.

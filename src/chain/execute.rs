@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::types::{BlockId, Entry, Genesis, Hash, Header, History, Rules};
 
-use super::ledger::{BlockContext, BlockFault, Ledger};
+use super::ledger::{BlockContext, BlockFault, Inverse, Ledger};
 use super::{CheckedBlock, CheckedTransaction};
 
 /// Everything that executing the child of a block needs. Cheap to clone: the ledger is a tree of
@@ -39,6 +39,67 @@ impl ChainState {
             weight: 0,
             ledger,
             history,
+        }
+    }
+}
+
+/// The way from the state after a block back to the state after its parent.
+#[derive(Clone, Debug)]
+pub struct Undo {
+    /// The parent.
+    parent: BlockId,
+    /// The parent's header.
+    header: Header,
+    /// The parent's weight.
+    weight: u32,
+    /// The range over all blocks up to and with the parent.
+    history: History,
+    /// What the block changed.
+    inverse: Inverse,
+}
+
+impl Undo {
+    fn new(parent: &ChainState, inverse: Inverse) -> Self {
+        Self {
+            parent: parent.id,
+            header: parent.header.clone(),
+            weight: parent.weight,
+            history: parent.history.clone(),
+            inverse,
+        }
+    }
+
+    /// The block it leads to.
+    #[must_use]
+    pub const fn parent(&self) -> BlockId {
+        self.parent
+    }
+
+    /// The memory it takes, in bytes, nearly.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        size_of::<Self>() + self.inverse.bytes()
+    }
+}
+
+impl ChainState {
+    /// The state before the blocks that these lead back from, the newest block's first.
+    fn unwind(self, undos: &[Arc<Undo>]) -> Self {
+        let Some(oldest) = undos.last() else {
+            return self;
+        };
+        let inverses = undos.iter().map(|undo| &undo.inverse);
+        let ledger = self.ledger.unwind(inverses);
+        assert!(
+            ledger.root() == oldest.header.state_root,
+            "a way back leads to the state it came from"
+        );
+        Self {
+            id: oldest.parent,
+            header: oldest.header.clone(),
+            weight: oldest.weight,
+            ledger,
+            history: oldest.history.clone(),
         }
     }
 }
@@ -98,8 +159,11 @@ impl std::error::Error for ContextFault {}
 pub struct Execution {
     /// The chain's parameters.
     pub genesis: Arc<Genesis>,
-    /// The state after the first block's parent.
+    /// A state that is at hand.
     pub base: ChainState,
+    /// The way back from it to the state after the first block's parent, the newest first; empty
+    /// when it is that one.
+    pub undos: Vec<Arc<Undo>>,
     /// The blocks, in order of height.
     pub blocks: Vec<Arc<CheckedBlock>>,
 }
@@ -107,8 +171,8 @@ pub struct Execution {
 /// What came of a run.
 #[derive(Clone, Debug)]
 pub struct Executed {
-    /// The state after each block that is valid.
-    pub states: Vec<ChainState>,
+    /// The state after each block that is valid, with the way back.
+    pub states: Vec<(ChainState, Arc<Undo>)>,
     /// The first block that is not, with the reason. None after it was executed.
     pub fault: Option<(BlockId, ContextFault)>,
 }
@@ -117,11 +181,12 @@ impl Execution {
     /// Executes the blocks until one is invalid.
     #[must_use]
     pub fn run(self) -> Executed {
-        let mut states: Vec<ChainState> = Vec::with_capacity(self.blocks.len());
+        let mut states: Vec<(ChainState, Arc<Undo>)> = Vec::with_capacity(self.blocks.len());
+        let base = self.base.unwind(&self.undos);
         for block in &self.blocks {
-            let parent = states.last().unwrap_or(&self.base);
+            let parent = states.last().map_or(&base, |(state, _)| state);
             match connect(&self.genesis, parent, block) {
-                Ok(state) => states.push(state),
+                Ok((state, undo)) => states.push((state, Arc::new(undo))),
                 Err(fault) => {
                     return Executed {
                         states,
@@ -142,7 +207,7 @@ fn connect(
     genesis: &Genesis,
     parent: &ChainState,
     block: &CheckedBlock,
-) -> Result<ChainState, ContextFault> {
+) -> Result<(ChainState, Undo), ContextFault> {
     let header = &block.header;
     if header.parent_weight != parent.weight {
         let (header, parent) = (header.parent_weight, parent.weight);
@@ -156,9 +221,8 @@ fn connect(
         });
     }
     let rules = Rules::at(genesis, header.height);
-    let ledger = parent
+    let (ledger, inverse) = parent
         .ledger
-        .clone()
         .execute(rules, &BlockContext::of(header), &block.transactions)
         .map_err(ContextFault::Ledger)?;
     let computed = ledger.root();
@@ -172,13 +236,14 @@ fn connect(
     history.push(Entry::of_header(header));
     // The isolated checks bound the weight by a limit that fits 32 bits.
     let weight = u32::try_from(block.weight.0).unwrap_or(u32::MAX);
-    Ok(ChainState {
+    let state = ChainState {
         id: block.id,
         header: header.clone(),
         weight,
         ledger,
         history,
-    })
+    };
+    Ok((state, Undo::new(parent, inverse)))
 }
 
 /// A block to assemble: everything but the work.

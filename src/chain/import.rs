@@ -17,6 +17,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::base::Time;
 use crate::consensus::{HeaderFault, HeaderRules, UnsupportedEngine};
 use crate::store::Lsn;
@@ -24,6 +26,7 @@ use crate::types::history::Entry as HistoryEntry;
 use crate::types::{BlockId, Genesis, GenesisId, Header, Height, TxId, Uint256};
 
 use super::execute::{ChainState, ContextFault, Executed, Execution};
+use super::states::{Route, States};
 use super::tree::{Body, Entry, Tree, Verdict};
 use super::{ChainSnapshot, CheckedBlock, StateView};
 
@@ -32,9 +35,14 @@ fn work_of(header: &Header) -> Uint256 {
     HistoryEntry::of_header(header).work
 }
 
-/// How many recent states stay in memory. A branch that forks off below the oldest is executed
-/// from the genesis block on.
-const STATES_MAX: usize = 1_000;
+/// How many blocks below the tip a state may be from which a branch is executed again without
+/// being asked: two intervals of checkpoints. A branch that needs more is parked.
+const CHEAP_REACH: u64 = 2_000;
+/// Attempts to execute a block after which it is parked: each ended with the process.
+pub const ATTEMPTS_MAX: u8 = 3;
+/// How many bytes of blocks that leave the best chain are read back, so that their transactions
+/// return to the mempool, which holds no more.
+const LEAVING_BYTES_MAX: usize = 64 << 20;
 /// How many bytes of recent blocks stay in memory, for peers that ask and for reorganisations.
 const BODIES_BYTES_MAX: usize = 32 << 20;
 /// How many blocks one execution job takes: enough to keep a worker busy, few enough that a new
@@ -81,10 +89,35 @@ impl std::error::Error for HeaderRefusal {}
 /// What the chain wants done next.
 #[derive(Debug)]
 pub enum Step {
+    /// Write down that this block is about to be executed for the first time, and then call
+    /// [`Chain::begun`].
+    Begin(Attempt),
+    /// The branch with the most work is set aside: it forks off too deep.
+    Park(ParkedBranch),
     /// Read a block from the log; [`Chain::body_read`] takes it.
     Read(BlockId, Lsn),
     /// Execute blocks; [`Chain::executed`] takes the result.
     Execute(Box<Execution>),
+}
+
+/// An attempt to execute a block that was not executed before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// The block, the first of a run.
+    pub id: BlockId,
+    /// Which attempt it is, from 1.
+    pub number: u8,
+}
+
+/// A branch that has the most work and is not executed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ParkedBranch {
+    /// Its first block.
+    pub first: BlockId,
+    /// Its tip.
+    pub tip: BlockId,
+    /// How many blocks of the best chain it would replace.
+    pub depth: u64,
 }
 
 /// How the tip moved.
@@ -111,6 +144,52 @@ pub struct Outcome {
     pub invalid: Option<(BlockId, ContextFault)>,
 }
 
+/// What is known of attempts to execute blocks for the first time. A block that ends the process
+/// in the midst of its execution would end it at every start: each attempt is written down
+/// before, and after the third it is parked.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Attempts {
+    /// Blocks on which an attempt was left unfinished, with its number.
+    suspects: BTreeMap<BlockId, u8>,
+    /// How many blocks to execute one by one, because a run that may have had them was left
+    /// unfinished.
+    careful: usize,
+    /// An attempt that is being written down.
+    beginning: bool,
+    /// The block on which an attempt is written down.
+    begun: Option<BlockId>,
+}
+
+impl Attempts {
+    /// The attempt to write down before `id` is executed; none when it is written.
+    fn begin(&mut self, id: BlockId) -> Option<Attempt> {
+        if self.begun == Some(id) {
+            return None;
+        }
+        let first = if self.careful > 0 { 2 } else { 1 };
+        let number = self.suspects.get(&id).map_or(first, |number| number + 1);
+        self.beginning = true;
+        Some(Attempt { id, number })
+    }
+
+    /// Whether a block is to be executed by itself.
+    fn is_suspect(&self, id: &BlockId) -> bool {
+        self.careful > 0 || self.suspects.contains_key(id)
+    }
+
+    fn succeeded(&mut self, id: &BlockId) {
+        self.careful = self.careful.saturating_sub(1);
+        if self.suspects.remove(id).is_some() {
+            // The attempt was on a run, of which this was the first block.
+            self.careful = RUN_BLOCKS_MAX - 1;
+        }
+    }
+
+    fn forget(&mut self, id: &BlockId) {
+        self.suspects.remove(id);
+    }
+}
+
 /// The chain: every branch, the best one, and the states at its top.
 pub struct Chain {
     genesis: Arc<Genesis>,
@@ -120,10 +199,7 @@ pub struct Chain {
     tip: BlockId,
     /// The best chain by height.
     best: Vec<BlockId>,
-    /// States in the order they were computed, the genesis block's apart.
-    states: BTreeMap<BlockId, ChainState>,
-    state_order: VecDeque<BlockId>,
-    genesis_state: ChainState,
+    states: States,
     bodies: BTreeMap<BlockId, Arc<CheckedBlock>>,
     body_order: VecDeque<BlockId>,
     body_bytes: usize,
@@ -131,6 +207,10 @@ pub struct Chain {
     executing: bool,
     /// The branch being executed: its tip and what is still ahead, the next block last.
     plan: Option<(BlockId, Vec<BlockId>)>,
+    /// Attempts on blocks that were not executed before.
+    attempts: Attempts,
+    /// The first blocks of deep branches that somebody accepted.
+    accepted: BTreeSet<BlockId>,
     /// Where recent transactions of the best chain are.
     index: BTreeMap<TxId, (BlockId, u32)>,
     indexed: VecDeque<(BlockId, Vec<TxId>)>,
@@ -149,15 +229,15 @@ impl Chain {
             tip: state.id,
             best: vec![state.id],
             tree,
-            states: BTreeMap::new(),
-            state_order: VecDeque::new(),
-            genesis_state: state,
+            states: States::new(state),
             bodies: BTreeMap::new(),
             body_order: VecDeque::new(),
             body_bytes: 0,
             reading: BTreeSet::new(),
             executing: false,
             plan: None,
+            attempts: Attempts::default(),
+            accepted: BTreeSet::new(),
             index: BTreeMap::new(),
             indexed: VecDeque::new(),
         })
@@ -219,11 +299,17 @@ impl Chain {
     /// The state after a block, if it is among the newest.
     #[must_use]
     pub fn state(&self, id: &BlockId) -> Option<&ChainState> {
-        if *id == self.genesis_state.id {
-            Some(&self.genesis_state)
-        } else {
-            self.states.get(id)
-        }
+        self.states.get(id)
+    }
+
+    /// Keeps the state after a block at hand until it is [released](Self::release_state).
+    pub fn hold_state(&mut self, id: BlockId) {
+        self.states.hold(id);
+    }
+
+    /// Lets a state go that was held.
+    pub fn release_state(&mut self, id: &BlockId) {
+        self.states.release(id);
     }
 
     /// The block of the best chain at a height.
@@ -294,7 +380,7 @@ impl Chain {
         let id = header.id();
         if let Some(entry) = self.tree.get(&id) {
             return match entry.verdict {
-                Verdict::Open => Ok(id),
+                Verdict::Open | Verdict::Parked => Ok(id),
                 Verdict::Invalid => Err(HeaderRefusal::InvalidAncestor(id)),
             };
         }
@@ -345,6 +431,10 @@ impl Chain {
     /// Makes the tip that the log names the first seen of its work.
     pub fn prefer(&mut self, tip: &BlockId) {
         self.tree.prefer(tip);
+        // It was the tip, so it and all below it are valid.
+        for id in self.tree.path_from(tip, |_, entry| entry.executed) {
+            self.tree.executed(&id);
+        }
     }
 
     /// Notes where in the log a block is; its body may leave memory from now on.
@@ -385,6 +475,16 @@ impl Chain {
 
     /// Drops the bodies that came first, except those that are nowhere else or needed next.
     fn trim_bodies(&mut self) {
+        if self.body_bytes <= BODIES_BYTES_MAX {
+            return;
+        }
+        let pinned: BTreeSet<BlockId> = match &self.plan {
+            Some((goal, ahead)) => {
+                let next = ahead.iter().rev().take(RUN_BLOCKS_MAX).copied();
+                next.chain(self.leaving(goal)).collect()
+            }
+            None => BTreeSet::new(),
+        };
         let mut passes = self.body_order.len();
         while self.body_bytes > BODIES_BYTES_MAX && passes > 0 {
             passes -= 1;
@@ -395,11 +495,7 @@ impl Chain {
                 .tree
                 .get(&id)
                 .is_some_and(|e| matches!(e.body, Body::Logged(_)));
-            let planned = self
-                .plan
-                .as_ref()
-                .is_some_and(|(_, ahead)| ahead.contains(&id));
-            if !logged || planned {
+            if !logged || pinned.contains(&id) {
                 self.body_order.push_back(id);
             } else if let Some(block) = self.bodies.remove(&id) {
                 self.body_bytes -= block.bytes.len();
@@ -411,51 +507,135 @@ impl Chain {
     /// change: several reads may be under way, and one execution.
     pub fn next_step(&mut self) -> Option<Step> {
         let goal = self.tree.best_candidate();
-        if goal == self.tip || self.executing {
+        if goal == self.tip || self.executing || self.attempts.beginning {
             return None;
         }
-        if self
-            .plan
-            .as_ref()
-            .is_none_or(|(planned, _)| *planned != goal)
-        {
-            let mut ahead = self.tree.path_from(&goal, |id, _| self.state(id).is_some());
+        let planned = self.plan.as_ref().map(|(planned, _)| *planned);
+        if planned != Some(goal) {
+            let Some(route) = self.route(&goal, self.is_accepted(&goal)) else {
+                return Some(Step::Park(self.park_branch(&goal)));
+            };
+            let mut ahead = route.ahead;
             ahead.reverse();
             self.plan = Some((goal, ahead));
         }
         if let Some(read) = self.next_read() {
             return Some(read);
         }
-        let (_, ahead) = self.plan.as_ref()?;
-        let first = self.tree.get(ahead.last()?)?;
-        let base = self.state(&first.header.parent_id)?.clone();
+        let blocks = self.next_run();
+        // The blocks that would leave the best chain are read back first: their transactions
+        // return to the mempool in the same step.
+        let first = blocks.first()?.header.parent_id;
+        if !self.leaving_bodies_are_here(&goal) {
+            return None;
+        }
+        let unproved = |block: &&Arc<CheckedBlock>| !self.was_executed(&block.id);
+        if let Some(block) = blocks.iter().find(unproved)
+            && let Some(attempt) = self.attempts.begin(block.id)
+        {
+            return Some(Step::Begin(attempt));
+        }
+        let Route { base, undos, .. } = self.route(&first, self.is_accepted(&goal))?;
+        self.executing = true;
+        Some(Step::Execute(Box::new(Execution {
+            genesis: Arc::clone(&self.genesis),
+            base,
+            undos,
+            blocks,
+        })))
+    }
+
+    /// The way to the state after a block. One that is not within cheap reach counts where `deep`.
+    fn route(&self, to: &BlockId, deep: bool) -> Option<Route> {
+        let top = self.tip_entry().header.height.0;
+        self.states.route(&self.tree, &self.tip, to, |base| {
+            deep || base.id == self.tip || top.saturating_sub(base.header.height.0) <= CHEAP_REACH
+        })
+    }
+
+    /// Whether somebody accepted the branch of `goal`, however deep it forks off.
+    fn is_accepted(&self, goal: &BlockId) -> bool {
+        let path = || self.tree.path_from(goal, |id, _| self.in_best_chain(id));
+        !self.accepted.is_empty() && path().iter().any(|id| self.accepted.contains(id))
+    }
+
+    /// Sets the branch of `goal` aside.
+    fn park_branch(&mut self, goal: &BlockId) -> ParkedBranch {
+        let branch = self.tree.path_from(goal, |id, _| self.in_best_chain(id));
+        let first = *branch.first().unwrap_or(goal);
+        let depth = self.leaving(goal).len() as u64;
+        self.tree.park(&first);
+        self.plan = None;
+        ParkedBranch {
+            first,
+            tip: *goal,
+            depth,
+        }
+    }
+
+    /// Sets a block aside whose execution never came to an end, with all that follows on it.
+    pub fn park(&mut self, id: &BlockId) {
+        self.tree.park(id);
+        self.plan = None;
+    }
+
+    /// Takes a parked branch back in, however deep it forks off: somebody said so. Gives its
+    /// first block; none when `id` is not parked.
+    pub fn accept_branch(&mut self, id: &BlockId) -> Option<BlockId> {
+        let first = self.tree.unpark(id)?;
+        self.accepted.insert(first);
+        self.attempts.forget(&first);
+        Some(first)
+    }
+
+    /// Takes note that the process ended in the midst of this attempt.
+    pub fn suspect(&mut self, attempt: Attempt) {
+        self.attempts.suspects.insert(attempt.id, attempt.number);
+    }
+
+    /// The attempt is written down: the block may be executed.
+    pub fn begun(&mut self, id: BlockId) {
+        self.attempts.beginning = false;
+        self.attempts.begun = Some(id);
+    }
+
+    fn was_executed(&self, id: &BlockId) -> bool {
+        self.tree.get(id).is_some_and(|entry| entry.executed)
+    }
+
+    /// The next blocks of the plan whose bodies are in memory, as many as one job takes.
+    fn next_run(&self) -> Vec<Arc<CheckedBlock>> {
         let (mut blocks, mut bytes) = (Vec::new(), 0);
+        let Some((_, ahead)) = &self.plan else {
+            return blocks;
+        };
         for id in ahead.iter().rev().take(RUN_BLOCKS_MAX) {
             let Some(block) = self.bodies.get(id) else {
                 break;
             };
             bytes += block.bytes.len();
-            if !blocks.is_empty() && bytes > RUN_BYTES_MAX {
+            let alone = self.attempts.is_suspect(id);
+            if !blocks.is_empty() && (alone || bytes > RUN_BYTES_MAX) {
                 break;
             }
             blocks.push(Arc::clone(block));
+            if alone {
+                break;
+            }
         }
-        // The blocks that would leave the best chain are read back first: their transactions
-        // return to the mempool in the same step.
-        if blocks.is_empty()
-            || !self
-                .leaving(&goal)
-                .iter()
-                .all(|id| self.bodies.contains_key(id))
-        {
-            return None;
+        blocks
+    }
+
+    /// Whether the blocks that would leave the best chain are in memory, as many as matter.
+    fn leaving_bodies_are_here(&self, goal: &BlockId) -> bool {
+        let mut bytes = 0;
+        for id in self.leaving(goal) {
+            match self.bodies.get(&id) {
+                Some(block) => bytes += block.bytes.len(),
+                None => return bytes > LEAVING_BYTES_MAX,
+            }
         }
-        self.executing = true;
-        Some(Step::Execute(Box::new(Execution {
-            genesis: Arc::clone(&self.genesis),
-            base,
-            blocks,
-        })))
+        true
     }
 
     /// The blocks of the best chain that a branch does not share, the highest first.
@@ -483,7 +663,13 @@ impl Chain {
     fn next_read(&mut self) -> Option<Step> {
         let (goal, ahead) = self.plan.as_ref()?;
         let needed = ahead.iter().rev().take(READS_MAX).copied();
-        let needed: Vec<_> = needed.chain(self.leaving(goal)).collect();
+        let leaving = self.leaving(goal);
+        let mut bytes = 0;
+        let within = leaving.iter().take_while(|id| {
+            bytes += self.bodies.get(*id).map_or(0, |block| block.bytes.len());
+            bytes <= LEAVING_BYTES_MAX
+        });
+        let needed: Vec<_> = needed.chain(within.copied()).collect();
         for id in needed {
             if self.reading.len() >= READS_MAX {
                 break;
@@ -491,12 +677,7 @@ impl Chain {
             if self.bodies.contains_key(&id) || self.reading.contains(&id) {
                 continue;
             }
-            if let Some(Entry {
-                body: Body::Logged(lsn),
-                ..
-            }) = self.tree.get(&id)
-            {
-                let lsn = *lsn;
+            if let Some(lsn) = self.logged_at(&id) {
                 self.reading.insert(id);
                 return Some(Step::Read(id, lsn));
             }
@@ -520,16 +701,18 @@ impl Chain {
     /// Takes the result of an execution, and moves the tip if the branch is better now.
     pub fn executed(&mut self, executed: Executed) -> Outcome {
         self.executing = false;
-        let reached = executed.states.last().map(|state| state.id);
-        for state in executed.states {
+        let reached = executed.states.last().map(|(state, _)| state.id);
+        for (state, undo) in executed.states {
             if let Some((_, ahead)) = &mut self.plan
                 && ahead.last() == Some(&state.id)
             {
                 ahead.pop();
             }
-            self.state_order.push_back(state.id);
-            self.states.insert(state.id, state);
+            self.tree.executed(&state.id);
+            self.attempts.succeeded(&state.id);
+            self.states.add(state, undo);
         }
+        self.attempts.begun = None;
         if let Some((id, _)) = &executed.fault {
             self.tree.invalidate(id);
             self.plan = None;
@@ -606,22 +789,10 @@ impl Chain {
     }
 
     fn trim_states(&mut self) {
-        let mut passes = self.state_order.len();
-        while self.states.len() > STATES_MAX && passes > 0 {
-            passes -= 1;
-            let Some(id) = self.state_order.pop_front() else {
-                break;
-            };
-            let base = self.plan.as_ref().and_then(|(_, ahead)| ahead.last());
-            let base = base
-                .and_then(|id| self.tree.get(id))
-                .map(|entry| entry.header.parent_id);
-            if id == self.tip || Some(id) == base {
-                self.state_order.push_back(id);
-            } else {
-                self.states.remove(&id);
-            }
-        }
+        let next = self.plan.as_ref().and_then(|(_, ahead)| ahead.last());
+        let base = next.and_then(|id| self.tree.get(id));
+        let base = base.map_or(self.tip, |entry| entry.header.parent_id);
+        self.states.trim(&[self.tip, base]);
     }
 
     /// The chain as a value, without states and blocks.
@@ -631,12 +802,15 @@ impl Chain {
             tree: self.tree.clone(),
             tip: self.tip,
             best: self.best.clone(),
-            states: self.state_order.clone(),
+            states: self.states.order().clone(),
+            undos: self.states.undo_order().clone(),
             bodies: self.body_order.clone(),
             indexed: self.indexed.clone(),
             reading: self.reading.clone(),
             executing: self.executing,
             plan: self.plan.clone(),
+            attempts: self.attempts.clone(),
+            accepted: self.accepted.clone(),
             state_root: self.tip_state().ledger.root(),
         }
     }
@@ -645,12 +819,13 @@ impl Chain {
     pub(super) fn adopt(
         &mut self,
         snapshot: ChainSnapshot,
-        states: BTreeMap<BlockId, ChainState>,
+        states: States,
         bodies: Vec<Arc<CheckedBlock>>,
     ) {
         self.tree = snapshot.tree;
         (self.tip, self.best, self.plan) = (snapshot.tip, snapshot.best, snapshot.plan);
-        (self.states, self.state_order) = (states, snapshot.states);
+        (self.attempts, self.accepted) = (snapshot.attempts, snapshot.accepted);
+        self.states = states;
         for block in bodies {
             self.body_bytes += block.bytes.len();
             self.body_order.push_back(block.id);
@@ -670,3 +845,6 @@ impl Chain {
         self.tree.get(id).map_or(Uint256::ZERO, |entry| entry.work)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,6 +13,7 @@ pub mod ledger;
 pub mod mempool;
 mod snapshot;
 pub mod state;
+mod states;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod tree;
@@ -22,7 +23,9 @@ pub use block::{
     check_transactions, read_back,
 };
 pub use execute::{Assembly, ChainState, ContextFault, Executed, Execution, Template};
-pub use import::{Chain, HeaderRefusal, Outcome, Step, TipChange};
+pub use import::{
+    ATTEMPTS_MAX, Attempt, Chain, HeaderRefusal, Outcome, ParkedBranch, Step, TipChange,
+};
 pub use ledger::{StateView, TransactionFault};
 pub use mempool::Mempool;
 pub use snapshot::{ChainSnapshot, RestoreError};

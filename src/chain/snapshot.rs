@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::types::{BlockId, Genesis, TxId};
 
+use super::import::Attempts;
+use super::states::States;
 use super::tree::Tree;
 use super::{Chain, ChainState, CheckedBlock, Execution, read_back};
 
@@ -18,12 +20,15 @@ pub struct ChainSnapshot {
     pub(super) tip: BlockId,
     pub(super) best: Vec<BlockId>,
     pub(super) states: VecDeque<BlockId>,
+    pub(super) undos: VecDeque<BlockId>,
     pub(super) bodies: VecDeque<BlockId>,
     pub(super) indexed: VecDeque<(BlockId, Vec<TxId>)>,
     /// For the hash of a node that is busy; in a quiet moment nothing is read or executed.
     pub(super) reading: BTreeSet<BlockId>,
     pub(super) executing: bool,
     pub(super) plan: Option<(BlockId, Vec<BlockId>)>,
+    pub(super) attempts: Attempts,
+    pub(super) accepted: BTreeSet<BlockId>,
     /// The root after the tip, so that a hash of the chain covers every account.
     pub(super) state_root: crate::types::Hash,
 }
@@ -70,11 +75,12 @@ impl Chain {
             read.map(Arc::new)
                 .map_err(|_| RestoreError::MissingBlock(*id))
         };
-        let wanted: BTreeSet<BlockId> = snapshot.states.iter().copied().collect();
         let root = chain.tip_state().clone();
-        let mut known: BTreeMap<BlockId, ChainState> = BTreeMap::from([(root.id, root)]);
-        // Parents come before children: by height, the states of one branch after the other.
-        for id in &snapshot.states {
+        let mut known: BTreeMap<BlockId, ChainState> = BTreeMap::from([(root.id, root.clone())]);
+        let mut undos = BTreeMap::new();
+        // Each state and each way back by itself, from the nearest that is known; the states of
+        // one branch come after the other.
+        for id in snapshot.undos.iter().chain(&snapshot.states) {
             let path = snapshot.tree.path_from(id, |id, _| known.contains_key(id));
             for id in path {
                 let block = read(&id)?;
@@ -85,23 +91,31 @@ impl Chain {
                 let execution = Execution {
                     genesis: Arc::clone(&genesis),
                     base,
+                    undos: Vec::new(),
                     blocks: vec![block],
                 };
-                let state = execution
+                let (state, undo) = execution
                     .run()
                     .states
                     .pop()
                     .ok_or(RestoreError::WrongState(id))?;
                 known.insert(id, state);
+                undos.insert(id, undo);
             }
         }
-        known.retain(|id, _| wanted.contains(id));
+        let mut states = States::new(root);
+        for id in &snapshot.undos {
+            states.restore_undo(*id, undos.get(id).map(Arc::clone));
+        }
+        for id in &snapshot.states {
+            states.restore(*id, known.remove(id));
+        }
         let bodies = snapshot
             .bodies
             .iter()
             .map(read)
             .collect::<Result<Vec<_>, _>>()?;
-        chain.adopt(snapshot, known, bodies);
+        chain.adopt(snapshot, states, bodies);
         Ok(chain)
     }
 }

@@ -178,6 +178,7 @@ impl Maker {
         let execution = Execution {
             genesis: Arc::clone(&self.genesis),
             base: parent.clone(),
+            undos: Vec::new(),
             blocks: vec![Arc::clone(&checked)],
         };
         let mut states = execution.run().states;
@@ -186,7 +187,9 @@ impl Maker {
             header,
             checked,
             bytes,
-            state: states.pop().unwrap_or_else(|| parent.clone()),
+            state: states
+                .pop()
+                .map_or_else(|| parent.clone(), |(state, _)| state),
         }
     }
 

@@ -25,6 +25,8 @@ pub enum Body {
 pub enum Verdict {
     /// Nothing speaks against it.
     Open,
+    /// It, or an ancestor, is not executed until somebody says so.
+    Parked,
     /// It, or an ancestor, breaks a rule.
     Invalid,
 }
@@ -40,6 +42,8 @@ pub struct Entry {
     pub body: Body,
     /// What is known of it.
     pub verdict: Verdict,
+    /// Whether it was executed once and found valid.
+    pub executed: bool,
     /// Its place in the order in which chains became complete: of equal work the first seen wins.
     arrival: u64,
     /// Whether its body and those of all its ancestors are here.
@@ -79,6 +83,7 @@ impl Tree {
             work,
             body: Body::Arrived,
             verdict: Verdict::Open,
+            executed: true,
             arrival: 0,
             complete: true,
         };
@@ -145,6 +150,7 @@ impl Tree {
             work,
             body: Body::Missing,
             verdict,
+            executed: false,
             arrival: 0,
             complete: false,
         };
@@ -250,12 +256,24 @@ impl Tree {
 
     /// Notes that a block breaks a rule: neither it nor a descendant is a candidate any more.
     pub fn invalidate(&mut self, root: &BlockId) {
+        self.condemn(root, Verdict::Invalid);
+    }
+
+    /// Sets a block aside with all its descendants: they are no candidates until
+    /// [`unpark`](Self::unpark).
+    pub fn park(&mut self, root: &BlockId) {
+        self.condemn(root, Verdict::Parked);
+    }
+
+    fn condemn(&mut self, root: &BlockId, verdict: Verdict) {
         let mut waiting = vec![*root];
         while let Some(id) = waiting.pop() {
             let Some(entry) = self.entries.get_mut(&id) else {
                 continue;
             };
-            entry.verdict = Verdict::Invalid;
+            if entry.verdict != Verdict::Invalid {
+                entry.verdict = verdict;
+            }
             self.candidates
                 .remove(&(entry.work, Reverse(entry.arrival), id));
             if let Some(arrival) = self.header_arrivals.remove(&id) {
@@ -264,6 +282,45 @@ impl Tree {
             }
             waiting.extend(self.children.get(&id).into_iter().flatten().copied());
         }
+    }
+
+    /// Takes a parked block back in, with its parked ancestors and all that descends from them.
+    /// Gives the first of them, or none when the block is not parked.
+    pub fn unpark(&mut self, id: &BlockId) -> Option<BlockId> {
+        let parked = |entry: &Entry| entry.verdict == Verdict::Parked;
+        let first = *self.path_from(id, |_, entry| !parked(entry)).first()?;
+        let mut waiting = vec![first];
+        while let Some(id) = waiting.pop() {
+            let arrival = self.next_arrival();
+            let Some(entry) = self.entries.get_mut(&id) else {
+                continue;
+            };
+            if parked(entry) {
+                entry.verdict = Verdict::Open;
+                self.header_arrivals.insert(id, arrival);
+                self.best_headers.insert((entry.work, Reverse(arrival), id));
+                if entry.complete {
+                    self.candidates
+                        .insert((entry.work, Reverse(entry.arrival), id));
+                }
+                waiting.extend(self.children.get(&id).into_iter().flatten().copied());
+            }
+        }
+        Some(first)
+    }
+
+    /// Notes that a block was executed and is valid.
+    pub fn executed(&mut self, id: &BlockId) {
+        if let Some(entry) = self.entries.get_mut(id) {
+            entry.executed = true;
+        }
+    }
+
+    /// The blocks without children: the end of each branch.
+    pub fn leaves(&self) -> impl Iterator<Item = (&BlockId, &Entry)> {
+        self.entries
+            .iter()
+            .filter(|(id, _)| self.children.get(id).is_none_or(Vec::is_empty))
     }
 
     /// The positions of all blocks that are in the log.

@@ -102,7 +102,7 @@ fn running(mut client: Client, genesis: &Genesis) -> Result<(Source, u64), Comma
 
 /// Where the blocks from height 1 to the tip stand in a log.
 fn best_chain(store: &mut Store) -> Result<Vec<Lsn>, String> {
-    let recovered = Recovered::read(store).map_err(|failure| failure.to_string())?;
+    let recovered = Recovered::read(store, true).map_err(|failure| failure.to_string())?;
     let by_id: BTreeMap<BlockId, (Lsn, BlockId)> = recovered
         .blocks
         .iter()

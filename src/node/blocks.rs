@@ -6,7 +6,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::base::Time;
-use crate::chain::{Chain, CheckedBlock, Executed, IsolatedFault, Step, TipChange};
+use crate::chain::{
+    ATTEMPTS_MAX, Attempt, Chain, CheckedBlock, Executed, IsolatedFault, Step, TipChange,
+};
 use crate::codec::{Encode, Writer};
 use crate::p2p::{Action, ConnId, Sync};
 use crate::store::{Append, Kind, Log};
@@ -14,13 +16,29 @@ use crate::types::{BlockId, Hash, Height, Rules, Uint256};
 use crate::wire::message::{ANNOUNCE_HEADERS_MAX, GET_BLOCKS_MAX, HEADERS_MAX, RequestId};
 use crate::wire::{Lane, Message};
 
-use super::{BLOCK_RECORD_PREFIX, Effect, Event, Job, Node, Owner, Timer, header_of};
+use super::{
+    BLOCK_RECORD_PREFIX, CallError, Effect, Event, Job, Node, Owner, Reply, Timer, header_of,
+};
 
 /// How many blocks may be under way or in check at once: bodies of 4 MiB are bounded in bytes by
 /// it, and workers stay busy.
 const BLOCKS_UNDER_WAY_MAX: usize = 32;
 /// How many blocks a peer may have asked for and not got.
 const ASKED_PER_PEER: usize = 8 * GET_BLOCKS_MAX;
+
+/// In the place of an attempt's number: it came to an end, or the block may be tried again.
+pub(super) const ATTEMPT_ENDED: u8 = 0;
+/// In the place of an attempt's number: the block is parked.
+pub(super) const ATTEMPT_PARKED: u8 = 255;
+
+/// An Executing record.
+fn attempt_record(id: &BlockId, number: u8) -> Append {
+    let mut body = Writer::with_capacity(40);
+    id.encode(&mut body);
+    body.u8(number);
+    body.bytes(&[0; 7]);
+    Append::new(Log::Blocks, Kind::Executing, body.into_bytes())
+}
 
 /// Blocks that a peer asked for, in the order it asked.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -135,6 +153,18 @@ impl Node {
     pub(super) fn advance(&mut self, now: Time) {
         while let Some(step) = self.chain.next_step() {
             match step {
+                Step::Begin(attempt) => self.begin(attempt),
+                Step::Park(branch) => {
+                    let why = format!(
+                        "it has more work and would replace {} blocks; `keel rpc acceptbranch {}` \
+                         takes it",
+                        branch.depth, branch.tip
+                    );
+                    self.event(Event::Parked {
+                        id: branch.first,
+                        why,
+                    });
+                }
                 Step::Read(id, lsn) => {
                     let genesis_id = *self.chain.genesis_id();
                     self.run(Owner::Body(id), Job::Read { genesis_id, lsn });
@@ -149,15 +179,48 @@ impl Node {
         }
     }
 
-    /// The log was read and its tip reached: the node takes part from now on.
+    /// Writes down that a block is about to be executed for the first time: if that ends the
+    /// process, the next start knows by what.
+    fn begin(&mut self, attempt: Attempt) {
+        let record = attempt_record(&attempt.id, attempt.number);
+        self.store(vec![record], false, vec![Effect::Begun(attempt.id)]);
+    }
+
+    /// Sets a block aside on which every attempt ended with the process.
+    pub(super) fn park_aborting(&mut self, id: BlockId) {
+        self.chain.park(&id);
+        let record = attempt_record(&id, ATTEMPT_PARKED);
+        self.store(vec![record], false, vec![Effect::Nothing]);
+        let why = format!(
+            "the node ended {ATTEMPTS_MAX} times in the midst of executing it; `keel rpc \
+             acceptbranch {id}` tries again"
+        );
+        self.event(Event::Parked { id, why });
+    }
+
+    /// Takes a parked branch back in, because somebody says so.
+    pub(super) fn accept_branch(&mut self, id: &BlockId, now: Time) -> Result<Reply, CallError> {
+        let first = self.chain.accept_branch(id);
+        let first = first.ok_or(CallError::NotFound("parked block"))?;
+        let record = attempt_record(&first, ATTEMPT_ENDED);
+        self.store(vec![record], false, vec![Effect::Nothing]);
+        self.sync.retry();
+        self.advance(now);
+        Ok(Reply::Done)
+    }
+
+    /// The log was read and its tip reached, or a better one: the node takes part from now on.
     fn start(&mut self, now: Time) {
         self.ready = true;
         let entry = self.chain.tip_entry();
         let (height, tip) = (entry.header.height, self.chain.tip());
         self.event(Event::Ready { height, tip });
         self.readmit_journal();
-        self.published = self.chain.tip();
-        self.publish();
+        if self.logged_tip != tip {
+            self.log_tip(self.logged_tip, tip, height);
+        } else if !self.waits_for_tip() {
+            self.show_tip(tip);
+        }
         self.timers.set_earlier(Timer::Dial, now);
         if self.miner.is_some() {
             self.timers.set(Timer::Mine, now);
@@ -189,6 +252,8 @@ impl Node {
         let outcome = self.chain.executed(executed);
         if let Some((id, fault)) = outcome.invalid {
             self.sync.retry();
+            let record = attempt_record(&id, ATTEMPT_ENDED);
+            self.store(vec![record], false, vec![Effect::Nothing]);
             self.event(Event::InvalidBlock {
                 id,
                 why: fault.to_string(),
@@ -202,12 +267,13 @@ impl Node {
 
     fn tip_moved(&mut self, moved: &TipChange, now: Time) {
         if !self.ready {
-            // The log names this tip already.
+            // Up to the tip that the log names this happened before.
+            if self.chain.work(&moved.to) > self.chain.work(&self.logged_tip) {
+                self.log_tip(self.logged_tip, moved.to, moved.height);
+            }
             return;
         }
-        let record = tip_record(&moved.from, &moved.to, moved.height);
-        self.store(vec![record], true, vec![Effect::Tip(moved.to)]);
-
+        self.log_tip(moved.from, moved.to, moved.height);
         let view = self.chain.tip_view();
         let height = moved.height.next();
         let rules = *Rules::at(&self.config.genesis, height);
@@ -238,6 +304,33 @@ impl Node {
         if self.miner.is_some() {
             self.timers.set(Timer::Mine, now);
         }
+    }
+
+    /// Writes down that the tip moved; readers see it when that is durable.
+    fn log_tip(&mut self, from: BlockId, to: BlockId, height: Height) {
+        self.chain.hold_state(to);
+        self.logged_tip = to;
+        let record = tip_record(&from, &to, height);
+        self.store(vec![record], true, vec![Effect::Tip(to)]);
+    }
+
+    /// Whether a Tip record is on its way to the disk.
+    fn waits_for_tip(&self) -> bool {
+        let mut effects = self.effects.values().flatten();
+        effects.any(|effect| matches!(effect, Effect::Tip(_)))
+    }
+
+    /// A tip's record is durable: readers see it from now on.
+    pub(super) fn tip_stored(&mut self, tip: BlockId) {
+        self.show_tip(tip);
+        self.chain.release_state(&tip);
+    }
+
+    fn show_tip(&mut self, tip: BlockId) {
+        self.chain.hold_state(tip);
+        self.chain.release_state(&self.published);
+        self.published = tip;
+        self.publish();
     }
 
     /// Tells every peer that does not have it of the new tip, with the headers that lead to it.

@@ -4,11 +4,16 @@ use std::sync::Arc;
 
 use crate::base::Time;
 use crate::chain::CheckedBlock;
+use crate::chain::tree::Verdict;
 use crate::types::BlockId;
 
 use super::{
-    CallError, CallId, Job, MempoolInfo, Node, Owner, PeerInfo, Question, Reply, TransactionStatus,
+    BranchStatus, CallError, CallId, ChainTip, Job, MempoolInfo, Node, Owner, PeerInfo, Question,
+    Reply, TransactionStatus,
 };
+
+/// How many branches are told of: more would be somebody's game with old blocks.
+const CHAIN_TIPS_MAX: usize = 1_000;
 
 impl Node {
     /// Answers, or starts what is needed to answer.
@@ -44,8 +49,41 @@ impl Node {
                 self.add_dial(peer, now);
                 Ok(Reply::Done)
             }
+            Question::ChainTips => Ok(Reply::ChainTips(self.chain_tips())),
+            Question::AcceptBranch(id) => self.accept_branch(&id, now),
         };
         self.answer(call, reply);
+    }
+
+    fn chain_tips(&self) -> Vec<ChainTip> {
+        let tree = self.chain.tree();
+        let tip = |(id, entry): (&BlockId, &crate::chain::tree::Entry)| {
+            let branch = tree.path_from(id, |id, _| self.chain.in_best_chain(id));
+            let executed = |id: &BlockId| tree.get(id).is_some_and(|entry| entry.executed);
+            let status = match entry.verdict {
+                Verdict::Invalid => BranchStatus::Invalid,
+                Verdict::Parked => BranchStatus::Parked,
+                Verdict::Open if *id == self.chain.tip() => BranchStatus::Active,
+                Verdict::Open if !tree.is_complete(id) => BranchStatus::HeadersOnly,
+                Verdict::Open if branch.iter().all(executed) => BranchStatus::ValidFork,
+                Verdict::Open => BranchStatus::ValidHeaders,
+            };
+            ChainTip {
+                id: *id,
+                height: entry.header.height,
+                branch_length: branch.len() as u64,
+                status,
+            }
+        };
+        let mut tips: Vec<_> = tree.leaves().map(tip).collect();
+        if tips.iter().all(|tip| tip.status != BranchStatus::Active) {
+            // Headers go on above the tip.
+            let entry = (&self.chain.tip(), self.chain.tip_entry());
+            tips.push(tip(entry));
+        }
+        tips.sort_by_key(|tip| (tip.status, std::cmp::Reverse(tip.height), tip.id));
+        tips.truncate(CHAIN_TIPS_MAX);
+        tips
     }
 
     fn header_reply(&self, id: &BlockId) -> Result<Reply, CallError> {

@@ -272,6 +272,10 @@ pub enum Question {
     Mempool,
     /// Connect to this peer from now on.
     AddPeer(PeerAddress),
+    /// The end of every branch.
+    ChainTips,
+    /// Take a parked branch back in.
+    AcceptBranch(BlockId),
 }
 
 /// What came of a [`Question`].
@@ -310,8 +314,40 @@ pub enum Reply {
     Peers(Vec<PeerInfo>),
     /// What the mempool holds.
     Mempool(MempoolInfo),
+    /// The end of every branch, the best first.
+    ChainTips(Vec<ChainTip>),
     /// Done.
     Done,
+}
+
+/// The end of a branch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChainTip {
+    /// Its block.
+    pub id: BlockId,
+    /// The block's height.
+    pub height: Height,
+    /// How many blocks the branch has that the best chain has not.
+    pub branch_length: u64,
+    /// What the node makes of it.
+    pub status: BranchStatus,
+}
+
+/// What the node makes of a branch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum BranchStatus {
+    /// It is the best chain.
+    Active,
+    /// All of it is valid, and another has more work or came first.
+    ValidFork,
+    /// All blocks are here; not all were executed.
+    ValidHeaders,
+    /// Not all blocks are here.
+    HeadersOnly,
+    /// It is set aside.
+    Parked,
+    /// A block of it is invalid.
+    Invalid,
 }
 
 /// Where a transaction stands.
@@ -491,6 +527,13 @@ pub enum Event {
     /// A block of the log can't be read.
     DamagedLog {
         /// Where and why.
+        why: String,
+    },
+    /// A block and what follows on it are set aside and not executed: somebody should look.
+    Parked {
+        /// The first block of the branch.
+        id: BlockId,
+        /// Why, and what to do.
         why: String,
     },
     /// A block turned out to be invalid.

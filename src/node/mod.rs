@@ -31,7 +31,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::base::{Rng, Span, Time, Timers};
-use crate::chain::{Chain, CheckedBlock, Mempool};
+use crate::chain::{ATTEMPTS_MAX, Chain, CheckedBlock, Mempool};
 use crate::codec::{Decode, DecodeError, Reader};
 use crate::consensus::UnsupportedEngine;
 use crate::p2p::{Action, Relay, Sync};
@@ -45,8 +45,8 @@ use crate::wire::{ConnectionLimits, Message};
 pub use crate::p2p::{ConnId, Direction};
 pub use blocks::{block_record, tip_record};
 pub use io::{
-    CallError, CallId, CloseCause, CloseReason, Event, Input, JobId, MempoolInfo, Output, PeerInfo,
-    Published, Question, Reply, Ticket, TransactionStatus,
+    BranchStatus, CallError, CallId, ChainTip, CloseCause, CloseReason, Event, Input, JobId,
+    MempoolInfo, Output, PeerInfo, Published, Question, Reply, Ticket, TransactionStatus,
 };
 pub use job::{BLOCK_RECORD_PREFIX, BlockReader, Job, JobResult, Workbench};
 
@@ -137,6 +137,8 @@ enum Effect {
     Own(Arc<CheckedBlock>),
     /// Readers may see this tip.
     Tip(BlockId),
+    /// The block may be executed for the first time.
+    Begun(BlockId),
     /// A transaction is promised: tell who asked.
     Accepted {
         call: CallId,
@@ -167,8 +169,10 @@ pub struct Node {
     outputs: VecDeque<Output>,
     /// Blocks being checked, so that none is checked twice at once.
     checking: BTreeSet<BlockId>,
-    /// The tip that readers may see: its Tip record is durable.
+    /// The tip that readers may see: its Tip record is durable. Its state is held.
     published: BlockId,
+    /// The tip that the newest Tip record names, durable or not.
+    logged_tip: BlockId,
     /// Whether the log was read and the tip that it names was reached.
     ready: bool,
     journal: Vec<Vec<u8>>,
@@ -198,9 +202,12 @@ impl Node {
             // A header that no longer passes was written under other rules: it stays aside.
             let _ = chain.restore(header, *lsn);
         }
-        if let Some(tip) = &recovered.tip {
-            chain.prefer(tip);
+        let logged_tip = recovered.tip.unwrap_or(chain.tip());
+        chain.prefer(&logged_tip);
+        for id in &recovered.parked {
+            chain.park(id);
         }
+        chain.hold_state(chain.tip());
         let rng = Rng::from_seed(seed);
         let miner = config.mining.map(|mining| Miner::new(mining, now));
         let mut node = Self {
@@ -210,6 +217,7 @@ impl Node {
                 .map(|peer| (peer.key, Dial::new(*peer, now)))
                 .collect(),
             published: chain.tip(),
+            logged_tip,
             chain,
             mempool: Mempool::default(),
             sync: Sync::default(),
@@ -235,6 +243,11 @@ impl Node {
             outputs_done: Hash::ZERO,
             config,
         };
+        match recovered.unfinished {
+            Some(attempt) if attempt.number >= ATTEMPTS_MAX => node.park_aborting(attempt.id),
+            Some(attempt) => node.chain.suspect(attempt),
+            None => {}
+        }
         node.publish();
         node.advance(now);
         Ok(node)
@@ -414,10 +427,8 @@ impl Node {
                     self.own_block_stored(block, now);
                     self.chain.logged(&id, *lsn);
                 }
-                Effect::Tip(tip) => {
-                    self.published = tip;
-                    self.publish();
-                }
+                Effect::Tip(tip) => self.tip_stored(tip),
+                Effect::Begun(id) => self.chain.begun(id),
                 Effect::Accepted { call, txid, wtxid } => {
                     self.promising.remove(&wtxid);
                     let reply = Ok(Reply::Accepted { txid, wtxid });
@@ -465,7 +476,7 @@ impl Node {
 
     /// Shows readers the newest tip whose record is durable, and the counts of now.
     fn publish(&mut self) {
-        // The state of a durable tip is among the newest thousand.
+        // The state of a durable tip is held.
         let Some(state) = self.chain.state(&self.published) else {
             return;
         };

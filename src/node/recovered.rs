@@ -1,12 +1,14 @@
 //! What a node finds in its log at start.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use crate::chain::Attempt;
 use crate::codec::{Decode, Reader};
 use crate::store::{Failure, Kind, Log, Lsn, Store};
 use crate::types::{BlockId, Header, wtxid_of};
 
 use super::BLOCK_RECORD_PREFIX;
+use super::blocks::{ATTEMPT_ENDED, ATTEMPT_PARKED};
 
 /// An Accepted record's body begins with the time it was received.
 const ACCEPTED_PREFIX: usize = 8;
@@ -18,6 +20,10 @@ pub struct Recovered {
     pub blocks: Vec<(Lsn, Header)>,
     /// The tip that the log names last.
     pub tip: Option<BlockId>,
+    /// An attempt to execute a block that never came to an end.
+    pub unfinished: Option<Attempt>,
+    /// Blocks that were parked because every attempt on them ended with the process.
+    pub parked: Vec<BlockId>,
     /// Accepted transactions of the journal that did not leave for good, in its order.
     pub journal: Vec<Vec<u8>>,
 }
@@ -25,8 +31,11 @@ pub struct Recovered {
 impl Recovered {
     /// Reads the logs of a store that was opened. Blocks are read by their headers alone: their
     /// transactions are read again when they are executed.
-    pub fn read(store: &mut Store) -> Result<Self, Failure> {
+    /// `was_clean` says whether the last process ended as it should: then it left nothing
+    /// unfinished on its own account.
+    pub fn read(store: &mut Store, was_clean: bool) -> Result<Self, Failure> {
         let (mut blocks, mut tip) = (Vec::new(), None);
+        let (mut unfinished, mut parked) = (None, BTreeSet::new());
         store.replay(Log::Blocks, Lsn::default(), |lsn, kind, body| match kind {
             Kind::Block => {
                 let bytes = body.get(BLOCK_RECORD_PREFIX..).unwrap_or_default();
@@ -35,6 +44,26 @@ impl Recovered {
             Kind::Tip => {
                 let to = body.get(32..64).and_then(|to| to.try_into().ok());
                 tip = to.map(BlockId).or(tip);
+                unfinished = None;
+            }
+            Kind::Executing => {
+                let Some((id, rest)) = body
+                    .split_first_chunk()
+                    .map(|(id, rest)| (BlockId(*id), rest))
+                else {
+                    return;
+                };
+                unfinished = None;
+                match rest.first() {
+                    Some(&ATTEMPT_ENDED) => {
+                        parked.remove(&id);
+                    }
+                    Some(&ATTEMPT_PARKED) => {
+                        parked.insert(id);
+                    }
+                    Some(&number) => unfinished = Some(Attempt { id, number }),
+                    None => {}
+                }
             }
             _ => {}
         })?;
@@ -62,6 +91,8 @@ impl Recovered {
         Ok(Self {
             blocks,
             tip,
+            unfinished: unfinished.filter(|_| !was_clean),
+            parked: parked.into_iter().collect(),
             journal: accepted.into_values().collect(),
         })
     }

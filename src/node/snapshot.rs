@@ -39,6 +39,7 @@ pub struct Snapshot {
     timers: Timers<Timer>,
     rng: ([u8; 32], u64),
     published: BlockId,
+    logged_tip: BlockId,
     ready: bool,
     journal: Vec<Vec<u8>>,
     journaled: BTreeSet<WtxId>,
@@ -86,6 +87,7 @@ impl Node {
             timers: self.timers.clone(),
             rng: self.rng.state(),
             published: self.published,
+            logged_tip: self.logged_tip,
             ready: self.ready,
             journal: self.journal.clone(),
             journaled: self.journaled.clone(),
@@ -125,7 +127,8 @@ impl Node {
         block: &dyn Fn(&BlockId) -> Option<Arc<[u8]>>,
     ) -> Result<Self, RestoreError> {
         let genesis = Arc::clone(&snapshot.config.genesis);
-        let chain = Chain::restore_snapshot(Arc::clone(&genesis), snapshot.chain, block)?;
+        let mut chain = Chain::restore_snapshot(Arc::clone(&genesis), snapshot.chain, block)?;
+        chain.hold_state(snapshot.published);
         let genesis_id = genesis.id();
         let mut mempool = Mempool::default();
         for transaction in snapshot.mempool {
@@ -150,6 +153,7 @@ impl Node {
             outputs: std::collections::VecDeque::new(),
             checking: BTreeSet::new(),
             published: snapshot.published,
+            logged_tip: snapshot.logged_tip,
             ready: snapshot.ready,
             journal: snapshot.journal,
             journaled: snapshot.journaled,

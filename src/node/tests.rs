@@ -19,6 +19,7 @@ use crate::types::{
 use crate::wire::message::{Features, Hello, PROTOCOL_VERSION, RequestId, Role, ShortText};
 use crate::wire::{Lane, MessageKind};
 
+mod attempts;
 mod blocks;
 mod greeting;
 mod promises;
@@ -160,6 +161,14 @@ impl Alice {
             }
             Output::Close { conn, why } => {
                 assert!(self.closed.insert(conn, why).is_none(), "closed twice");
+            }
+            // That an execution begins is no promise, and no story is about the disk's part in it.
+            Output::Store(request) if begins_execution(&request) => {
+                self.records += 1;
+                done.push_back(Input::Stored {
+                    ticket: Ticket(request.ticket),
+                    lsns: vec![Lsn::new(self.records)],
+                });
             }
             Output::Store(request) => self.unstored.push_back(request),
             Output::Run { job, work } => {
@@ -361,6 +370,11 @@ impl Alice {
             amount,
         )
     }
+}
+
+fn begins_execution(request: &Request) -> bool {
+    let kinds = request.records.iter().map(|record| record.kind);
+    kinds.eq([Kind::Executing])
 }
 
 fn hello(peer: Peer) -> Message {

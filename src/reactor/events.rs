@@ -46,6 +46,7 @@ pub(super) fn write(event: &Event) {
             log!(Level::Info, "peer at {}: not reached: {why}", peer.socket);
         }
         Event::DamagedLog { why } => log!(Level::Error, "{why}"),
+        Event::Parked { id, why } => log!(Level::Warn, "block {id} is set aside: {why}"),
         Event::InvalidBlock { id, why } => log!(Level::Warn, "block {id} is invalid: {why}"),
     }
 }

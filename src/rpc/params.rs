@@ -141,6 +141,12 @@ impl Params {
             .map_err(|error| self.wrong(at, error))
     }
 
+    pub(super) fn block_id(&self, at: usize) -> Result<BlockId, RpcError> {
+        self.text(at)?
+            .parse()
+            .map_err(|error| self.wrong(at, error))
+    }
+
     pub(super) fn block(&self, at: usize) -> Result<BlockRef, RpcError> {
         match &self.values[at] {
             Value::String(text) => text

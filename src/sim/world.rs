@@ -168,8 +168,9 @@ impl World {
         let options = Options::production(genesis_id.0, 1 + index.0 as u64, self.now.as_millis())
             .with_segment_size(8 << 20);
         let disk: Arc<dyn Disk> = Arc::new(machine.disk.clone());
-        let (mut store, _) = Store::open(disk, &options).expect("a disk in memory opens");
-        let recovered = Recovered::read(&mut store).expect("a disk in memory is read");
+        let (mut store, found) = Store::open(disk, &options).expect("a disk in memory opens");
+        let recovered =
+            Recovered::read(&mut store, found.was_clean).expect("a disk in memory is read");
         machine.life += 1;
         let seed = self
             .rng

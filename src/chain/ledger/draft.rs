@@ -11,7 +11,8 @@ use crate::types::{
 };
 
 use super::{
-    BlockContext, BlockFault, Executable, Ledger, StateView, TransactionFault, WRITTEN_HERE,
+    BlockContext, BlockFault, Executable, Inverse, Ledger, StateView, TransactionFault,
+    WRITTEN_HERE,
 };
 
 const NO_MORE_THAN_ISSUED: &str = "no sum of money exceeds what was issued, which is below 2^63";
@@ -297,7 +298,7 @@ impl<'a> Draft<'a> {
     }
 
     /// Ends the block: pays its reward, writes everything to the state and checks the sums.
-    pub(super) fn close(self) -> Result<Ledger, BlockFault> {
+    pub(super) fn close(self) -> Result<(Ledger, Inverse), BlockFault> {
         let (height, mut supply) = (self.context.height, self.ledger.supply);
         let reward = self.rules.reward.at(height).min(MAX_SUPPLY - supply.issued);
         let earned = ImmatureRecord {
@@ -324,13 +325,21 @@ impl<'a> Draft<'a> {
         changes.sum_up(&mut supply)?;
         let supply_key = StateKey::Supply.hash();
         changes.writes.push((supply_key, Some(supply.to_bytes())));
+        let before =
+            |(key, _): &(KeyHash, _)| (*key, self.ledger.tree.get(key).map(<[u8]>::to_vec));
+        let inverse = Inverse {
+            writes: changes.writes.iter().map(before).collect(),
+            supply: self.ledger.supply,
+            height: self.ledger.height,
+        };
         let mut tree = self.ledger.tree.clone();
         tree.apply(&changes.writes.into_iter().collect());
-        Ok(Ledger {
+        let ledger = Ledger {
             tree,
             supply,
             height,
-        })
+        };
+        Ok((ledger, inverse))
     }
 }
 

@@ -165,13 +165,13 @@ impl Ledger {
         Some(AccountRecord::from_bytes(bytes).expect(WRITTEN_HERE))
     }
 
-    /// The ledger after a block of these transactions; this one where the block is invalid.
+    /// The ledger after a block of these transactions, and the way back to this one.
     pub fn execute<T: Executable>(
         &self,
         rules: &Rules,
         context: &BlockContext,
         transactions: &[T],
-    ) -> Result<Self, BlockFault> {
+    ) -> Result<(Self, Inverse), BlockFault> {
         let mut draft = Draft::open(self, rules, context)?;
         for (index, transaction) in transactions.iter().enumerate() {
             if transaction.weight() > draft.room() {
@@ -204,7 +204,30 @@ impl Ledger {
                 chosen.push(index);
             }
         }
-        (draft.close().expect(OWN_BLOCK), chosen)
+        (draft.close().expect(OWN_BLOCK).0, chosen)
+    }
+
+    /// The ledger before the blocks that these are the inverses of, the newest block's first.
+    ///
+    /// # Panics
+    /// When there is none.
+    #[must_use]
+    pub fn unwind<'a>(&self, inverses: impl Iterator<Item = &'a Inverse>) -> Self {
+        let mut writes = BTreeMap::new();
+        let mut oldest = None;
+        for inverse in inverses {
+            // Of several values before, the oldest stands.
+            writes.extend(inverse.writes.iter().cloned());
+            oldest = Some(inverse);
+        }
+        let oldest = oldest.expect("at least one block is undone");
+        let mut tree = self.tree.clone();
+        tree.apply(&writes);
+        Self {
+            tree,
+            supply: oldest.supply,
+            height: oldest.height,
+        }
     }
 
     /// What readers are given.
@@ -214,6 +237,26 @@ impl Ledger {
             ledger: self.clone(),
             block,
         }
+    }
+}
+
+/// What a block changed, as it was before: the way back.
+#[derive(Clone, Debug)]
+pub struct Inverse {
+    /// The values before, or that there was none.
+    writes: Vec<(KeyHash, Option<Vec<u8>>)>,
+    supply: SupplyRecord,
+    height: Height,
+}
+
+impl Inverse {
+    /// The memory it takes, in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let of = |(_, value): &(KeyHash, Option<Vec<u8>>)| {
+            size_of::<(KeyHash, Option<Vec<u8>>)>() + value.as_ref().map_or(0, Vec::len)
+        };
+        size_of::<Self>() + self.writes.iter().map(of).sum::<usize>()
     }
 }
 

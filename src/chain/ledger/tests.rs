@@ -99,7 +99,15 @@ fn context(ledger: &Ledger) -> BlockContext {
 }
 
 fn execute(ledger: &Ledger, transactions: &[Transaction]) -> Result<Ledger, BlockFault> {
-    ledger.execute(&rules(), &context(ledger), transactions)
+    let executed = ledger.execute(&rules(), &context(ledger), transactions);
+    executed.map(|(after, inverse)| {
+        let before = after.unwind(std::iter::once(&inverse));
+        assert_eq!(
+            (before.root(), before.supply()),
+            (ledger.root(), ledger.supply())
+        );
+        after
+    })
 }
 
 /// The fault of the last of `transactions`, which admission must name too if it is the only one.
@@ -349,7 +357,7 @@ fn the_price_of_weight_is_rounded_up_for_each_transaction() {
     for (base_fee, price) in [(0, 0), (1, 1), (5, 1), (6, 2)] {
         context.base_fee = base_fee;
         let paying = |fee| [transaction(1, 0, fee, vec![pay(person(2), 1)])];
-        let after = ledger.execute(&rules, &context, &paying(price)).unwrap();
+        let (after, _) = ledger.execute(&rules, &context, &paying(price)).unwrap();
         assert_eq!(after.supply().burned, price);
         if price > 0 {
             assert!(
@@ -466,7 +474,9 @@ fn a_reward_can_be_spent_after_maturity() {
             beneficiary,
             ..context(ledger)
         };
-        ledger.execute(&rules(), &context, transactions)
+        ledger
+            .execute(&rules(), &context, transactions)
+            .map(|(after, _)| after)
     };
     let mut ledger = ledger();
     for height in 1..=3 {

@@ -236,17 +236,19 @@ impl<'a> Maker<'a> {
         let execution = Execution {
             genesis: Arc::clone(&self.genesis),
             base: self.state.clone(),
+            undos: Vec::new(),
             blocks: vec![Arc::new(block)],
         };
         let executed = execution.run();
         if let Some((_, fault)) = executed.fault {
             return Err(CommandError::failed(format!("a block is bad: {fault}")));
         }
-        self.state = executed
+        let (state, _) = executed
             .states
             .into_iter()
             .next_back()
             .expect("one block was executed");
+        self.state = state;
         Ok(())
     }
 

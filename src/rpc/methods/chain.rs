@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::base::encode_hex;
 use crate::codec::{Decode, Encode};
-use crate::node::{CallError, Question, Reply};
+use crate::node::{BranchStatus, CallError, ChainTip, Question, Reply};
 use crate::types::proof::Proof;
 use crate::types::state::StateKey;
 use crate::types::{Block, BlockId, Header, Rules};
@@ -53,6 +53,40 @@ pub(super) fn get_blockchain_info(view: &mut View<'_>, _: &Params) -> Ran {
         "disconnectedblocks": view.counters.disconnected,
         "ready": published.ready,
     }))
+}
+
+pub(super) fn accept_branch(_: &mut View<'_>, params: &Params) -> Ran {
+    let question = Question::AcceptBranch(params.block_id(0)?);
+    Ok(Outcome::ask(question, |_, reply| match reply {
+        Reply::Done => Ok(Value::Null).into(),
+        other => unexpected(&other),
+    }))
+}
+
+pub(super) fn get_chain_tips(_: &mut View<'_>, _: &Params) -> Ran {
+    let tip = |tip: &ChainTip| {
+        let status = match tip.status {
+            BranchStatus::Active => "active",
+            BranchStatus::ValidFork => "valid-fork",
+            BranchStatus::ValidHeaders => "valid-headers",
+            BranchStatus::HeadersOnly => "headers-only",
+            BranchStatus::Parked => "parked",
+            BranchStatus::Invalid => "invalid",
+        };
+        json!({
+            "height": tip.height.0,
+            "hash": tip.id.to_string(),
+            "branchlen": tip.branch_length,
+            "status": status,
+        })
+    };
+    Ok(Outcome::ask(
+        Question::ChainTips,
+        move |_, reply| match reply {
+            Reply::ChainTips(tips) => Ok(tips.iter().map(tip).collect()).into(),
+            other => unexpected(&other),
+        },
+    ))
 }
 
 pub(super) fn get_block_hash(_: &mut View<'_>, params: &Params) -> Ran {

@@ -116,6 +116,17 @@ const TXID: Param = required("txid", Kind::Id, "the transaction's id");
 /// Every method, by name.
 pub(super) const METHODS: &[Method] = &[
     Method {
+        name: "acceptbranch",
+        summary: "Takes a branch back in that was set aside, however deep it forks off.",
+        params: &[required(
+            "block",
+            Kind::Id,
+            "the id of a block of the branch",
+        )],
+        result: "null",
+        run: chain::accept_branch,
+    },
+    Method {
         name: "addnode",
         summary: "Connects to a peer, and stays connected with it while the node runs.",
         params: &[required("peer", Kind::Peer, "the peer: KEY@ADDRESS:PORT")],
@@ -191,6 +202,13 @@ pub(super) const METHODS: &[Method] = &[
         ],
         result: "object, or string with verbose 0",
         run: chain::get_block_header,
+    },
+    Method {
+        name: "getchaintips",
+        summary: "The end of every branch, the best chain's first.",
+        params: &[],
+        result: "array of objects: height, hash, branchlen, status",
+        run: chain::get_chain_tips,
     },
     Method {
         name: "getmempoolinfo",

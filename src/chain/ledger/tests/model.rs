@@ -197,7 +197,7 @@ proptest! {
             let wanted = whole.block(&rules, &context, &candidates);
             let found = ledger.execute(&rules, &context, &candidates);
             match (wanted, found) {
-                (Ok(()), Ok(after)) => prop_assert_eq!(after.root(), whole.root()),
+                (Ok(()), Ok((after, _))) => prop_assert_eq!(after.root(), whole.root()),
                 (Err(index), Err(BlockFault::Transaction { index: found, .. })) => {
                     prop_assert_eq!(found, index);
                     invalid += 1;

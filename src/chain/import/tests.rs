@@ -1,0 +1,266 @@
+//! Reorganisations: every way between two branches leads to the state that the blocks give.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::chain::testing::{Made, Maker, Person, genesis, pay, person};
+use crate::types::{AccountId, Transaction};
+
+const NOW: Time = Time::from_micros(u64::MAX);
+
+/// A chain and somebody who makes blocks for it.
+struct Story {
+    chain: Chain,
+    maker: Maker,
+    rich: Person,
+    /// How many blocks were executed, and how many undone.
+    executed: usize,
+    undone: usize,
+    parked: Vec<ParkedBranch>,
+    begun: Vec<Attempt>,
+}
+
+impl Story {
+    fn new() -> Self {
+        let rich = person(1);
+        let genesis = genesis(&[&rich], 1_000_000_000_000);
+        Self {
+            chain: Chain::new(Arc::clone(&genesis)).unwrap(),
+            maker: Maker::new(&genesis),
+            rich,
+            executed: 0,
+            undone: 0,
+            parked: Vec::new(),
+            begun: Vec::new(),
+        }
+    }
+
+    /// The blocks come, header and body, and everything that follows is done.
+    fn receives(&mut self, blocks: &[Made]) {
+        for (place, made) in blocks.iter().enumerate() {
+            self.chain.add_header(&made.header, NOW).unwrap();
+            self.chain.add_body(Arc::clone(&made.checked));
+            self.chain.logged(&made.id, Lsn::new(place as u64));
+        }
+        self.advances();
+    }
+
+    fn advances(&mut self) {
+        while let Some(step) = self.chain.next_step() {
+            match step {
+                Step::Begin(attempt) => {
+                    self.begun.push(attempt);
+                    self.chain.begun(attempt.id);
+                }
+                Step::Park(branch) => self.parked.push(branch),
+                Step::Read(..) => panic!("all of it is in memory"),
+                Step::Execute(execution) => {
+                    self.executed += execution.blocks.len();
+                    self.undone += execution.undos.len();
+                    let outcome = self.chain.executed(execution.run());
+                    assert_eq!(outcome.invalid, None);
+                }
+            }
+        }
+    }
+
+    /// A payment that differs with `salt`.
+    fn payment(&self, nonce: u64, salt: u8) -> Transaction {
+        let genesis = &self.maker.genesis;
+        let to = person(100 + salt % 20).account;
+        let amount = u64::from(salt) + 1;
+        pay(genesis, &self.rich, (nonce, 5_000), to, amount)
+    }
+
+    fn branch_of_payments(&self, from: &ChainState, salts: &[u8]) -> Vec<Made> {
+        let mut made: Vec<Made> = Vec::new();
+        for salt in salts {
+            let parent = made.last().map_or(from, |last| &last.state);
+            let nonce = parent.ledger.account(&self.rich.account).unwrap().nonce.0;
+            let payment = self.payment(nonce, *salt);
+            let who: AccountId = person(200).account;
+            made.push(self.maker.child(parent, who, &[payment]));
+        }
+        made
+    }
+
+    fn is_at(&self, made: &Made) {
+        assert_eq!(self.chain.tip(), made.id);
+        let state = self.chain.tip_state();
+        assert_eq!(state.ledger.root(), made.header.state_root);
+        assert_eq!(state.ledger.supply(), made.state.ledger.supply());
+        assert_eq!(state.history.root(), made.state.history.root());
+    }
+}
+
+#[test]
+fn a_reorganisation_goes_back_and_executes_nothing_below_the_fork() {
+    let mut story = Story::new();
+    let root = story.maker.root();
+    let trunk = story.branch_of_payments(&root, &[1; 30]);
+    story.receives(&trunk);
+    let fork = &trunk[9].state;
+    let other = story.branch_of_payments(fork, &[7; 21]);
+    (story.executed, story.undone) = (0, 0);
+    story.receives(&other);
+    story.is_at(other.last().unwrap());
+    assert_eq!((story.executed, story.undone), (21, 20));
+    // And back again, when the old tip's state is gone.
+    for _ in 0..10 {
+        let tip = story.chain.tip_state().clone();
+        let next = story.branch_of_payments(&tip, &[8]);
+        story.receives(&next);
+    }
+    let more = story.branch_of_payments(&trunk[29].state, &[2; 12]);
+    (story.executed, story.undone) = (0, 0);
+    story.receives(&more);
+    story.is_at(more.last().unwrap());
+    assert_eq!((story.executed, story.undone), (32, 31));
+    assert!(story.chain.states.order().len() <= 8 + RUN_BLOCKS_MAX);
+}
+
+#[test]
+fn a_branch_beyond_cheap_reach_is_parked_until_somebody_accepts_it() {
+    let mut story = Story::new();
+    let (root, who) = (story.maker.root(), person(3).account);
+    let trunk = story.maker.branch(&root, who, CHEAP_REACH as usize + 1);
+    for part in trunk.chunks(RUN_BLOCKS_MAX) {
+        story.receives(part);
+    }
+    let tip = trunk.last().unwrap();
+    story.is_at(tip);
+    let other = story
+        .maker
+        .branch(&root, person(4).account, trunk.len() + 1);
+    story.receives(&other);
+    story.is_at(tip);
+    let [parked] = story.parked[..] else {
+        panic!("{:?}", story.parked)
+    };
+    assert_eq!(
+        (parked.first, parked.tip),
+        (other[0].id, other.last().unwrap().id)
+    );
+    assert_eq!(parked.depth, trunk.len() as u64);
+    // What follows on it is parked with it, and the old chain goes on.
+    let later = story.maker.child(&other.last().unwrap().state, who, &[]);
+    story.receives(std::slice::from_ref(&later));
+    let next = story.maker.child(&tip.state, who, &[]);
+    story.receives(std::slice::from_ref(&next));
+    story.is_at(&next);
+    assert_eq!(
+        story.chain.accept_branch(&next.id),
+        None,
+        "it is not parked"
+    );
+    assert_eq!(story.chain.accept_branch(&later.id), Some(other[0].id));
+    story.advances();
+    story.is_at(&later);
+}
+
+#[test]
+fn a_branch_below_the_inverses_and_within_reach_is_executed_from_a_base() {
+    let mut story = Story::new();
+    let (root, who) = (story.maker.root(), person(3).account);
+    let depth = super::super::states::UNDOS_MAX + 10;
+    let trunk = story.maker.branch(&root, who, depth);
+    for part in trunk.chunks(RUN_BLOCKS_MAX) {
+        story.receives(part);
+    }
+    let other = story
+        .maker
+        .branch(&trunk[4].state, person(4).account, depth - 4);
+    (story.executed, story.undone) = (0, 0);
+    story.receives(&other);
+    story.is_at(other.last().unwrap());
+    assert_eq!((story.executed, story.undone), (5 + other.len(), 0));
+    assert!(story.parked.is_empty());
+}
+
+#[test]
+fn a_branch_that_fails_leaves_everything_as_it_was() {
+    let mut story = Story::new();
+    let root = story.maker.root();
+    let trunk = story.branch_of_payments(&root, &[1; 5]);
+    story.receives(&trunk);
+    let other = story.branch_of_payments(&trunk[1].state, &[9; 3]);
+    let parent = &other.last().unwrap().state;
+    let lie = |header: &mut Header| header.state_root.0[0] ^= 1;
+    let bad = story.maker.child_with(parent, person(3).account, &[], lie);
+    // A branch of four, invalid at its end, that would replace three.
+    for made in other.iter().chain([&bad]) {
+        story.chain.add_header(&made.header, NOW).unwrap();
+    }
+    let before = story.chain.tip_state().ledger.root();
+    // Its last block comes first, so that it becomes a candidate as a whole.
+    for made in [&bad].into_iter().chain(other.iter().rev()) {
+        story.chain.add_body(Arc::clone(&made.checked));
+    }
+    let mut invalid = None;
+    while let Some(step) = story.chain.next_step() {
+        match step {
+            Step::Begin(attempt) => story.chain.begun(attempt.id),
+            Step::Execute(execution) => {
+                let outcome = story.chain.executed(execution.run());
+                invalid = outcome.invalid.map(|(id, _)| id).or(invalid);
+                if outcome.moved.is_none() {
+                    assert_eq!(story.chain.tip(), trunk[4].id);
+                    assert_eq!(story.chain.tip_state().ledger.root(), before);
+                }
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(invalid, Some(bad.id));
+}
+
+#[test]
+fn a_block_is_attempted_once_and_a_suspect_by_itself() {
+    let mut story = Story::new();
+    let (root, who) = (story.maker.root(), person(3).account);
+    let blocks = story.maker.branch(&root, who, 4);
+    let suspect = Attempt {
+        id: blocks[0].id,
+        number: 1,
+    };
+    story.chain.suspect(suspect);
+    story.receives(&blocks);
+    let attempts: Vec<_> = story.begun.iter().map(|a| (a.id, a.number)).collect();
+    let wanted: Vec<_> = blocks.iter().map(|made| (made.id, 2)).collect();
+    assert_eq!(attempts, wanted);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+    /// Branches grow anywhere, in any order; the tip's state is always that of its blocks.
+    #[test]
+    fn any_order_of_branches_ends_at_the_state_of_the_best(
+        parts in prop::collection::vec(
+            (any::<prop::sample::Index>(), prop::collection::vec(any::<u8>(), 1..8)),
+            1..8,
+        ),
+    ) {
+        let mut story = Story::new();
+        let mut all: Vec<Made> = Vec::new();
+        let mut best: Option<Made> = None;
+        for (from, salts) in parts {
+            let root = story.maker.root();
+            let places = all.len() + 1;
+            let parent = match from.index(places) {
+                0 => &root,
+                place => &all[place - 1].state,
+            };
+            let branch = story.branch_of_payments(parent, &salts);
+            story.receives(&branch);
+            for made in branch {
+                let known = all.iter().any(|other| other.id == made.id);
+                let height = best.as_ref().map_or(0, |best| best.header.height.0);
+                if !known && made.header.height.0 > height {
+                    best = Some(made.clone());
+                }
+                all.push(made);
+            }
+            story.is_at(best.as_ref().unwrap());
+        }
+    }
+}

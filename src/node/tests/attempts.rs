@@ -1,0 +1,182 @@
+//! Blocks whose execution ends the process, and kills that only look like it.
+
+use std::collections::BTreeSet;
+
+use super::*;
+use crate::store::{Append, Commits, Disk, MemoryDisk, Options, Store};
+
+/// One life of a node on a disk, and when it is killed.
+struct Life {
+    node: Node,
+    store: Store,
+    commits: Commits,
+    bench: Workbench,
+    parked: Vec<BlockId>,
+}
+
+enum End {
+    Killed,
+    Idle,
+}
+
+impl Life {
+    fn start(genesis: &Arc<Genesis>, disk: &MemoryDisk) -> Self {
+        let now = Time::from_millis(genesis.time.0) + Span::from_secs(100_000);
+        let options = Options::production(genesis.id().0, 1, 0).with_segment_size(8 << 20);
+        let disk: Arc<dyn Disk> = Arc::new(disk.clone());
+        let (mut store, found) = Store::open(disk, &options).unwrap();
+        let recovered = Recovered::read(&mut store, found.was_clean).unwrap();
+        let config = NodeConfig {
+            record: record(genesis, OWN_KEY),
+            genesis: Arc::clone(genesis),
+            peers: Vec::new(),
+            listen_port: 0,
+            mining: None,
+        };
+        let reader: Arc<dyn BlockReader> = Arc::new(store.reader());
+        Self {
+            node: Node::open(config, recovered, [9; 32], now).unwrap(),
+            store,
+            commits: Commits::new(),
+            bench: Workbench::new([7; 32], reader),
+            parked: Vec::new(),
+        }
+    }
+
+    /// Lives until nothing is left to do, or until `kills` says so of an execution that is about
+    /// to run. What was written stays: the machine goes on.
+    fn run(&mut self, mut kills: impl FnMut(&crate::chain::Execution) -> bool) -> End {
+        let now = Time::from_millis(0);
+        let mut done = VecDeque::new();
+        loop {
+            while let Some(output) = self.node.poll_output() {
+                match output {
+                    Output::Store(request) => self.commits.push(request),
+                    Output::Run { job, work } => {
+                        if let Job::Execute(execution) = &work
+                            && kills(execution)
+                        {
+                            return End::Killed;
+                        }
+                        let result = work.run(&mut self.bench);
+                        done.push_back(Input::Done { job, result });
+                    }
+                    Output::Event(Event::Parked { id, .. }) => self.parked.push(id),
+                    _ => {}
+                }
+            }
+            for completion in self.commits.run(&mut self.store) {
+                let ticket = Ticket(completion.ticket);
+                let lsns = completion.result.unwrap();
+                done.push_back(Input::Stored { ticket, lsns });
+            }
+            match done.pop_front() {
+                Some(input) => self.node.handle(now, input),
+                None => return End::Idle,
+            }
+        }
+    }
+}
+
+/// A disk whose log has these blocks, received and never executed.
+fn disk_with(genesis: &Arc<Genesis>, blocks: &[Made]) -> MemoryDisk {
+    let disk = MemoryDisk::new();
+    let options = Options::production(genesis.id().0, 1, 0).with_segment_size(8 << 20);
+    let (mut store, _) = Store::open(Arc::new(disk.clone()), &options).unwrap();
+    let records = blocks.iter().map(|made| {
+        let mut body = made.id.0.to_vec();
+        body.extend_from_slice(&Uint256::ONE.to_le_bytes());
+        body.extend_from_slice(&made.bytes);
+        Append::new(Log::Blocks, Kind::Block, body)
+    });
+    store.append(&records.collect::<Vec<_>>()).unwrap();
+    store.sync().unwrap();
+    disk
+}
+
+fn chain_of(count: usize) -> (Arc<Genesis>, Vec<Made>) {
+    let genesis = testing::genesis(&[&rich()], 1_000_000_000);
+    let maker = Maker::new(&genesis);
+    let blocks = maker.branch(&maker.root(), person(91).account, count);
+    (genesis, blocks)
+}
+
+#[test]
+fn a_block_that_ends_the_process_is_parked_at_the_fourth_start() {
+    // The block is the first of a run in one story, and in the midst of one in the other.
+    for place in [0, 20, 25] {
+        let (genesis, blocks) = chain_of(40);
+        let disk = disk_with(&genesis, &blocks);
+        let bad = blocks[place].id;
+        let aborts = |run: &crate::chain::Execution| run.blocks.iter().any(|b| b.id == bad);
+        for start in 1..=3 {
+            let mut life = Life::start(&genesis, &disk);
+            assert!(matches!(life.run(aborts), End::Killed), "start {start}");
+            assert_eq!(life.parked, [], "start {start}");
+        }
+        let mut life = Life::start(&genesis, &disk);
+        assert!(matches!(life.run(aborts), End::Idle));
+        assert_eq!(life.parked, [bad]);
+        assert_eq!(life.node.chain.tip(), blocks[place].header.parent_id);
+        drop(life);
+        // It stays aside at later starts, and without a new alarm.
+        let mut life = Life::start(&genesis, &disk);
+        assert!(matches!(life.run(aborts), End::Idle));
+        assert_eq!(life.parked, []);
+        assert_eq!(life.node.chain.tip(), blocks[place].header.parent_id);
+        // Somebody who repaired the cause has it tried again.
+        let (call, question) = (CallId(1), Question::AcceptBranch(blocks[39].id));
+        life.node
+            .handle(Time::from_millis(0), Input::Called { call, question });
+        assert!(matches!(life.run(|_| false), End::Idle));
+        assert_eq!(life.node.chain.tip(), blocks[39].id);
+        drop(life);
+        let mut life = Life::start(&genesis, &disk);
+        assert!(matches!(life.run(|_| false), End::Idle));
+        assert_eq!(
+            (life.node.chain.tip(), life.parked),
+            (blocks[39].id, vec![])
+        );
+    }
+}
+
+#[test]
+fn a_thousand_kills_during_execution_of_good_blocks_park_nothing() {
+    let mut rng = Rng::from_seed([3; 32]);
+    let (genesis, blocks) = chain_of(60);
+    let (mut disk, mut kills, mut executed) = (disk_with(&genesis, &blocks), 0, BTreeSet::new());
+    while kills < 1_000 {
+        let mut life = Life::start(&genesis, &disk);
+        // A life comes further by at least one run before it is killed in the next.
+        let (mut fresh, lives_for) = (0, 2 + rng.below(4));
+        let end = life.run(|run| {
+            let is_new = run.blocks.iter().any(|block| executed.insert(block.id));
+            fresh += u64::from(is_new);
+            fresh == lives_for
+        });
+        assert_eq!(life.parked, [], "after {kills} kills");
+        match end {
+            End::Killed => kills += 1,
+            End::Idle => {
+                assert_eq!(life.node.chain.tip(), blocks[59].id);
+                disk = disk_with(&genesis, &blocks);
+                executed.clear();
+            }
+        }
+    }
+}
+
+#[test]
+fn an_invalid_block_is_no_unfinished_attempt() {
+    let (genesis, mut blocks) = chain_of(5);
+    let maker = Maker::new(&genesis);
+    let lie = |header: &mut Header| header.state_root.0[0] ^= 1;
+    let parent = blocks.last().unwrap().state.clone();
+    blocks.push(maker.child_with(&parent, person(91).account, &[], lie));
+    let disk = disk_with(&genesis, &blocks);
+    for _ in 0..6 {
+        let mut life = Life::start(&genesis, &disk);
+        assert!(matches!(life.run(|_| false), End::Idle));
+        assert_eq!((life.node.chain.tip(), life.parked), (blocks[4].id, vec![]));
+    }
+}
