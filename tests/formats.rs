@@ -98,7 +98,7 @@ fn the_golden_chain_is_executed_to_the_same_state_roots() {
         let Proof::State(wanted) = Proof::from_bytes(&bytes).unwrap() else {
             panic!("{name} is a state proof");
         };
-        let made = ledger.view(tip.id()).prove(tip, wanted.key);
+        let made = ledger.view(tip.id()).prove(tip, wanted.key).unwrap();
         assert_eq!(
             Proof::State(Box::new(made.clone())).to_bytes(),
             bytes,

@@ -202,7 +202,7 @@ fn record(number: u64, nonce: u64) -> (KeyHash, Option<Vec<u8>>) {
 fn state(criterion: &mut Criterion) {
     let all: BTreeMap<_, _> = (0..ACCOUNTS).map(|number| record(number, 0)).collect();
     let mut tree = StateTree::new();
-    tree.apply(&all);
+    tree.apply(&all).expect("a tree in memory");
     let step = ACCOUNTS / TOUCHED;
     let touched: BTreeMap<_, _> = (0..TOUCHED)
         .map(|number| record(number * step, 1))
@@ -211,7 +211,7 @@ fn state(criterion: &mut Criterion) {
     group.throughput(Throughput::Elements(TOUCHED));
     group.bench_function("write 1,000 of 100,000 accounts", |bencher| {
         let write = |mut tree: StateTree| {
-            tree.apply(&touched);
+            tree.apply(&touched).expect("a tree in memory");
             tree
         };
         bencher.iter_batched(|| tree.clone(), write, BatchSize::LargeInput);

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use crate::types::{BlockId, Entry, Genesis, Hash, Header, History, Rules};
 
-use super::ledger::{BlockContext, BlockFault, Inverse, Ledger};
+use super::ledger::{BlockContext, BlockFault, ExecutionError, Inverse, Ledger};
+use super::state::PageError;
 use super::{CheckedBlock, CheckedTransaction};
 
 /// Everything that executing the child of a block needs. Cheap to clone: the ledger is a tree of
@@ -84,23 +85,23 @@ impl Undo {
 
 impl ChainState {
     /// The state before the blocks that these lead back from, the newest block's first.
-    fn unwind(self, undos: &[Arc<Undo>]) -> Self {
+    fn unwind(self, undos: &[Arc<Undo>]) -> Result<Self, PageError> {
         let Some(oldest) = undos.last() else {
-            return self;
+            return Ok(self);
         };
         let inverses = undos.iter().map(|undo| &undo.inverse);
-        let ledger = self.ledger.unwind(inverses);
+        let ledger = self.ledger.unwind(inverses)?;
         assert!(
             ledger.root() == oldest.header.state_root,
             "a way back leads to the state it came from"
         );
-        Self {
+        Ok(Self {
             id: oldest.parent,
             header: oldest.header.clone(),
             weight: oldest.weight,
             ledger,
             history: oldest.history.clone(),
-        }
+        })
     }
 }
 
@@ -175,30 +176,41 @@ pub struct Executed {
     pub states: Vec<(ChainState, Arc<Undo>)>,
     /// The first block that is not, with the reason. None after it was executed.
     pub fault: Option<(BlockId, ContextFault)>,
+    /// Why the next block could not be executed, which is no fault of it.
+    pub failure: Option<PageError>,
 }
 
 impl Execution {
     /// Executes the blocks until one is invalid.
     #[must_use]
     pub fn run(self) -> Executed {
-        let mut states: Vec<(ChainState, Arc<Undo>)> = Vec::with_capacity(self.blocks.len());
-        let base = self.base.unwind(&self.undos);
+        let mut executed = Executed {
+            states: Vec::with_capacity(self.blocks.len()),
+            fault: None,
+            failure: None,
+        };
+        let base = match self.base.unwind(&self.undos) {
+            Ok(base) => base,
+            Err(error) => {
+                executed.failure = Some(error);
+                return executed;
+            }
+        };
         for block in &self.blocks {
-            let parent = states.last().map_or(&base, |(state, _)| state);
+            let parent = executed.states.last().map_or(&base, |(state, _)| state);
             match connect(&self.genesis, parent, block) {
-                Ok((state, undo)) => states.push((state, Arc::new(undo))),
-                Err(fault) => {
-                    return Executed {
-                        states,
-                        fault: Some((block.id, fault)),
-                    };
+                Ok((state, undo)) => executed.states.push((state, Arc::new(undo))),
+                Err(ExecutionError::Fault(fault)) => {
+                    executed.fault = Some((block.id, fault));
+                    break;
+                }
+                Err(ExecutionError::Failure(error)) => {
+                    executed.failure = Some(error);
+                    break;
                 }
             }
         }
-        Executed {
-            states,
-            fault: None,
-        }
+        executed
     }
 }
 
@@ -207,15 +219,18 @@ fn connect(
     genesis: &Genesis,
     parent: &ChainState,
     block: &CheckedBlock,
-) -> Result<(ChainState, Undo), ContextFault> {
+) -> Result<(ChainState, Undo), ExecutionError<ContextFault>> {
+    const fn fault<T>(fault: ContextFault) -> Result<T, ExecutionError<ContextFault>> {
+        Err(ExecutionError::Fault(fault))
+    }
     let header = &block.header;
     if header.parent_weight != parent.weight {
         let (header, parent) = (header.parent_weight, parent.weight);
-        return Err(ContextFault::ParentWeight { header, parent });
+        return fault(ContextFault::ParentWeight { header, parent });
     }
     let computed = parent.history.root();
     if header.history_root != computed {
-        return Err(ContextFault::HistoryRoot {
+        return fault(ContextFault::HistoryRoot {
             header: header.history_root,
             computed,
         });
@@ -224,10 +239,10 @@ fn connect(
     let (ledger, inverse) = parent
         .ledger
         .execute(rules, &BlockContext::of(header), &block.transactions)
-        .map_err(ContextFault::Ledger)?;
+        .map_err(|error| error.map(ContextFault::Ledger))?;
     let computed = ledger.root();
     if header.state_root != computed {
-        return Err(ContextFault::StateRoot {
+        return fault(ContextFault::StateRoot {
             header: header.state_root,
             computed,
         });
@@ -270,15 +285,14 @@ pub struct Template {
 
 impl Assembly {
     /// Chooses the transactions by executing them.
-    #[must_use]
-    pub fn run(mut self) -> Template {
+    pub fn run(mut self) -> Result<Template, PageError> {
         let rules = Rules::at(&self.genesis, self.header.height);
         let context = BlockContext::of(&self.header);
-        let (ledger, included) = self
-            .base
-            .ledger
-            .clone()
-            .select(rules, &context, &self.candidates);
+        let (ledger, included) =
+            self.base
+                .ledger
+                .clone()
+                .select(rules, &context, &self.candidates)?;
         let transactions: Vec<_> = included
             .into_iter()
             .map(|place| Arc::clone(&self.candidates[place]))
@@ -288,9 +302,9 @@ impl Assembly {
         self.header.state_root = ledger.root();
         self.header.history_root = self.base.history.root();
         self.header.parent_weight = self.base.weight;
-        Template {
+        Ok(Template {
             header: self.header,
             transactions,
-        }
+        })
     }
 }

@@ -10,7 +10,8 @@ use std::sync::Arc;
 
 use crate::types::{AccountId, Height, Nonce, Rules, TxId, WtxId};
 
-use super::ledger::{Ahead, StateView, TransactionFault, check_transaction};
+use super::ledger::{Ahead, ExecutionError, StateView, TransactionFault, check_transaction};
+use super::state::PageError;
 use super::{CheckedBlock, CheckedTransaction};
 
 /// How many transactions of one account may wait.
@@ -35,6 +36,23 @@ pub enum Refusal {
     QueueFull,
     /// As many bytes wait as may.
     Full,
+    /// The state can't be read, which says nothing about the transaction.
+    Failure(PageError),
+}
+
+impl From<ExecutionError<TransactionFault>> for Refusal {
+    fn from(error: ExecutionError<TransactionFault>) -> Self {
+        match error {
+            ExecutionError::Fault(fault) => Self::Invalid(fault),
+            ExecutionError::Failure(error) => Self::Failure(error),
+        }
+    }
+}
+
+impl From<PageError> for Refusal {
+    fn from(error: PageError) -> Self {
+        Self::Failure(error)
+    }
 }
 
 /// What changed.
@@ -97,11 +115,14 @@ impl Mempool {
     }
 
     /// The nonce that the account's next transaction needs, with what waits already.
-    #[must_use]
-    pub fn next_nonce(&self, view: &StateView, account: &AccountId) -> Option<Nonce> {
-        let nonce = view.account(account)?.nonce.0;
+    pub fn next_nonce(
+        &self,
+        view: &StateView,
+        account: &AccountId,
+    ) -> Result<Option<Nonce>, PageError> {
         let waiting = self.queues.get(account).map_or(0, BTreeMap::len);
-        Some(Nonce(nonce + waiting as u64))
+        let account = view.account(account)?;
+        Ok(account.map(|account| Nonce(account.nonce.0 + waiting as u64)))
     }
 
     /// Takes a transaction for the block of this height and base fee, if it can be mined after
@@ -150,7 +171,7 @@ impl Mempool {
         let unknown = TransactionFault::UnknownSender {
             account: checked.sender,
         };
-        let account = view.account(&checked.sender).ok_or(Invalid(unknown))?;
+        let account = view.account(&checked.sender)?.ok_or(Invalid(unknown))?;
         let empty = BTreeMap::new();
         let queue = self.queues.get(&checked.sender).unwrap_or(&empty);
         let wanted = Nonce(account.nonce.0 + queue.len() as u64);
@@ -183,7 +204,7 @@ impl Mempool {
             transactions: found.0 - account.nonce.0,
             spent: others.map(|other| spends(other)).sum(),
         };
-        check_transaction(view, rules, height, base_fee, &ahead, checked).map_err(Invalid)?;
+        check_transaction(view, rules, height, base_fee, &ahead, checked)?;
         Ok(replaced.cloned())
     }
 
@@ -273,6 +294,8 @@ impl Mempool {
             match self.add(view, rules, (next, 0), &checked) {
                 Ok(replaced) => removed.gone.extend(replaced),
                 Err(Refusal::Known) => {}
+                // It was promised, and nothing is known against it.
+                Err(Refusal::Failure(_)) => self.restore(checked),
                 Err(_) => removed.gone.push(checked.wtxid),
             }
         }

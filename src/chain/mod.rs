@@ -7,6 +7,7 @@
 //! is to be read and executed next ([`Step`]), and takes what came of it.
 
 mod block;
+pub mod checkpoint;
 mod execute;
 mod import;
 pub mod ledger;

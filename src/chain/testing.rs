@@ -147,7 +147,7 @@ impl Maker {
             header: self.header(parent, beneficiary),
             candidates: transactions.iter().map(checked).collect(),
         };
-        let template = assembly.run();
+        let template = assembly.run().unwrap();
         let mut header = template.header;
         change(&mut header);
         seal(&mut header);

@@ -249,6 +249,9 @@ impl Node {
     /// Blocks were executed. If the tip moved, everything follows it in this one step: the log,
     /// the mempool, peers, readers once it is durable, and the miner.
     pub(super) fn executed(&mut self, executed: Executed, now: Time) {
+        if let Some(error) = &executed.failure {
+            self.state_failed(error);
+        }
         let outcome = self.chain.executed(executed);
         if let Some((id, fault)) = outcome.invalid {
             self.sync.retry();

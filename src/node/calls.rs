@@ -41,9 +41,12 @@ impl Node {
             })),
             Question::NextNonce(account) => {
                 let nonce = self.mempool.next_nonce(&self.chain.tip_view(), &account);
-                nonce
-                    .map(Reply::Nonce)
-                    .ok_or(CallError::NotFound("account"))
+                match nonce {
+                    Ok(nonce) => nonce
+                        .map(Reply::Nonce)
+                        .ok_or(CallError::NotFound("account")),
+                    Err(error) => Err(CallError::Failed(error.to_string())),
+                }
             }
             Question::AddPeer(peer) => {
                 self.add_dial(peer, now);

@@ -448,6 +448,8 @@ pub enum CallError {
     Starting,
     /// Too much waits already; ask again later.
     Busy,
+    /// This machine failed; the text says how.
+    Failed(String),
 }
 
 impl fmt::Display for CallError {
@@ -467,6 +469,7 @@ impl fmt::Display for CallError {
             Self::NotFound(what) => write!(f, "there is no such {what}"),
             Self::Starting => f.write_str("the node is still reading its log; ask again soon"),
             Self::Busy => f.write_str("too many requests wait already; ask again soon"),
+            Self::Failed(why) => write!(f, "the node can't read its state: {why}"),
         }
     }
 }
@@ -524,7 +527,7 @@ pub enum Event {
         /// Why.
         why: String,
     },
-    /// A block of the log can't be read.
+    /// A block or a page of the state can't be read from its log.
     DamagedLog {
         /// Where and why.
         why: String,

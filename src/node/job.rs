@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::chain::state::PageError;
 use crate::chain::{
     Assembly, CheckedBlock, CheckedTransaction, Executed, Execution, IsolatedFault, SignatureBench,
     Template, check_block, check_transactions, read_back,
@@ -109,7 +110,7 @@ pub enum JobResult {
     /// Of `Execute`.
     Executed(Executed),
     /// Of `Assemble`.
-    Assembled(Box<Template>),
+    Assembled(Result<Box<Template>, PageError>),
     /// Of `Search`: a nonce that meets the target, if one of those tried does.
     Found(Option<u64>),
     /// Of `Read`.
@@ -156,7 +157,7 @@ impl Job {
                 JobResult::Transactions(checked)
             }
             Self::Execute(execution) => JobResult::Executed(execution.run()),
-            Self::Assemble(assembly) => JobResult::Assembled(Box::new(assembly.run())),
+            Self::Assemble(assembly) => JobResult::Assembled(assembly.run().map(Box::new)),
             Self::Search {
                 header,
                 start,

@@ -31,6 +31,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::base::{Rng, Span, Time, Timers};
+use crate::chain::state::PageError;
 use crate::chain::{ATTEMPTS_MAX, Chain, CheckedBlock, Mempool};
 use crate::codec::{Decode, DecodeError, Reader};
 use crate::consensus::UnsupportedEngine;
@@ -390,8 +391,11 @@ impl Node {
             (Owner::Call { call, id }, JobResult::Read(block)) => {
                 self.call_read(call, id, block);
             }
-            (Owner::Assembly { parent }, JobResult::Assembled(template)) => {
+            (Owner::Assembly { parent }, JobResult::Assembled(Ok(template))) => {
                 self.assembled(parent, *template, now);
+            }
+            (Owner::Assembly { .. }, JobResult::Assembled(Err(error))) => {
+                self.state_failed(&error);
             }
             (Owner::Search { header }, JobResult::Found(nonce)) => {
                 self.searched(*header, nonce, now);
@@ -468,6 +472,12 @@ impl Node {
             height,
             crate::consensus::next_base_fee(rules, tip.header.base_fee, tip.weight),
         )
+    }
+
+    /// The state can't be read: nothing can be executed on it.
+    fn state_failed(&mut self, error: &PageError) {
+        let why = error.to_string();
+        self.event(Event::DamagedLog { why });
     }
 
     fn event(&mut self, event: Event) {

@@ -320,6 +320,7 @@ impl From<Refusal> for CallError {
             Refusal::Invalid(fault) => Self::Transaction(fault),
             Refusal::Conflict { with, needed } => Self::Conflict { with, needed },
             Refusal::QueueFull => Self::QueueFull,
+            Refusal::Failure(error) => Self::Failed(error.to_string()),
             // `Known` is no refusal to a caller; a full pool names its floor.
             Refusal::Known | Refusal::Full => Self::MempoolFull,
         }

@@ -5,6 +5,7 @@ use std::fmt;
 use serde_json::{Value, json};
 
 use crate::chain::TransactionFault;
+use crate::chain::state::PageError;
 use crate::node::CallError;
 
 /// Why a call was refused, as the caller sees it.
@@ -136,7 +137,14 @@ impl From<CallError> for RpcError {
             CallError::NotFound(_) => Self::not_found(text),
             CallError::Starting => Self::starting(text),
             CallError::Busy => Self::busy(text),
+            CallError::Failed(_) => Self::failed(text),
         }
+    }
+}
+
+impl From<PageError> for RpcError {
+    fn from(error: PageError) -> Self {
+        CallError::Failed(error.to_string()).into()
     }
 }
 

@@ -1,10 +1,12 @@
 //! The store at work: appending, syncing, forgetting, closing.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::disk::{Cause, DiskError, Lock};
 use super::failure::Failure;
 use super::files::Files;
+use super::layout::Layout;
 use super::reader::Reader;
 use super::record::{BLOCK_BODY_MIN, Kind, Log, Lsn};
 use super::superblock::{Super, SuperFile};
@@ -142,6 +144,16 @@ impl Store {
         lsn.get() / self.files.shape(log).segment_size
     }
 
+    /// Where the next records of a log will stand.
+    ///
+    /// # Panics
+    /// For the blocks log, whose tables of contents a layout does not know.
+    #[must_use]
+    pub fn layout(&self, log: Log) -> Layout {
+        assert!(log != Log::Blocks, "a table of contents takes room, too");
+        Layout::new(self.files.shape(log).segment_size, self.end(log))
+    }
+
     /// The longest body a record of a log may have.
     #[must_use]
     pub fn max_body(&self, log: Log) -> u64 {
@@ -188,6 +200,30 @@ impl Store {
                 Err(error) if error.cause != Cause::NotFound => return self.note(Err(error)),
                 _ => {}
             }
+        }
+        let synced = self.files.disk().sync_directory(log.directory());
+        self.note(synced)
+    }
+
+    /// Drops every segment of a log that is not needed, but never the one that is written to. What
+    /// is gone must be of no use to anybody any more, because nothing says that it is gone on
+    /// purpose: for logs that are not read from end to end.
+    pub fn keep_only(&mut self, log: Log, needed: &BTreeSet<u64>) -> Result<(), Failure> {
+        self.expect_whole()?;
+        let writing = self.writers[log.number()].segment();
+        let segments = self.files.segments(log);
+        let segments = self.note(segments)?;
+        let is_dropped = |segment: &u64| *segment < writing && !needed.contains(segment);
+        let dropped: Vec<u64> = segments.into_iter().filter(is_dropped).collect();
+        for segment in &dropped {
+            self.files.forget(log, *segment);
+            match self.files.disk().remove(&log.path(*segment)) {
+                Err(error) if error.cause != Cause::NotFound => return self.note(Err(error)),
+                _ => {}
+            }
+        }
+        if dropped.is_empty() {
+            return Ok(());
         }
         let synced = self.files.disk().sync_directory(log.directory());
         self.note(synced)

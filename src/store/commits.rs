@@ -1,6 +1,6 @@
 //! Group commit: everything queued becomes one append and one sync.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use super::append::{Append, Store};
 use super::failure::Failure;
@@ -36,10 +36,14 @@ impl Request {
 }
 
 /// A change of what a directory keeps. It is durable with everything before it when it is done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Upkeep {
-    /// The last record of the request is the newest complete checkpoint.
-    Checkpoint,
+    /// The last record of the request is the newest complete checkpoint, and of the state log only
+    /// these segments are needed besides the one that is written to.
+    Checkpoint {
+        /// The segments.
+        needed: BTreeSet<u64>,
+    },
     /// Drop the segments of a log below this one.
     Forget {
         /// The log.
@@ -145,8 +149,11 @@ fn append_group(store: &mut Store, group: &[Request]) -> Vec<Result<Vec<Lsn>, Fa
 fn keep_up(store: &mut Store, then: Option<Upkeep>, lsns: &[Lsn]) -> Result<(), Failure> {
     match then {
         None => Ok(()),
-        Some(Upkeep::Checkpoint) => match lsns.last() {
-            Some(at) => store.set_checkpoint(*at),
+        Some(Upkeep::Checkpoint { needed }) => match lsns.last() {
+            Some(at) => {
+                store.set_checkpoint(*at)?;
+                store.keep_only(Log::State, &needed)
+            }
             None => Ok(()),
         },
         Some(Upkeep::Forget { log, first_kept }) => store.forget_before(log, first_kept),

@@ -92,7 +92,7 @@ impl Found {
 }
 
 /// The segment that a file of that name holds.
-fn segment_of(name: &str) -> Option<u64> {
+pub(super) fn segment_of(name: &str) -> Option<u64> {
     let digits = name.strip_suffix(".seg")?;
     let segment = u64::from_str_radix(digits, 16).ok()?;
     (format!("{segment:08x}") == digits).then_some(segment)

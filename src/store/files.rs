@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::Mutex;
 
 use super::disk::{Disk, DiskError, DiskFile};
+use super::ends::segment_of;
 use super::record::Log;
 use super::scan::Shape;
 
@@ -71,6 +72,19 @@ impl Files {
         if open.len() > OPEN_FILES {
             open.pop_first();
         }
+    }
+
+    /// Lets go of the file of a segment; readers that hold it go on.
+    pub(super) fn forget(&self, log: Log, segment: u64) {
+        self.open[log.number()].lock().remove(&segment);
+    }
+
+    /// The segments of a log that are there, in order.
+    pub(super) fn segments(&self, log: Log) -> Result<Vec<u64>, DiskError> {
+        let names = self.disk.list(log.directory())?;
+        let mut segments: Vec<u64> = names.iter().filter_map(|name| segment_of(name)).collect();
+        segments.sort_unstable();
+        Ok(segments)
     }
 
     /// Lets go of the files below a segment; readers that hold one go on.

@@ -1,11 +1,13 @@
 //! Reading single records while the writer goes on.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use super::disk::{Cause, DiskError, read_full};
+use super::disk::{Cause, DiskError, DiskFile, read_full};
 use super::files::Files;
 use super::record::{HEADER, Header, Kind, Log, Lsn, TocEntry, VERSION, toc_from_bytes, toc_size};
+use super::scan::Scan;
 
 /// What is read at first: most records fit.
 const FIRST_READ: usize = 4_096;
@@ -58,11 +60,82 @@ impl From<DiskError> for ReadError {
 #[derive(Clone)]
 pub struct Reader {
     files: Arc<Files>,
+    /// Segments of one log that stay readable for as long as this reader is there.
+    held: Option<Arc<Held>>,
 }
+
+type Held = (Log, BTreeMap<u64, Arc<dyn DiskFile>>);
 
 impl Reader {
     pub(super) fn new(files: Arc<Files>) -> Self {
-        Self { files }
+        Self { files, held: None }
+    }
+
+    /// A reader that holds segments of a log: what stands in them can be read for as long as it or
+    /// a clone of it is there, even when they are dropped.
+    pub fn holding(
+        &self,
+        log: Log,
+        segments: impl Iterator<Item = u64>,
+    ) -> Result<Self, ReadError> {
+        let mut held = BTreeMap::new();
+        for segment in segments {
+            held.insert(segment, self.file(log, segment)?);
+        }
+        Ok(Self {
+            files: Arc::clone(&self.files),
+            held: Some(Arc::new((log, held))),
+        })
+    }
+
+    fn file(&self, log: Log, segment: u64) -> Result<Arc<dyn DiskFile>, DiskError> {
+        let held = self.held.as_deref().filter(|held| held.0 == log);
+        match held.and_then(|(_, held)| held.get(&segment)) {
+            Some(file) => Ok(Arc::clone(file)),
+            None => self.files.get(log, segment),
+        }
+    }
+
+    /// Shows the records of a log that begin in the `bytes` from `from` on, as far as its segment
+    /// goes, without the kinds that the store writes for itself; damage is passed over. `from` is
+    /// the position of a record or of a segment's begin. Gives where to go on; none at the end of
+    /// the segment or of the log.
+    pub fn walk(
+        &self,
+        log: Log,
+        from: Lsn,
+        bytes: u64,
+        mut see: impl FnMut(Lsn, Kind, &[u8]),
+    ) -> Result<Option<Lsn>, ReadError> {
+        let shape = self.files.shape(log);
+        let (segment, offset) = split(from, shape.segment_size);
+        let base = from.get() - offset;
+        let end = self
+            .files
+            .end(log)
+            .saturating_sub(base)
+            .min(shape.segment_size);
+        let file = self.file(log, segment)?;
+        let mut scan = Scan::new(&*file, shape, segment);
+        scan.go_to(offset);
+        while scan.offset() < end {
+            if scan.offset() - offset >= bytes {
+                return Ok(Some(Lsn::new(base + scan.offset())));
+            }
+            match scan.step() {
+                Some((seen, body)) => match Kind::from_number(seen.header.kind) {
+                    Some(kind) if seen.header.version == VERSION && !kind.is_internal() => {
+                        see(Lsn::new(seen.header.lsn), kind, body);
+                    }
+                    _ => {}
+                },
+                None => match scan.resync() {
+                    Some(next) => scan.go_to(next),
+                    None => break,
+                },
+            }
+        }
+        Ok(None)
     }
 
     /// The record at a position, both its checksums verified. A bad sector is an error.
@@ -70,7 +143,7 @@ impl Reader {
         self.expect_written(log, at)?;
         let shape = self.files.shape(log);
         let (segment, offset) = split(at, shape.segment_size);
-        let file = self.files.get(log, segment)?;
+        let file = self.file(log, segment)?;
         let room = (shape.segment_size - offset) as usize;
         let mut bytes = vec![0; FIRST_READ.min(room)];
         let count = read_full(&*file, offset, &mut bytes)?;
@@ -99,7 +172,7 @@ impl Reader {
     ) -> Result<T, ReadError> {
         self.expect_written(log, at)?;
         let (segment, offset) = split(at, self.files.shape(log).segment_size);
-        let file = self.files.get(log, segment)?;
+        let file = self.file(log, segment)?;
         let Some(bytes) = file.view(offset, HEADER) else {
             let record = self.read(log, at)?;
             return Ok(show(record.kind, &record.body));

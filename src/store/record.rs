@@ -252,7 +252,8 @@ impl Header {
 }
 
 /// The bytes a record with a body of that length takes, header and padding included.
-pub(super) const fn record_size(body_len: usize) -> u64 {
+#[must_use]
+pub const fn record_size(body_len: usize) -> u64 {
     HEADER as u64 + (body_len as u64).next_multiple_of(8)
 }
 

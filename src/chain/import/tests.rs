@@ -76,7 +76,13 @@ impl Story {
         let mut made: Vec<Made> = Vec::new();
         for salt in salts {
             let parent = made.last().map_or(from, |last| &last.state);
-            let nonce = parent.ledger.account(&self.rich.account).unwrap().nonce.0;
+            let nonce = parent
+                .ledger
+                .account(&self.rich.account)
+                .unwrap()
+                .unwrap()
+                .nonce
+                .0;
             let payment = self.payment(nonce, *salt);
             let who: AccountId = person(200).account;
             made.push(self.maker.child(parent, who, &[payment]));

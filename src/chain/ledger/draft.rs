@@ -4,26 +4,27 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-use crate::codec::{Decode, Encode};
+use crate::codec::Encode;
 use crate::types::state::{AccountRecord, ImmatureRecord, KeyHash, StateKey, SupplyRecord};
 use crate::types::{
     AccountId, Amount, EngineKind, Height, MAX_SUPPLY, Nonce, Op, Rules, Transaction, Weight,
 };
 
+use super::super::state::PageError;
 use super::{
-    BlockContext, BlockFault, Executable, Inverse, Ledger, StateView, TransactionFault,
-    WRITTEN_HERE,
+    BlockContext, BlockFault, Executable, ExecutionError, Inverse, Ledger, StateView,
+    TransactionFault, read_record,
 };
 
 const NO_MORE_THAN_ISSUED: &str = "no sum of money exceeds what was issued, which is below 2^63";
 
 /// Where the check of a transaction finds accounts.
 trait Accounts {
-    fn account(&mut self, id: &AccountId) -> Option<AccountRecord>;
+    fn account(&mut self, id: &AccountId) -> Result<Option<AccountRecord>, PageError>;
 }
 
 impl Accounts for &StateView {
-    fn account(&mut self, id: &AccountId) -> Option<AccountRecord> {
+    fn account(&mut self, id: &AccountId) -> Result<Option<AccountRecord>, PageError> {
         StateView::account(self, id)
     }
 }
@@ -67,18 +68,17 @@ pub fn check_transaction(
     base_fee: u64,
     ahead: &Ahead,
     transaction: &impl Executable,
-) -> Result<Charge, TransactionFault> {
+) -> Result<Charge, ExecutionError<TransactionFault>> {
     check(&mut &*view, rules, height, base_fee, ahead, transaction).map(|(charge, ..)| charge)
 }
 
 /// The least fee of a transaction that a block on the state of `view` begins with.
-#[must_use]
 pub fn minimum_fee(
     view: &StateView,
     rules: &Rules,
     base_fee: u64,
     transaction: &impl Executable,
-) -> u128 {
+) -> Result<u128, PageError> {
     let weight = transaction.weight();
     fee_needed(
         &mut &*view,
@@ -97,18 +97,18 @@ fn fee_needed(
     base_fee: u64,
     transaction: &Transaction,
     weight: Weight,
-) -> u128 {
+) -> Result<u128, PageError> {
     let mut created: Vec<&AccountId> = Vec::new();
     for op in &transaction.ops {
         if let Op::Transfer { to, .. } = op
-            && accounts.account(to).is_none()
+            && accounts.account(to)?.is_none()
             && !created.contains(&to)
         {
             created.push(to);
         }
     }
     let base_part = (u128::from(base_fee) * u128::from(weight.0)).div_ceil(1_000);
-    base_part + u128::from(rules.account_fee) * created.len() as u128
+    Ok(base_part + u128::from(rules.account_fee) * created.len() as u128)
 }
 
 /// The one check of a transaction against a state, for admission, assembly and execution alike.
@@ -120,34 +120,38 @@ fn check(
     base_fee: u64,
     ahead: &Ahead,
     executable: &impl Executable,
-) -> Result<(Charge, AccountId, AccountRecord), TransactionFault> {
+) -> Result<(Charge, AccountId, AccountRecord), ExecutionError<TransactionFault>> {
+    const fn fault<T>(fault: TransactionFault) -> Result<T, ExecutionError<TransactionFault>> {
+        Err(ExecutionError::Fault(fault))
+    }
     let transaction = executable.transaction();
     let sender = executable.sender();
-    let unknown = TransactionFault::UnknownSender { account: sender };
-    let account = accounts.account(&sender).ok_or(unknown)?;
-    let account = ahead
-        .leave(account)
-        .ok_or(TransactionFault::NonceExhausted)?;
+    let Some(account) = accounts.account(&sender)? else {
+        return fault(TransactionFault::UnknownSender { account: sender });
+    };
+    let Some(account) = ahead.leave(account) else {
+        return fault(TransactionFault::NonceExhausted);
+    };
     let (wanted, found) = (account.nonce, transaction.nonce);
     if found != wanted {
-        return Err(TransactionFault::Nonce { wanted, found });
+        return fault(TransactionFault::Nonce { wanted, found });
     }
     if found == Nonce(u64::MAX) {
-        return Err(TransactionFault::NonceExhausted);
+        return fault(TransactionFault::NonceExhausted);
     }
     let expiry = transaction.expiry;
     if expiry != Height(0) && height > expiry {
-        return Err(TransactionFault::Expired { expiry, height });
+        return fault(TransactionFault::Expired { expiry, height });
     }
     let (paid, available) = (transaction.fee, account.balance);
     let needed = transaction.amount_sum() + u128::from(paid.0);
     if needed > u128::from(available.0) {
-        return Err(TransactionFault::Balance { needed, available });
+        return fault(TransactionFault::Balance { needed, available });
     }
-    let needed = fee_needed(accounts, rules, base_fee, transaction, executable.weight());
+    let needed = fee_needed(accounts, rules, base_fee, transaction, executable.weight())?;
     let burned = match u64::try_from(needed) {
         Ok(burned) if burned <= paid.0 => burned,
-        _ => return Err(TransactionFault::Fee { needed, paid }),
+        _ => return fault(TransactionFault::Fee { needed, paid }),
     };
     let charge = Charge {
         burned: Amount(burned),
@@ -177,8 +181,8 @@ pub(super) struct Draft<'a> {
 }
 
 impl Accounts for Draft<'_> {
-    fn account(&mut self, id: &AccountId) -> Option<AccountRecord> {
-        self.touch(id).after
+    fn account(&mut self, id: &AccountId) -> Result<Option<AccountRecord>, PageError> {
+        Ok(self.touch(id)?.after)
     }
 }
 
@@ -189,13 +193,13 @@ impl<'a> Draft<'a> {
         ledger: &'a Ledger,
         rules: &'a Rules,
         context: &BlockContext,
-    ) -> Result<Self, BlockFault> {
+    ) -> Result<Self, ExecutionError<BlockFault>> {
         let (wanted, found) = (ledger.height.next(), context.height);
         if wanted != found {
-            return Err(BlockFault::Height { wanted, found });
+            return Err(ExecutionError::Fault(BlockFault::Height { wanted, found }));
         }
         if rules.engine_kind() == EngineKind::Stake {
-            return Err(BlockFault::StakeReserved);
+            return Err(ExecutionError::Fault(BlockFault::StakeReserved));
         }
         let mut draft = Self {
             ledger,
@@ -210,47 +214,50 @@ impl<'a> Draft<'a> {
         // The genesis block has no reward: the first one that can be old enough is block 1's.
         let earned = found.0.saturating_sub(u64::from(rules.maturity));
         if earned >= 1 {
-            draft.mature(Height(earned));
+            draft.mature(Height(earned))?;
         }
         Ok(draft)
     }
 
-    fn mature(&mut self, earned: Height) {
+    fn mature(&mut self, earned: Height) -> Result<(), PageError> {
         let key = StateKey::Immature(earned).hash();
-        if let Some(bytes) = self.ledger.tree.get(&key) {
-            let record = ImmatureRecord::from_bytes(bytes).expect(WRITTEN_HERE);
-            self.credit(&record.beneficiary, record.amount);
+        let record = self.ledger.tree.read(&key, read_record::<ImmatureRecord>)?;
+        if let Some(record) = record {
+            self.credit(&record.beneficiary, record.amount)?;
             self.matured = Some((earned, record));
         }
+        Ok(())
     }
 
-    fn touch(&mut self, id: &AccountId) -> &mut Touched {
+    fn touch(&mut self, id: &AccountId) -> Result<&mut Touched, PageError> {
         match self.accounts.entry(*id) {
-            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Occupied(entry) => Ok(entry.into_mut()),
             Entry::Vacant(entry) => {
                 let key = StateKey::Account(*id).hash();
-                let before = self.ledger.account_at(&key);
-                entry.insert(Touched {
+                let before = self.ledger.account_at(&key)?;
+                Ok(entry.insert(Touched {
                     key,
                     before,
                     after: before,
-                })
+                }))
             }
         }
     }
 
-    fn credit(&mut self, id: &AccountId, amount: Amount) {
-        let account = self.touch(id).after.get_or_insert_default();
+    fn credit(&mut self, id: &AccountId, amount: Amount) -> Result<(), PageError> {
+        let account = self.touch(id)?.after.get_or_insert_default();
         account.balance = account
             .balance
             .checked_add(amount)
             .expect(NO_MORE_THAN_ISSUED);
+        Ok(())
     }
 
-    fn debit(&mut self, id: &AccountId, amount: Amount) {
+    fn debit(&mut self, id: &AccountId, amount: Amount) -> Result<(), PageError> {
         const COVERED: &str = "amounts and fee are covered before the first op";
-        let account = self.touch(id).after.as_mut().expect(COVERED);
+        let account = self.touch(id)?.after.as_mut().expect(COVERED);
         account.balance = account.balance.checked_sub(amount).expect(COVERED);
+        Ok(())
     }
 
     /// What further transactions may weigh.
@@ -266,8 +273,12 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Executes the next transaction. It changes nothing where it is invalid.
-    pub(super) fn push(&mut self, executable: &impl Executable) -> Result<(), TransactionFault> {
+    /// Executes the next transaction. It changes nothing where it is invalid; after a failure the
+    /// draft is of no more use.
+    pub(super) fn push(
+        &mut self,
+        executable: &impl Executable,
+    ) -> Result<(), ExecutionError<TransactionFault>> {
         let (
             rules,
             BlockContext {
@@ -277,16 +288,17 @@ impl<'a> Draft<'a> {
         let (charge, sender, account) =
             check(self, rules, height, base_fee, &Ahead::default(), executable)?;
         let transaction = executable.transaction();
-        // The check covers fee, nonce and amounts; from here on nothing can fail.
-        self.touch(&sender).after = Some(AccountRecord {
+        // The check covers fee, nonce and amounts, and looked at every account: from here on
+        // nothing can fail.
+        self.touch(&sender)?.after = Some(AccountRecord {
             balance: Amount(account.balance.0 - transaction.fee.0),
             nonce: Nonce(account.nonce.0 + 1),
         });
         for op in &transaction.ops {
             match op {
                 Op::Transfer { to, amount } => {
-                    self.debit(&sender, *amount);
-                    self.credit(to, *amount);
+                    self.debit(&sender, *amount)?;
+                    self.credit(to, *amount)?;
                 }
                 Op::Data(_) => {}
             }
@@ -298,7 +310,7 @@ impl<'a> Draft<'a> {
     }
 
     /// Ends the block: pays its reward, writes everything to the state and checks the sums.
-    pub(super) fn close(self) -> Result<(Ledger, Inverse), BlockFault> {
+    pub(super) fn close(self) -> Result<(Ledger, Inverse), ExecutionError<BlockFault>> {
         let (height, mut supply) = (self.context.height, self.ledger.supply);
         let reward = self.rules.reward.at(height).min(MAX_SUPPLY - supply.issued);
         let earned = ImmatureRecord {
@@ -322,18 +334,16 @@ impl<'a> Draft<'a> {
         }
         supply.issued += reward;
         supply.burned += self.burned;
-        changes.sum_up(&mut supply)?;
+        changes.sum_up(&mut supply).map_err(ExecutionError::Fault)?;
         let supply_key = StateKey::Supply.hash();
         changes.writes.push((supply_key, Some(supply.to_bytes())));
-        let before =
-            |(key, _): &(KeyHash, _)| (*key, self.ledger.tree.get(key).map(<[u8]>::to_vec));
+        let mut tree = self.ledger.tree.clone();
+        let applied = tree.apply(&changes.writes.into_iter().collect())?;
         let inverse = Inverse {
-            writes: changes.writes.iter().map(before).collect(),
+            writes: applied.before,
             supply: self.ledger.supply,
             height: self.ledger.height,
         };
-        let mut tree = self.ledger.tree.clone();
-        tree.apply(&changes.writes.into_iter().collect());
         let ledger = Ledger {
             tree,
             supply,

@@ -4,6 +4,44 @@ use std::fmt;
 
 use crate::types::{AccountId, Amount, Height, Nonce};
 
+use super::super::state::PageError;
+
+/// Why something was not executed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ExecutionError<F> {
+    /// It breaks a rule.
+    Fault(F),
+    /// This machine can't read the state, which says nothing about a block or a transaction.
+    Failure(PageError),
+}
+
+impl<F> ExecutionError<F> {
+    /// The same of something that the fault is a part of.
+    pub fn map<G>(self, of: impl FnOnce(F) -> G) -> ExecutionError<G> {
+        match self {
+            Self::Fault(fault) => ExecutionError::Fault(of(fault)),
+            Self::Failure(error) => ExecutionError::Failure(error),
+        }
+    }
+}
+
+impl<F> From<PageError> for ExecutionError<F> {
+    fn from(error: PageError) -> Self {
+        Self::Failure(error)
+    }
+}
+
+impl<F: fmt::Display> fmt::Display for ExecutionError<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fault(fault) => fault.fmt(f),
+            Self::Failure(error) => error.fmt(f),
+        }
+    }
+}
+
+impl<F: fmt::Debug + fmt::Display> std::error::Error for ExecutionError<F> {}
+
 /// Why a transaction is invalid on a state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TransactionFault {

@@ -26,9 +26,9 @@ use crate::types::{
 };
 
 pub use draft::{Ahead, Charge, check_transaction, minimum_fee};
-pub use fault::{BlockFault, TransactionFault};
+pub use fault::{BlockFault, ExecutionError, TransactionFault};
 
-use super::state::{Outcome, StateTree};
+use super::state::{Before, Outcome, PageError, StateTree};
 use draft::Draft;
 
 /// What execution needs of a block's header.
@@ -121,11 +121,22 @@ impl Ledger {
             u64::try_from(genesis.issued()).expect("a genesis is checked when it is read");
         writes.insert(StateKey::Supply.hash(), Some(supply.to_bytes()));
         let mut tree = StateTree::new();
-        tree.apply(&writes);
+        tree.apply(&writes)
+            .expect("a tree that was never on a disk reads none");
         Self {
             tree,
             supply,
             height: Height::GENESIS,
+        }
+    }
+
+    /// The ledger of a checkpoint.
+    #[must_use]
+    pub const fn restore(tree: StateTree, supply: SupplyRecord, height: Height) -> Self {
+        Self {
+            tree,
+            supply,
+            height,
         }
     }
 
@@ -148,21 +159,28 @@ impl Ledger {
     }
 
     /// The record under `key`.
-    #[must_use]
-    pub fn record(&self, key: &StateKey) -> Option<Record> {
-        let bytes = self.tree.get(&key.hash())?;
-        Some(Record::from_bytes(bytes).expect(WRITTEN_HERE))
+    pub fn record(&self, key: &StateKey) -> Result<Option<Record>, PageError> {
+        self.tree.read(&key.hash(), read_record)
     }
 
     /// An account.
-    #[must_use]
-    pub fn account(&self, id: &AccountId) -> Option<AccountRecord> {
+    pub fn account(&self, id: &AccountId) -> Result<Option<AccountRecord>, PageError> {
         self.account_at(&StateKey::Account(*id).hash())
     }
 
-    fn account_at(&self, key: &KeyHash) -> Option<AccountRecord> {
-        let bytes = self.tree.get(key)?;
-        Some(AccountRecord::from_bytes(bytes).expect(WRITTEN_HERE))
+    fn account_at(&self, key: &KeyHash) -> Result<Option<AccountRecord>, PageError> {
+        self.tree.read(key, read_record)
+    }
+
+    /// The records and their pages.
+    #[must_use]
+    pub const fn tree(&self) -> &StateTree {
+        &self.tree
+    }
+
+    /// The records and their pages, to let go of what the log has.
+    pub const fn tree_mut(&mut self) -> &mut StateTree {
+        &mut self.tree
     }
 
     /// The ledger after a block of these transactions, and the way back to this one.
@@ -171,15 +189,16 @@ impl Ledger {
         rules: &Rules,
         context: &BlockContext,
         transactions: &[T],
-    ) -> Result<(Self, Inverse), BlockFault> {
+    ) -> Result<(Self, Inverse), ExecutionError<BlockFault>> {
         let mut draft = Draft::open(self, rules, context)?;
         for (index, transaction) in transactions.iter().enumerate() {
             if transaction.weight() > draft.room() {
-                return Err(draft.too_heavy(transaction.weight()));
+                let fault = draft.too_heavy(transaction.weight());
+                return Err(ExecutionError::Fault(fault));
             }
             draft
                 .push(transaction)
-                .map_err(|fault| BlockFault::Transaction { index, fault })?;
+                .map_err(|error| error.map(|fault| BlockFault::Transaction { index, fault }))?;
         }
         draft.close()
     }
@@ -189,30 +208,35 @@ impl Ledger {
     ///
     /// # Panics
     /// When `context` is not that of a block on this ledger.
-    #[must_use]
     pub fn select<T: Executable>(
         &self,
         rules: &Rules,
         context: &BlockContext,
         candidates: &[T],
-    ) -> (Self, Vec<usize>) {
-        const OWN_BLOCK: &str = "a block is assembled on the ledger of its parent";
-        let mut draft = Draft::open(self, rules, context).expect(OWN_BLOCK);
+    ) -> Result<(Self, Vec<usize>), PageError> {
+        let mut draft = Draft::open(self, rules, context).map_err(only_failure)?;
         let mut chosen = Vec::new();
         for (index, transaction) in candidates.iter().enumerate() {
-            if transaction.weight() <= draft.room() && draft.push(transaction).is_ok() {
-                chosen.push(index);
+            if transaction.weight() > draft.room() {
+                continue;
+            }
+            match draft.push(transaction) {
+                Ok(()) => chosen.push(index),
+                Err(ExecutionError::Fault(_)) => {}
+                Err(ExecutionError::Failure(error)) => return Err(error),
             }
         }
-        (draft.close().expect(OWN_BLOCK).0, chosen)
+        Ok((draft.close().map_err(only_failure)?.0, chosen))
     }
 
     /// The ledger before the blocks that these are the inverses of, the newest block's first.
     ///
     /// # Panics
     /// When there is none.
-    #[must_use]
-    pub fn unwind<'a>(&self, inverses: impl Iterator<Item = &'a Inverse>) -> Self {
+    pub fn unwind<'a>(
+        &self,
+        inverses: impl Iterator<Item = &'a Inverse>,
+    ) -> Result<Self, PageError> {
         let mut writes = BTreeMap::new();
         let mut oldest = None;
         for inverse in inverses {
@@ -222,12 +246,12 @@ impl Ledger {
         }
         let oldest = oldest.expect("at least one block is undone");
         let mut tree = self.tree.clone();
-        tree.apply(&writes);
-        Self {
+        tree.apply(&writes)?;
+        Ok(Self {
             tree,
             supply: oldest.supply,
             height: oldest.height,
-        }
+        })
     }
 
     /// What readers are given.
@@ -244,7 +268,7 @@ impl Ledger {
 #[derive(Clone, Debug)]
 pub struct Inverse {
     /// The values before, or that there was none.
-    writes: Vec<(KeyHash, Option<Vec<u8>>)>,
+    writes: Before,
     supply: SupplyRecord,
     height: Height,
 }
@@ -260,7 +284,20 @@ impl Inverse {
     }
 }
 
-const WRITTEN_HERE: &str = "the tree holds what the ledger encoded";
+/// The failure of assembling a block, of which nothing else can be wrong.
+fn only_failure(error: ExecutionError<BlockFault>) -> PageError {
+    match error {
+        ExecutionError::Failure(error) => error,
+        ExecutionError::Fault(fault) => {
+            panic!("a block is assembled on the ledger of its parent: {fault}")
+        }
+    }
+}
+
+/// A record of the tree; what the ledger wrote can be read.
+fn read_record<T: Decode>(bytes: &[u8]) -> Result<T, &'static str> {
+    T::from_bytes(bytes).map_err(|_| "a value is no record")
+}
 
 /// The state after a block, for readers: it never changes and never makes anybody wait.
 #[derive(Clone, Debug)]
@@ -295,14 +332,12 @@ impl StateView {
     }
 
     /// An account.
-    #[must_use]
-    pub fn account(&self, id: &AccountId) -> Option<AccountRecord> {
+    pub fn account(&self, id: &AccountId) -> Result<Option<AccountRecord>, PageError> {
         self.ledger.account(id)
     }
 
     /// The record under `key`.
-    #[must_use]
-    pub fn record(&self, key: &StateKey) -> Option<Record> {
+    pub fn record(&self, key: &StateKey) -> Result<Option<Record>, PageError> {
         self.ledger.record(key)
     }
 
@@ -310,23 +345,23 @@ impl StateView {
     ///
     /// # Panics
     /// When `header` is not that of the view's block.
-    #[must_use]
-    pub fn prove(&self, header: &Header, key: StateKey) -> StateProof {
+    pub fn prove(&self, header: &Header, key: StateKey) -> Result<StateProof, PageError> {
         const OWN_HEADER: &str = "a proof needs the header of the view's block";
         assert!(header.state_root == self.root(), "{OWN_HEADER}");
-        let path = self.ledger.tree.prove(&key.hash());
+        let path = self.ledger.tree.prove(&key.hash())?;
         let answer = match path.outcome {
             Outcome::Present(value) => {
-                StateAnswer::Present(Record::from_bytes(&value).expect(WRITTEN_HERE))
+                let record = read_record(&value).map_err(PageError::in_memory)?;
+                StateAnswer::Present(record)
             }
             Outcome::Empty => StateAnswer::Empty,
             Outcome::OtherLeaf { key, value } => StateAnswer::Other { key, value },
         };
-        StateProof {
+        Ok(StateProof {
             header: header.clone(),
             key,
             answer,
             siblings: path.siblings,
-        }
+        })
     }
 }

@@ -106,7 +106,7 @@ impl Story {
         let view = self.view();
         let (mut count, mut bytes) = (0, 0);
         for (account, queue) in &self.pool.queues {
-            let record = view.account(account);
+            let record = view.account(account).unwrap();
             prop_assert!(record.is_some(), "a queue of nobody");
             let record = record.unwrap();
             prop_assert!(!queue.is_empty() && queue.len() <= QUEUE_MAX);
@@ -140,7 +140,7 @@ impl Story {
     /// How many of an account's transactions can be mined one after the other, of all that the
     /// story knows, by the naive rule.
     fn minable(&self, known: &[Arc<CheckedTransaction>], account: &AccountId) -> usize {
-        let Some(record) = self.view().account(account) else {
+        let Some(record) = self.view().account(account).unwrap() else {
             return 0;
         };
         let (mut nonce, mut left) = (record.nonce.0, u128::from(record.balance.0));
@@ -204,7 +204,8 @@ proptest! {
                 Step::Pay { from, to, ahead, fee, amount } => {
                     let account = story.people[from].account;
                     let view = story.view();
-                    let next = story.pool.next_nonce(&view, &account).map_or(0, |nonce| nonce.0);
+                    let next = story.pool.next_nonce(&view, &account).unwrap();
+                    let next = next.map_or(0, |nonce| nonce.0);
                     // The next nonce, one that waits already, or one after a gap.
                     let nonce = (next + 1).saturating_sub(ahead);
                     let payment = story.payment(from, nonce, fee, to, amount);
@@ -261,7 +262,7 @@ proptest! {
                 let waiting = story.pool.queues.get(&person.account).map_or(0, BTreeMap::len);
                 prop_assert_eq!(waiting, story.minable(&known, &person.account), "{}", place);
                 // What no longer waits is made anew under its nonce.
-                let start = story.view().account(&person.account).unwrap().nonce.0;
+                let start = story.view().account(&person.account).unwrap().unwrap().nonce.0;
                 nonces[place] = start + waiting as u64;
                 let last = nonces[place];
                 let stays = |c: &Arc<CheckedTransaction>| c.transaction.nonce.0 < last;

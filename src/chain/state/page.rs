@@ -4,6 +4,7 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::store::Lsn;
 use crate::types::Hash;
 use crate::types::state::{KeyHash, PLACEHOLDER};
 
@@ -18,15 +19,45 @@ pub(super) const SLOT_NODES: usize = 16;
 /// One more than the greatest node.
 pub(super) const NODES: usize = 32;
 
+/// A page that the state log has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stored {
+    /// Where its record stands.
+    pub(super) at: Lsn,
+    /// How many records a leaf page has, so that two of them are joined without reading those
+    /// that stay apart; 0 for an inner page.
+    pub(super) records: u8,
+}
+
+impl Stored {
+    pub(super) const fn is_leaf(self) -> bool {
+        self.records > 0
+    }
+}
+
 /// What is below a place of the tree.
 #[derive(Clone)]
 pub(super) enum Ref {
     /// No record.
     Empty,
-    /// 1 to 16 records.
+    /// 1 to 16 records, in memory.
     Leaf(Arc<LeafPage>),
-    /// More records.
+    /// More records, in memory.
     Inner(Arc<InnerPage>),
+    /// A page that only the disk holds.
+    Disk(Stored),
+}
+
+impl Ref {
+    /// How many records are below, where that is no more than a leaf page has.
+    pub(super) fn few(&self) -> Option<usize> {
+        match self {
+            Self::Empty => Some(0),
+            Self::Leaf(page) => Some(page.len()),
+            Self::Disk(stored) if stored.is_leaf() => Some(usize::from(stored.records)),
+            Self::Inner(_) | Self::Disk(_) => None,
+        }
+    }
 }
 
 impl fmt::Debug for Ref {
@@ -35,6 +66,7 @@ impl fmt::Debug for Ref {
             Self::Empty => f.write_str("Empty"),
             Self::Leaf(page) => write!(f, "Leaf({} records)", page.records.len()),
             Self::Inner(_) => f.write_str("Inner"),
+            Self::Disk(stored) => write!(f, "Disk({}, {} records)", stored.at, stored.records),
         }
     }
 }
@@ -44,6 +76,14 @@ impl fmt::Debug for Ref {
 pub(super) struct Nodes(u32);
 
 impl Nodes {
+    pub(super) const fn from_bits(bits: u32) -> Self {
+        Self(bits)
+    }
+
+    pub(super) const fn bits(self) -> u32 {
+        self.0
+    }
+
     pub(super) const fn contains(self, node: usize) -> bool {
         self.0 >> node & 1 == 1
     }
@@ -98,6 +138,41 @@ pub(super) const fn slots(node: usize) -> Range<usize> {
     (node << below) - SLOT_NODES..((node + 1) << below) - SLOT_NODES
 }
 
+/// The node under which `key` is looked for in a page whose root is at `depth`: one that a leaf
+/// page stands at, or one without children.
+pub(super) fn node_of(leaves: Nodes, key: &KeyHash, depth: usize) -> usize {
+    let mut node = ROOT_NODE;
+    let mut depth = depth;
+    while node < SLOT_NODES && !leaves.contains(node) {
+        node = node * 2 + usize::from(key.bit(depth));
+        depth += 1;
+    }
+    node
+}
+
+/// The key that begins with the first `depth` bits of `key`, with zeros behind them.
+pub(super) fn prefix(key: &KeyHash, depth: usize) -> KeyHash {
+    let mut bytes = [0; 32];
+    bytes[..depth / 8].copy_from_slice(&key.0[..depth / 8]);
+    if !depth.is_multiple_of(8) {
+        bytes[depth / 8] = key.0[depth / 8] & !(0xff >> (depth % 8));
+    }
+    KeyHash(bytes)
+}
+
+/// Where the subtree of a node of the page at `depth` begins, of which `key` is any.
+pub(super) fn node_prefix(key: &KeyHash, depth: usize, node: usize) -> (KeyHash, usize) {
+    let below = level(node);
+    let mut prefix = prefix(key, depth);
+    for bit in 0..below {
+        if node >> (below - 1 - bit) & 1 == 1 {
+            let at = depth + bit;
+            prefix.0[at / 8] |= 0x80 >> (at % 8);
+        }
+    }
+    (prefix, depth + below)
+}
+
 impl InnerPage {
     pub(super) fn new() -> Self {
         Self {
@@ -106,6 +181,11 @@ impl InnerPage {
             leaves: Nodes::default(),
             stale: Nodes::default(),
         }
+    }
+
+    /// The hashes of the nodes from node 2 on.
+    pub(super) const fn hashes(&self) -> &[Hash; 30] {
+        &self.hashes
     }
 
     /// The hash of a node that is not the root.
@@ -120,13 +200,7 @@ impl InnerPage {
     /// The node under which `key` is looked for: that of a leaf page, or of a reference. The
     /// page's root is at `depth`.
     pub(super) fn node_of(&self, key: &KeyHash, depth: usize) -> usize {
-        let mut node = ROOT_NODE;
-        let mut depth = depth;
-        while node < SLOT_NODES && !self.leaves.contains(node) {
-            node = node * 2 + usize::from(key.bit(depth));
-            depth += 1;
-        }
-        node
+        node_of(self.leaves, key, depth)
     }
 
     /// What is below the page on the way to `key`.
@@ -156,7 +230,7 @@ pub(super) struct Record {
     /// application.
     pub(super) touched: bool,
     /// Where its value ends in the page's bytes.
-    end: u32,
+    pub(super) end: u32,
 }
 
 /// The hash of a subtree of several records.
@@ -171,7 +245,7 @@ pub(super) struct Fork {
 #[derive(Clone, Debug, Default)]
 pub(super) struct LeafPage {
     pub(super) records: Vec<Record>,
-    values: Vec<u8>,
+    pub(super) values: Vec<u8>,
 }
 
 impl LeafPage {
@@ -213,13 +287,15 @@ impl LeafPage {
         self.values.splice(range, value.iter().copied());
     }
 
-    /// Puts a record whose leaf has the hash `leaf`.
-    pub(super) fn put(&mut self, key: KeyHash, leaf: Hash, value: &[u8]) {
+    /// Puts a record whose leaf has the hash `leaf`; gives the value that it had.
+    pub(super) fn put(&mut self, key: KeyHash, leaf: Hash, value: &[u8]) -> Option<Vec<u8>> {
+        let mut before = None;
         let at = match self.find(&key) {
             Ok(at) => {
+                before = Some(self.value(at).to_vec());
                 let record = &mut self.records[at];
                 if record.leaf == leaf {
-                    return;
+                    return before;
                 }
                 record.leaf = leaf;
                 record.touched = true;
@@ -241,13 +317,13 @@ impl LeafPage {
             }
         };
         self.set_value(at, value);
+        before
     }
 
-    /// Removes the record of `key`, if there is one.
-    pub(super) fn remove(&mut self, key: &KeyHash) {
-        let Ok(at) = self.find(key) else {
-            return;
-        };
+    /// Removes the record of `key`, if there is one; gives the value that it had.
+    pub(super) fn remove(&mut self, key: &KeyHash) -> Option<Vec<u8>> {
+        let at = self.find(key).ok()?;
+        let before = self.value(at).to_vec();
         self.set_value(at, &[]);
         self.records.remove(at);
         // A subtree that had the removed record and has others left has one of its neighbours.
@@ -256,6 +332,7 @@ impl LeafPage {
                 record.touched = true;
             }
         }
+        Some(before)
     }
 
     /// Parts the records by the bit of their keys at `depth`.

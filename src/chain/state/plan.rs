@@ -14,6 +14,8 @@ use super::page::{
     Fork, InnerPage, LeafPage, NODES, Nodes, ROOT_NODE, Record, Ref, SLOT_NODES, level, slots,
 };
 
+const CHANGED: &str = "a page that changed is in memory";
+
 /// The hash of a subtree, or which of the planned ones it will be.
 #[derive(Clone, Copy)]
 pub(super) enum Operand {
@@ -79,6 +81,7 @@ impl Plan {
             Ref::Empty => Operand::Known(PLACEHOLDER),
             Ref::Leaf(page) => self.leaf_page(page, depth),
             Ref::Inner(page) => self.inner_page(Arc::make_mut(page), depth),
+            Ref::Disk(_) => unreachable!("{CHANGED}"),
         }
     }
 
@@ -238,6 +241,7 @@ impl Hashes {
     ) {
         match below {
             Ref::Empty => {}
+            Ref::Disk(_) => unreachable!("{CHANGED}"),
             Ref::Leaf(page) => {
                 let page = Arc::make_mut(page);
                 for place in places.by_ref().take(next_count(pages)) {

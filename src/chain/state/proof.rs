@@ -3,7 +3,9 @@
 use crate::types::Hash;
 use crate::types::state::{KeyHash, PLACEHOLDER, inner_hash, value_hash};
 
-use super::page::{InnerPage, LeafPage, ROOT_NODE, Record, Ref, SPAN};
+use super::page::{InnerPage, LeafPage, ROOT_NODE, Record, Ref, SPAN, Stored};
+use super::source::{PageError, Source};
+use super::write::load_page;
 
 /// What stands where a key is looked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,23 +32,28 @@ pub struct Path {
     pub siblings: Vec<Hash>,
 }
 
-pub(super) fn prove(root: &Ref, key: &KeyHash) -> Path {
+pub(super) fn prove(source: &Source, root: &Ref, key: &KeyHash) -> Result<Path, PageError> {
     let mut siblings = Vec::new();
-    let mut below = root;
+    let mut below = root.clone();
     let mut depth = 0;
     let outcome = loop {
-        match below {
+        match &below {
             Ref::Empty => break Outcome::Empty,
             Ref::Leaf(page) => break in_leaf_page(page, siblings.len(), key, &mut siblings),
             Ref::Inner(page) => {
                 in_inner_page(page, depth, key, &mut siblings);
-                below = page.below(key, depth);
+                let next = page.below(key, depth).clone();
                 depth += SPAN;
+                below = next;
+            }
+            // A leaf page may stand above the next four bits.
+            Ref::Disk(stored) => {
+                below = load_page(source, *stored, key, siblings.len())?.0;
             }
         }
     };
     siblings.reverse();
-    Path { outcome, siblings }
+    Ok(Path { outcome, siblings })
 }
 
 /// The siblings on the way through an inner page, down to a leaf page, a reference, or the node
@@ -126,5 +133,18 @@ fn subtree(records: &[Record], depth: usize) -> Hash {
         } else {
             inner_hash(&hash, &PLACEHOLDER)
         }
+    })
+}
+
+/// The hash of a tree's root page, as far as the page has the hashes below it.
+pub(super) fn root_hash(source: &Source, root: Option<Stored>) -> Result<Hash, PageError> {
+    let Some(root) = root else {
+        return Ok(PLACEHOLDER);
+    };
+    let any = KeyHash([0; 32]);
+    Ok(match load_page(source, root, &any, 0)?.0 {
+        Ref::Inner(page) => inner_hash(page.hash(ROOT_NODE * 2), page.hash(ROOT_NODE * 2 + 1)),
+        Ref::Leaf(page) => stored(&page.records),
+        Ref::Empty | Ref::Disk(_) => PLACEHOLDER,
     })
 }

@@ -1,11 +1,14 @@
 //! The tree against crate `jmt`, and against the definition of its root.
 
+mod disk;
+mod format;
+
 use jmt::Sha256Jmt;
 use jmt::mock::MockTreeStore;
 use jmt::storage::TreeWriter;
 use proptest::prelude::*;
 
-use super::page::{InnerPage, LEAF_RECORDS_MAX, ROOT_NODE, Ref, level, slots};
+use super::page::{InnerPage, LEAF_RECORDS_MAX, ROOT_NODE, Ref, level, node_prefix, slots};
 use super::*;
 use crate::base::Rng;
 use crate::crypto::hash::sha256;
@@ -15,10 +18,10 @@ type Records = BTreeMap<KeyHash, Vec<u8>>;
 type Writes = BTreeMap<KeyHash, Option<Vec<u8>>>;
 
 /// The root by its definition: nothing is stored, nothing is shared.
-fn defined_root(records: &[(KeyHash, &[u8])], depth: usize) -> Hash {
+fn defined_root<V: AsRef<[u8]>>(records: &[(KeyHash, V)], depth: usize) -> Hash {
     match records {
         [] => PLACEHOLDER,
-        [(key, value)] => leaf_hash(key, &value_hash(value)),
+        [(key, value)] => leaf_hash(key, &value_hash(value.as_ref())),
         _ => {
             let right = records.partition_point(|(key, _)| !key.bit(depth));
             let (left, right) = records.split_at(right);
@@ -30,9 +33,9 @@ fn defined_root(records: &[(KeyHash, &[u8])], depth: usize) -> Hash {
     }
 }
 
-fn listed(records: &Records) -> Vec<(KeyHash, &[u8])> {
+fn listed(records: &Records) -> Vec<(KeyHash, Vec<u8>)> {
     let pairs = records.iter();
-    pairs.map(|(key, value)| (*key, value.as_slice())).collect()
+    pairs.map(|(key, value)| (*key, value.clone())).collect()
 }
 
 fn change(records: &mut Records, writes: &Writes) {
@@ -44,60 +47,98 @@ fn change(records: &mut Records, writes: &Writes) {
     }
 }
 
-/// Checks what must hold of a subtree between two applications; gives its records and its hash.
-fn check(below: &Ref, depth: usize) -> (Vec<(KeyHash, &[u8])>, Hash) {
-    match below {
-        Ref::Empty => (Vec::new(), PLACEHOLDER),
-        Ref::Leaf(page) => {
-            assert!((1..=LEAF_RECORDS_MAX).contains(&page.len()));
-            assert!(page.records.iter().all(|record| !record.touched));
-            let all = 0..page.len();
-            let records: Vec<_> = all
-                .map(|at| (page.records[at].key, page.value(at)))
-                .collect();
-            let root = defined_root(&records, depth);
-            (records, root)
-        }
-        Ref::Inner(page) => {
-            let (records, root) = check_node(page, ROOT_NODE, depth);
-            assert!(records.len() > LEAF_RECORDS_MAX);
-            (records, root)
-        }
-    }
+type Listed = (Vec<(KeyHash, Vec<u8>)>, Hash);
+
+/// A walk over everything that a tree has, in memory or on the disk.
+struct Check<'a> {
+    tree: &'a StateTree,
+    /// What the pages in memory would take in the log.
+    changed: u64,
+    /// What those on the disk take.
+    live: BTreeMap<u64, u64>,
 }
 
-fn check_node(page: &InnerPage, node: usize, depth: usize) -> (Vec<(KeyHash, &[u8])>, Hash) {
-    assert!(!page.stale.contains(node));
-    let slot = slots(node).start;
-    let (records, hash) = if page.leaves.contains(node) || level(node) == 4 {
-        let others = &page.refs[slots(node)][1..];
-        assert!(others.iter().all(|other| matches!(other, Ref::Empty)));
-        let is_leaf = matches!(page.refs[slot], Ref::Leaf(_));
-        assert_eq!(page.leaves.contains(node), is_leaf);
-        check(&page.refs[slot], depth)
-    } else if page.is_occupied(node) {
-        let (mut records, left) = check_node(page, node * 2, depth + 1);
-        let (others, right) = check_node(page, node * 2 + 1, depth + 1);
-        records.extend(others);
-        assert!(
-            records.len() > LEAF_RECORDS_MAX,
-            "few records belong in one page"
-        );
-        (records, inner_hash(&left, &right))
-    } else {
-        (Vec::new(), PLACEHOLDER)
-    };
-    if node != ROOT_NODE {
-        assert_eq!(*page.hash(node), hash, "node {node}");
+impl Check<'_> {
+    /// Checks what must hold of a subtree between two applications; gives its records and its
+    /// hash.
+    fn check(&mut self, below: &Ref, key: &KeyHash, depth: usize) -> Listed {
+        match below {
+            Ref::Empty => (Vec::new(), PLACEHOLDER),
+            Ref::Leaf(page) => {
+                self.changed += page.size();
+                assert!((1..=LEAF_RECORDS_MAX).contains(&page.len()));
+                assert!(page.records.iter().all(|record| !record.touched));
+                let all = 0..page.len();
+                let records: Vec<_> = all
+                    .map(|at| (page.records[at].key, page.value(at).to_vec()))
+                    .collect();
+                let root = defined_root(&records, depth);
+                (records, root)
+            }
+            Ref::Inner(page) => {
+                self.changed += bytes::INNER_SIZE;
+                let (records, root) = self.check_node(page, ROOT_NODE, key, depth);
+                assert!(records.len() > LEAF_RECORDS_MAX);
+                (records, root)
+            }
+            Ref::Disk(stored) => {
+                let loaded = write::load_page(&self.tree.source, *stored, key, depth);
+                let (page, size) = loaded.unwrap();
+                let segment = self.tree.live.segment_of(stored.at);
+                *self.live.entry(segment).or_default() += size;
+                let changed = self.changed;
+                let found = self.check(&page, key, depth);
+                self.changed = changed;
+                found
+            }
+        }
     }
-    (records, hash)
+
+    fn check_node(&mut self, page: &InnerPage, node: usize, key: &KeyHash, depth: usize) -> Listed {
+        assert!(!page.stale.contains(node));
+        let slot = slots(node).start;
+        let (records, hash) = if page.leaves.contains(node) || level(node) == 4 {
+            let others = &page.refs[slots(node)][1..];
+            assert!(others.iter().all(|other| matches!(other, Ref::Empty)));
+            let below = &page.refs[slot];
+            let is_leaf = !matches!(below, Ref::Empty) && below.few().is_some();
+            assert_eq!(page.leaves.contains(node), is_leaf);
+            let (key, depth) = node_prefix(key, depth - level(node), node);
+            self.check(below, &key, depth)
+        } else if page.is_occupied(node) {
+            let (mut records, left) = self.check_node(page, node * 2, key, depth + 1);
+            let (others, right) = self.check_node(page, node * 2 + 1, key, depth + 1);
+            records.extend(others);
+            assert!(
+                records.len() > LEAF_RECORDS_MAX,
+                "few records belong in one page"
+            );
+            (records, inner_hash(&left, &right))
+        } else {
+            (Vec::new(), PLACEHOLDER)
+        };
+        if node != ROOT_NODE {
+            assert_eq!(*page.hash(node), hash, "node {node}");
+        }
+        (records, hash)
+    }
 }
 
 fn assert_is(tree: &StateTree, records: &Records) {
-    let (found, root) = check(&tree.root, 0);
+    let mut check = Check {
+        tree,
+        changed: 0,
+        live: BTreeMap::new(),
+    };
+    let (found, root) = check.check(&tree.root, &KeyHash([0; 32]), 0);
     assert_eq!(found, listed(records));
     assert_eq!(tree.root(), root);
     assert_eq!(root, defined_root(&found, 0));
+    assert_eq!(tree.changed_bytes(), check.changed);
+    assert_eq!(
+        tree.live().segments().collect::<BTreeMap<_, _>>(),
+        check.live
+    );
 }
 
 /// The root that an outside proof leads to.
@@ -122,16 +163,16 @@ fn root_of(path: &Path, key: &KeyHash) -> Hash {
 }
 
 fn assert_proves(tree: &StateTree, records: &Records, key: &KeyHash) {
-    let path = tree.prove(key);
+    let path = tree.prove(key).unwrap();
     assert_eq!(root_of(&path, key), tree.root());
     match records.get(key) {
         Some(value) => {
             assert_eq!(path.outcome, Outcome::Present(value.clone()));
-            assert_eq!(tree.get(key), Some(value.as_slice()));
+            assert_eq!(tree.get(key), Ok(Some(value.clone())));
         }
         None => {
             assert!(!matches!(path.outcome, Outcome::Present(_)));
-            assert_eq!(tree.get(key), None);
+            assert_eq!(tree.get(key), Ok(None));
         }
     }
 }
@@ -184,7 +225,8 @@ fn published_vectors() {
         tree.apply(&BTreeMap::from([(
             KeyHash(sha256(key)),
             Some(value.to_vec()),
-        )]));
+        )]))
+        .unwrap();
         tree.root().to_string()
     };
     assert_eq!(
@@ -222,7 +264,7 @@ fn thousands_of_keys_give_the_roots_of_jmt() {
             writes = records.keys().map(|key| (*key, None)).collect();
         }
         change(&mut records, &writes);
-        tree.apply(&writes);
+        tree.apply(&writes).unwrap();
         assert_eq!(tree.root(), oracle.apply(&writes), "step {step}");
         assert_is(&tree, &records);
         for _ in 0..50 {
@@ -247,7 +289,7 @@ fn ground_keys_give_the_roots_of_jmt() {
             }
         }
         change(&mut records, &writes);
-        tree.apply(&writes);
+        tree.apply(&writes).unwrap();
         if !writes.is_empty() {
             assert_eq!(tree.root(), oracle.apply(&writes), "step {step}");
         }
@@ -280,7 +322,7 @@ proptest! {
                 .collect();
             before.push((tree.clone(), records.clone()));
             change(&mut records, &writes);
-            tree.apply(&writes);
+            tree.apply(&writes).unwrap();
             assert_is(&tree, &records);
             let key = if ground { ground_key(&mut rng) } else { number_key(rng.below(60)) };
             assert_proves(&tree, &records, &key);
@@ -298,18 +340,18 @@ fn writing_what_is_there_changes_nothing() {
         .map(|number| (number_key(number), Some(value(&mut rng))))
         .collect();
     let mut tree = StateTree::new();
-    tree.apply(&writes);
+    tree.apply(&writes).unwrap();
     let root = tree.root();
-    tree.apply(&writes);
+    tree.apply(&writes).unwrap();
     assert_eq!(tree.root(), root);
-    assert_eq!(tree.apply(&Writes::new()), Cost::default());
+    assert_eq!(tree.apply(&Writes::new()).unwrap(), Applied::default());
 }
 
 /// What 1,000 writes cost in a tree of `size` records: to records that are there, or to new ones.
 fn cost_of_a_thousand(size: u64, fresh: bool) -> Cost {
     let record = |number| (number_key(number), Some(vec![1; 17]));
     let mut tree = StateTree::new();
-    tree.apply(&(0..size).map(record).collect());
+    tree.apply(&(0..size).map(record).collect()).unwrap();
     let mut rng = Rng::from_number(size);
     let mut writes = Writes::new();
     while writes.len() < 1_000 {
@@ -320,7 +362,7 @@ fn cost_of_a_thousand(size: u64, fresh: bool) -> Cost {
         };
         writes.insert(number_key(number), Some(vec![2; 17]));
     }
-    tree.apply(&writes)
+    tree.apply(&writes).unwrap().cost
 }
 
 #[test]

@@ -221,7 +221,7 @@ impl<'a> Maker<'a> {
             header: self.header(),
             candidates,
         };
-        let template = assembly.run();
+        let template = assembly.run().expect("a state in memory can be read");
         assert_eq!(template.transactions.len(), count, "every payment is valid");
         let (mut header, transactions) = (template.header, template.transactions);
         seal(&mut header);

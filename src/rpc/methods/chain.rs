@@ -186,7 +186,7 @@ fn with_place(
 pub(super) fn get_account(view: &mut View<'_>, params: &Params) -> Ran {
     let account = params.account(0, &view.facts.genesis.hrp)?;
     let published = view.published()?;
-    let record = published.state.account(&account);
+    let record = published.state.account(&account)?;
     let (balance, nonce) = record.map_or((0, 0), |record| (record.balance.0, record.nonce.0));
     done(json!({
         "address": view.address(&account),
@@ -203,7 +203,7 @@ pub(super) fn get_account_proof(view: &mut View<'_>, params: &Params) -> Ran {
     let account = params.account(0, &view.facts.genesis.hrp)?;
     let published = view.published()?;
     let key = StateKey::Account(account);
-    let proof = published.state.prove(&published.header, key);
+    let proof = published.state.prove(&published.header, key)?;
     let proof = Proof::State(Box::new(proof));
     done(json!({
         "proof": encode_hex(&proof.to_bytes()),

@@ -102,6 +102,7 @@ fn balance(world: &World, node: NodeIndex, account: &AccountId) -> u64 {
     published
         .state
         .account(account)
+        .unwrap()
         .map_or(0, |account| account.balance.0)
 }
 

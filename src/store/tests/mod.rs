@@ -247,7 +247,9 @@ fn a_group_is_one_append_and_each_request_has_its_completion() {
     assert!(matches!(done[1].result, Err(Failure::TooLarge { .. })));
     // What is asked for when the records are durable is durable too.
     commits.push(Request {
-        then: Some(Upkeep::Checkpoint),
+        then: Some(Upkeep::Checkpoint {
+            needed: std::collections::BTreeSet::new(),
+        }),
         ..Request::durable(7, vec![block(5, 2, 100)])
     });
     let at = commits.run(&mut store).remove(0).result.unwrap()[0];

@@ -198,14 +198,17 @@ proptest! {
             let found = ledger.execute(&rules, &context, &candidates);
             match (wanted, found) {
                 (Ok(()), Ok((after, _))) => prop_assert_eq!(after.root(), whole.root()),
-                (Err(index), Err(BlockFault::Transaction { index: found, .. })) => {
+                (
+                    Err(index),
+                    Err(ExecutionError::Fault(BlockFault::Transaction { index: found, .. })),
+                ) => {
                     prop_assert_eq!(found, index);
                     invalid += 1;
                 }
                 (wanted, found) => prop_assert!(false, "{wanted:?} but {found:?}"),
             }
             // What assembly makes of it: the model takes one transaction more at a time.
-            let (after, chosen) = ledger.select(&rules, &context, &candidates);
+            let (after, chosen) = ledger.select(&rules, &context, &candidates).unwrap();
             let mut kept: Vec<usize> = Vec::new();
             for index in 0..candidates.len() {
                 let block: Vec<_> = kept
