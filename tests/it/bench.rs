@@ -51,6 +51,55 @@ fn a_new_node_catches_up_and_its_speed_is_told() {
 }
 
 #[test]
+fn a_busy_node_answers_and_how_soon_is_told() {
+    let folder = Folder::new();
+    let parent = folder.path("");
+    let told = keel_json(&[
+        "bench",
+        "responsiveness",
+        "--seconds",
+        "1",
+        "--dir",
+        text(&parent),
+    ]);
+    println!("{told:#}");
+    for group in ["rpc", "pings", "announcements"] {
+        assert!(told[group]["answers"].as_u64() > Some(0), "{group}: {told}");
+    }
+    assert!(told["refused_transactions"].as_u64() > Some(0), "{told}");
+    assert!(told["workers"].as_u64() > Some(0), "{told}");
+    // Every announcement was answered, and what was announced became the chain.
+    assert_eq!(told["announcements"]["answers"], told["announced"]);
+    assert_eq!(told["height"], told["announced"]);
+    let left = std::fs::read_dir(parent).expect("the folder is there");
+    assert_eq!(left.count(), 0, "what it made is removed");
+}
+
+#[test]
+fn starts_on_an_empty_and_on_a_long_chain_are_compared() {
+    let folder = Folder::new();
+    let parent = folder.path("");
+    let told = keel_json(&[
+        "bench",
+        "start",
+        "--transactions",
+        "2500",
+        "--rounds",
+        "2",
+        "--dir",
+        text(&parent),
+    ]);
+    println!("{told:#}");
+    assert_eq!(told["payments"], 2_500);
+    for chain in ["empty", "full"] {
+        assert_eq!(told[chain]["starts"], 2, "{told}");
+        assert!(told[chain]["median_ms"].as_f64() > Some(0.0), "{told}");
+        assert!(told[chain]["rss_anon_bytes"].as_u64() > Some(1 << 18));
+    }
+    assert!(told["ratio"].as_f64() > Some(0.0), "{told}");
+}
+
+#[test]
 fn a_measurement_that_can_not_be_made_says_why() {
     let (code, said) = keel_fails(&["bench", "sync", "--transactions", "0"]);
     assert_eq!(code, 2, "{said}");

@@ -11,7 +11,7 @@ use crate::crypto::ed25519::{PublicKey, SecretKey, Signature};
 use crate::crypto::hash::sha256_parts;
 use crate::crypto::sha256::search;
 use crate::node::{block_record, tip_record};
-use crate::store::{Failure, Store};
+use crate::store::{Failure, MemoryDisk, Options, Store};
 use crate::types::{
     AccountId, Amount, Auth, Block, BlockId, CompactBits, EngineKind, EngineRules, Genesis,
     GenesisId, Hash, Header, Height, Millis, Nonce, Op, Profile, Rules, Seal, Transaction, TxId,
@@ -183,6 +183,19 @@ fn of_store(failure: Failure) -> CommandError {
     CommandError::failed(failure.to_string())
 }
 
+/// The first blocks of a chain, without transactions, for a peer to tell of.
+pub(super) fn empty_blocks(
+    genesis: &Arc<Genesis>,
+    count: u32,
+) -> Result<Vec<Arc<CheckedBlock>>, CommandError> {
+    // No node reads what is written here.
+    let options = Options::production(genesis.id().0, 1, 0).with_segment_size(1 << 20);
+    let opened = Store::open(Arc::new(MemoryDisk::new()), &options);
+    let (mut store, _) = opened.map_err(|error| CommandError::failed(error.to_string()))?;
+    let mut maker = Maker::new(genesis, &mut store)?;
+    (0..count).map(|_| maker.append(Vec::new())).collect()
+}
+
 /// Makes blocks and writes them down.
 struct Maker<'a> {
     genesis: Arc<Genesis>,
@@ -213,7 +226,10 @@ impl<'a> Maker<'a> {
     }
 
     /// Appends a block of these transactions to the chain and to the store.
-    fn append(&mut self, candidates: Vec<Arc<CheckedTransaction>>) -> Result<(), CommandError> {
+    fn append(
+        &mut self,
+        candidates: Vec<Arc<CheckedTransaction>>,
+    ) -> Result<Arc<CheckedBlock>, CommandError> {
         let count = candidates.len();
         let assembly = Assembly {
             genesis: Arc::clone(&self.genesis),
@@ -229,7 +245,7 @@ impl<'a> Maker<'a> {
         let far = Time::from_micros(u64::MAX);
         let added = self.chain.add_header(&header, far);
         let id = added.map_err(|error| CommandError::failed(format!("a block is bad: {error}")))?;
-        let block = checked_block(id, header, transactions);
+        let block = Arc::new(checked_block(id, header, transactions));
         let record = block_record(&block, &self.chain.work(&id));
         self.store.append(&[record]).map_err(of_store)?;
         self.note(&block);
@@ -237,7 +253,7 @@ impl<'a> Maker<'a> {
             genesis: Arc::clone(&self.genesis),
             base: self.state.clone(),
             undos: Vec::new(),
-            blocks: vec![Arc::new(block)],
+            blocks: vec![Arc::clone(&block)],
         };
         let executed = execution.run();
         if let Some((_, fault)) = executed.fault {
@@ -249,7 +265,7 @@ impl<'a> Maker<'a> {
             .next_back()
             .expect("one block was executed");
         self.state = state;
-        Ok(())
+        Ok(block)
     }
 
     fn header(&self) -> Header {
@@ -330,7 +346,6 @@ fn checked_block(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{MemoryDisk, Options};
 
     #[test]
     fn the_chain_has_every_payment_and_its_signature_once() {

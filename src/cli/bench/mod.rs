@@ -6,13 +6,18 @@
 //! sockets, with nothing switched off. *Never* touches a node that it did not start.
 
 mod chain;
+mod flood;
+mod latency;
 mod limit;
+mod peer;
 mod place;
 mod report;
+mod responsiveness;
+mod start;
 mod sync;
 
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand};
 
@@ -29,6 +34,10 @@ pub(super) struct BenchArgs {
 enum BenchCommand {
     /// Let a new node catch up with another one, and compare with nothing but the signatures
     Sync(SyncArgs),
+    /// Start a node on an empty chain and on a long one, and compare
+    Start(StartArgs),
+    /// Keep all workers of a node busy, and ask it meanwhile
+    Responsiveness(ResponsivenessArgs),
 }
 
 /// Arguments of `keel bench sync`.
@@ -44,15 +53,68 @@ struct SyncArgs {
     dir: Option<PathBuf>,
 }
 
+/// Arguments of `keel bench start`.
+#[derive(Debug, Args)]
+struct StartArgs {
+    /// How many payments the long chain has, each by an account of its own to a new one
+    #[arg(long, value_name = "N", default_value_t = 300_000,
+        value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    transactions: u32,
+    /// How often each node is started
+    #[arg(long, value_name = "N", default_value_t = 5,
+        value_parser = clap::value_parser!(u32).range(1..=100))]
+    rounds: u32,
+    /// Make the nodes' directories in a new folder here, which is removed afterwards [default: the
+    /// system's folder for temporary files]
+    #[arg(long, short, value_name = "DIR")]
+    dir: Option<PathBuf>,
+}
+
+/// Arguments of `keel bench responsiveness`.
+#[derive(Debug, Args)]
+struct ResponsivenessArgs {
+    /// For how long
+    #[arg(long, value_name = "N", default_value_t = 5,
+        value_parser = clap::value_parser!(u32).range(1..=60))]
+    seconds: u32,
+    /// Make the node's directory in a new folder here, which is removed afterwards [default: the
+    /// system's folder for temporary files]
+    #[arg(long, short, value_name = "DIR")]
+    dir: Option<PathBuf>,
+}
+
+/// How often a node is asked while it is waited for: often beside what is measured, and next to
+/// no work.
+const ASK_EVERY: Duration = Duration::from_millis(5);
+
 pub(super) fn bench(args: &BenchArgs, output: &Output) -> Result<(), CommandError> {
     match &args.command {
         BenchCommand::Sync(args) => {
             let parent = args.dir.clone().unwrap_or_else(std::env::temp_dir);
             let measured = sync::measure(&parent, args.transactions, output)?;
             output.print(&measured.to_json(), || measured.to_text());
-            Ok(())
+        }
+        BenchCommand::Start(args) => {
+            let parent = args.dir.clone().unwrap_or_else(std::env::temp_dir);
+            let measured = start::measure(&parent, args.transactions, args.rounds, output)?;
+            output.print(&measured.to_json(), || measured.to_text());
+        }
+        BenchCommand::Responsiveness(args) => {
+            let parent = args.dir.clone().unwrap_or_else(std::env::temp_dir);
+            let span = Duration::from_secs(u64::from(args.seconds));
+            let measured = responsiveness::measure(&parent, span, output)?;
+            output.print(&measured.to_json(), || measured.to_text());
         }
     }
+    Ok(())
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "waiting is all that is to be done meanwhile"
+)]
+fn pause(span: Duration) {
+    std::thread::sleep(span);
 }
 
 #[expect(

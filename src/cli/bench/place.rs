@@ -1,6 +1,7 @@
 //! Where a measurement stands: its folder, its nodes' processes, and what the system says of them.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -43,6 +44,18 @@ pub(super) struct Site {
 }
 
 impl Site {
+    /// The directory of a node on a new chain and that of one on a chain that is to be made, which
+    /// do not know each other.
+    pub(super) fn apart(folder: &Folder, genesis: &Genesis) -> Result<[Self; 2], CommandError> {
+        let places = free_places(2, std::process::id() as u8).map_err(CommandError::failed)?;
+        let mut places = places.into_iter();
+        let mut site = |name: &str| {
+            let place = places.next().expect("two places were found");
+            Self::make(folder.0.join(name), place, genesis, None)
+        };
+        Ok([site("empty")?, site("full")?])
+    }
+
     /// The directories of two nodes, of which the second knows the first.
     pub(super) fn pair(folder: &Folder, genesis: &Genesis) -> Result<[Self; 2], CommandError> {
         let places = free_places(2, std::process::id() as u8).map_err(CommandError::failed)?;
@@ -54,6 +67,22 @@ impl Site {
         let serving = site("serving", None)?;
         let fresh = site("fresh", Some(&serving))?;
         Ok([serving, fresh])
+    }
+
+    /// The directory of one node, which knows nobody.
+    pub(super) fn alone(
+        folder: &Folder,
+        name: &str,
+        genesis: &Genesis,
+    ) -> Result<Self, CommandError> {
+        let places = free_places(1, std::process::id() as u8).map_err(CommandError::failed)?;
+        let place = places.into_iter().next().expect("one place was found");
+        Self::make(folder.0.join(name), place, genesis, None)
+    }
+
+    /// Where it is reached by peers.
+    pub(super) fn address(&self) -> SocketAddr {
+        self.place.p2p
     }
 
     fn make(
@@ -135,6 +164,12 @@ impl Running<'_> {
         Ok(answer.and_then(|answer| answer.as_str().map(str::to_owned)))
     }
 
+    /// Another connection to its RPC.
+    pub(super) fn client(&self) -> Result<Client, CommandError> {
+        let cookie = Cookie::read(&self.site.directory.join(COOKIE_FILE))?;
+        Ok(Client::new(self.site.place.rpc, Some(&cookie)))
+    }
+
     fn connected(&mut self) -> Option<&mut Client> {
         if self.client.is_none() {
             let cookie = Cookie::read(&self.site.directory.join(COOKIE_FILE)).ok()?;
@@ -148,10 +183,70 @@ impl Running<'_> {
         cpu(&self.process.id().to_string())
     }
 
+    /// What its workers have spent so far.
+    pub(super) fn workers(&self) -> Result<Workers, CommandError> {
+        let path = format!("/proc/{}/task", self.process.id());
+        let failed = |error| CommandError::failed(format!("{path}: {error}"));
+        let mut workers = Workers::default();
+        for thread in fs::read_dir(&path).map_err(failed)? {
+            let thread = thread.map_err(failed)?.path();
+            let name = fs::read_to_string(thread.join("comm")).unwrap_or_default();
+            if name.starts_with("worker-") {
+                let path = thread.join("schedstat");
+                let read = fs::read_to_string(&path);
+                let times = read.ok().as_deref().and_then(times_of_schedstat);
+                let (ran, waited) = times.ok_or_else(|| unknown(&path))?;
+                workers.count += 1;
+                workers.ran += ran;
+                workers.waited += waited;
+            }
+        }
+        Ok(workers)
+    }
+
+    /// The bytes of memory that belong to the process alone and to no file.
+    pub(super) fn anonymous_bytes(&self) -> Result<u64, CommandError> {
+        let path = format!("/proc/{}/status", self.process.id());
+        let read = fs::read_to_string(&path);
+        read.ok()
+            .as_deref()
+            .and_then(anonymous_of_status)
+            .ok_or_else(|| {
+                CommandError::failed(format!(
+                    "{path}: the system does not say what memory a process has"
+                ))
+            })
+    }
+
+    /// Asks the process to stop and waits for its end, which must be a good one.
+    pub(super) fn stop(mut self) -> Result<(), CommandError> {
+        let failed = |error| CommandError::failed(format!("a node can't be stopped: {error}"));
+        self.process.terminate().map_err(failed)?;
+        let status = self.process.wait().map_err(failed)?;
+        if status.success() {
+            return Ok(());
+        }
+        Err(CommandError::failed(format!(
+            "a node stopped with {}; the last lines of its log:\n{}",
+            describe(status),
+            self.process.log_tail()
+        )))
+    }
+
     /// The last lines of its log.
     pub(super) fn log_tail(&self) -> String {
         self.process.log_tail()
     }
+}
+
+/// What threads that do jobs have spent.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Workers {
+    pub(super) count: u32,
+    /// On a processor.
+    pub(super) ran: Duration,
+    /// With work to do, but on no processor, because others were.
+    pub(super) waited: Duration,
 }
 
 /// What this process has spent so far.
@@ -160,13 +255,33 @@ pub(super) fn own_cpu() -> Result<Duration, CommandError> {
 }
 
 fn cpu(process: &str) -> Result<Duration, CommandError> {
-    let path = format!("/proc/{process}/stat");
+    let path = Path::new("/proc").join(process).join("stat");
     let read = fs::read_to_string(&path);
-    read.ok().as_deref().and_then(cpu_of_stat).ok_or_else(|| {
-        CommandError::failed(format!(
-            "{path}: the system does not say what a process spent"
-        ))
-    })
+    let spent = read.ok().as_deref().and_then(cpu_of_stat);
+    spent.ok_or_else(|| unknown(&path))
+}
+
+fn unknown(path: &Path) -> CommandError {
+    CommandError::failed(format!(
+        "{}: the system does not say what was spent",
+        path.display()
+    ))
+}
+
+/// The nanoseconds that a thread ran and that it waited to run.
+fn times_of_schedstat(line: &str) -> Option<(Duration, Duration)> {
+    let mut times = line.split_whitespace().map(str::parse);
+    let (ran, waited) = (times.next()?.ok()?, times.next()?.ok()?);
+    Some((Duration::from_nanos(ran), Duration::from_nanos(waited)))
+}
+
+/// The line RssAnon of /proc/PID/status.
+fn anonymous_of_status(text: &str) -> Option<u64> {
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("RssAnon:"))?;
+    let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kilobytes << 10)
 }
 
 /// User and system time of a line of /proc/PID/stat. The name in parentheses may hold anything.
@@ -188,5 +303,19 @@ mod tests {
         assert_eq!(cpu_of_stat(line), Some(Duration::from_millis(2_810)));
         assert_eq!(cpu_of_stat("17 (a) S 1"), None);
         assert!(own_cpu().is_ok());
+    }
+
+    #[test]
+    fn the_times_of_a_thread_are_nanoseconds() {
+        let (ran, waited) = (Duration::from_micros(2_500), Duration::from_nanos(7));
+        assert_eq!(times_of_schedstat("2500000 7 3\n"), Some((ran, waited)));
+        assert_eq!(times_of_schedstat("2500000"), None);
+    }
+
+    #[test]
+    fn anonymous_memory_is_found_among_the_rest() {
+        let text = "VmRSS:\t  9000 kB\nRssAnon:\t    2048 kB\nRssFile:\t 1 kB\n";
+        assert_eq!(anonymous_of_status(text), Some(2 << 20));
+        assert_eq!(anonymous_of_status("VmRSS:\t  9000 kB\n"), None);
     }
 }

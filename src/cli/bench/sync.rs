@@ -13,10 +13,8 @@ use super::super::{CommandError, Output};
 use super::limit::{self, Limit};
 use super::place::{Folder, Running, Site};
 use super::report::Measured;
-use super::{chain, clock};
+use super::{ASK_EVERY, chain, clock, pause};
 
-/// How often a node is asked for its tip: often beside what is measured, and next to no work.
-const ASK_EVERY: Duration = Duration::from_millis(5);
 /// A node whose tip does not move for so long will not get there.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -116,14 +114,6 @@ fn wait_for(
                 node.log_tail()
             )));
         }
-        pause();
+        pause(ASK_EVERY);
     }
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "waiting is all that is to be done meanwhile"
-)]
-fn pause() {
-    std::thread::sleep(ASK_EVERY);
 }

@@ -55,7 +55,7 @@ impl NodeProcess {
     }
 
     /// Asks the process to stop.
-    pub(super) fn terminate(&mut self) -> io::Result<()> {
+    pub(in crate::cli) fn terminate(&mut self) -> io::Result<()> {
         self.signal(Signal::TERM)
     }
 
@@ -67,6 +67,11 @@ impl NodeProcess {
     /// How the process ended, if it did.
     pub(in crate::cli) fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
         self.child.try_wait()
+    }
+
+    /// Waits for the end of the process.
+    pub(in crate::cli) fn wait(&mut self) -> io::Result<ExitStatus> {
+        self.child.wait()
     }
 
     /// The last lines of the node's log.

@@ -1,0 +1,183 @@
+//! `keel bench start`: how long a node takes to its first answer, and what memory it holds when it
+//! has nothing to do.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::chain::ChainState;
+use crate::cli::stopped::open_store;
+
+use super::super::{CommandError, Output};
+use super::place::{Folder, Running, Site};
+use super::{ASK_EVERY, chain, clock, pause};
+
+/// How often a node that starts is asked: short beside what is measured.
+const LOOK_EVERY: Duration = Duration::from_micros(500);
+/// A node that shows another tip for so long will not get there.
+const PATIENCE: Duration = Duration::from_secs(300);
+/// A node that spends no more than a hundredth of a second in this time has nothing to do.
+const IDLE: Duration = Duration::from_millis(500);
+
+/// What the starts of one node came to.
+#[derive(Debug, Default)]
+struct Starts {
+    /// From the start of each process to its first answer with the whole chain.
+    spans: Vec<Duration>,
+    /// The anonymous memory of each when it had nothing to do.
+    bytes: Vec<u64>,
+}
+
+/// What was measured.
+#[derive(Debug)]
+pub(super) struct Measured {
+    payments: u32,
+    blocks: u64,
+    empty: Starts,
+    full: Starts,
+}
+
+/// Makes a chain, and starts nodes on it and on an empty one in turns.
+pub(super) fn measure(
+    parent: &Path,
+    payments: u32,
+    rounds: u32,
+    output: &Output,
+) -> Result<Measured, CommandError> {
+    let folder = Folder::make(parent)?;
+    let genesis = Arc::new(chain::genesis(payments));
+    let root = ChainState::genesis(&genesis).id.to_string();
+    let [empty, full] = Site::apart(&folder, &genesis)?;
+    output.note(&format!("making a chain of {payments} payments .."));
+    let made = {
+        let store = open_store(&full.directory, &genesis.id())?;
+        let mut store =
+            store.ok_or_else(|| CommandError::failed("another process has the new directory"))?;
+        let made = chain::make(&genesis, payments, &mut store, &|| Ok(()))?;
+        let closed = store.close();
+        closed.map_err(|failure| CommandError::failed(failure.to_string()))?;
+        made
+    };
+    let tip = made.tip.to_string();
+    let mut measured = Measured {
+        payments,
+        blocks: made.blocks,
+        empty: Starts::default(),
+        full: Starts::default(),
+    };
+    // The first start of each executes and writes what every later one finds.
+    output.note("starting each node for the first time ..");
+    for (site, tip) in [(&empty, &root), (&full, &tip)] {
+        start(site, tip, &mut Starts::default())?;
+    }
+    for round in 1..=rounds {
+        output.note(&format!("starting each node, {round} of {rounds} .."));
+        start(&empty, &root, &mut measured.empty)?;
+        start(&full, &tip, &mut measured.full)?;
+    }
+    Ok(measured)
+}
+
+/// Starts a node, waits until it shows its tip and then until it has nothing to do, and stops it.
+fn start(site: &Site, tip: &str, starts: &mut Starts) -> Result<(), CommandError> {
+    let begun = clock();
+    let mut node = site.start()?;
+    while node.tip()?.as_deref() != Some(tip) {
+        if begun.elapsed() > PATIENCE {
+            return Err(CommandError::failed(format!(
+                "a node does not come to its tip; the last lines of its log:\n{}",
+                node.log_tail()
+            )));
+        }
+        pause(LOOK_EVERY);
+    }
+    starts.spans.push(begun.elapsed());
+    wait_until_idle(&node)?;
+    starts.bytes.push(node.anonymous_bytes()?);
+    node.stop()
+}
+
+fn wait_until_idle(node: &Running<'_>) -> Result<(), CommandError> {
+    let begun = clock();
+    let (mut since, mut spent) = (clock(), node.cpu()?);
+    while since.elapsed() < IDLE && begun.elapsed() < PATIENCE {
+        pause(ASK_EVERY);
+        let now = node.cpu()?;
+        if now > spent + Duration::from_millis(10) {
+            (since, spent) = (clock(), now);
+        }
+    }
+    Ok(())
+}
+
+impl Starts {
+    fn median(&self) -> Duration {
+        let mut sorted = self.spans.clone();
+        sorted.sort_unstable();
+        sorted.get(sorted.len() / 2).copied().unwrap_or_default()
+    }
+
+    fn shortest(&self) -> Duration {
+        self.spans.iter().min().copied().unwrap_or_default()
+    }
+
+    fn most_bytes(&self) -> u64 {
+        self.bytes.iter().max().copied().unwrap_or_default()
+    }
+
+    fn to_json(&self) -> Value {
+        json!({
+            "starts": self.spans.len(),
+            "median_ms": millis(self.median()),
+            "shortest_ms": millis(self.shortest()),
+            "rss_anon_bytes": self.most_bytes(),
+        })
+    }
+
+    fn to_text(&self) -> String {
+        format!(
+            "{:>9.1} ms in the middle of {} starts, {:>9.1} ms at best, {:>6.1} MiB of anonymous \
+             memory at most",
+            millis(self.median()),
+            self.spans.len(),
+            millis(self.shortest()),
+            self.most_bytes() as f64 / f64::from(1 << 20)
+        )
+    }
+}
+
+impl Measured {
+    /// How many times the start of an empty chain that of the long one takes.
+    fn ratio(&self) -> f64 {
+        self.full.median().as_secs_f64() / self.empty.median().as_secs_f64()
+    }
+
+    pub(super) fn to_json(&self) -> Value {
+        json!({
+            "payments": self.payments,
+            "blocks": self.blocks,
+            "empty": self.empty.to_json(),
+            "full": self.full.to_json(),
+            "ratio": self.ratio(),
+        })
+    }
+
+    pub(super) fn to_text(&self) -> String {
+        format!(
+            "from the start of a process to its first answer with its whole chain\n\
+             empty chain         {}\n\
+             {:>7} payments    {}\n\
+             ratio               {:>9.2}",
+            self.empty.to_text(),
+            self.payments,
+            self.full.to_text(),
+            self.ratio()
+        )
+    }
+}
+
+fn millis(span: Duration) -> f64 {
+    span.as_secs_f64() * 1e3
+}
