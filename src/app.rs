@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::thread::available_parallelism;
 
 use crate::base::Time;
-use crate::chain::ChainState;
+use crate::chain::{ChainState, VerifiedCache};
 use crate::cli::{
     self, CommandError, Config, ExitCode, GENESIS_FILE, NODE_KEY_FILE, RpcAuth, random_bytes,
 };
@@ -62,8 +62,10 @@ pub fn run(config: &Config) -> Result<(), CommandError> {
 
     let poller = Poller::new().map_err(of_reactor)?;
     let mut benches = Vec::new();
+    let verified = Arc::<VerifiedCache>::default();
     for _ in 0..worker_count(config) {
-        benches.push(Workbench::new(*random_bytes()?, Arc::clone(&reader)));
+        let (reader, verified) = (Arc::clone(&reader), Arc::clone(&verified));
+        benches.push(Workbench::sharing(*random_bytes()?, reader, verified));
     }
     let threads = |error| CommandError::failed(format!("threads can't be started: {error}"));
     let workers = WorkerPort::start(benches, &poller.waker()).map_err(threads)?;

@@ -31,8 +31,9 @@
 //! their parents ([`consensus`]) and asks for the bodies that are missing.
 //!
 //! The body comes the same way. `node::blocks` sees that it was asked for and starts a
-//! [`node::Job`]; a thread of [`workers`] decodes it and checks all that can be checked by itself
-//! ([`chain::check_block`]), signatures in one batch ([`crypto::ed25519`]). It goes to the log
+//! [`node::Job`], one for several blocks where they are small; a thread of [`workers`] decodes them
+//! and checks all that can be checked by itself ([`chain::check_blocks`]), the signatures of all in
+//! one batch ([`crypto::ed25519`]) but for those that the mempool had verified. It goes to the log
 //! ([`store`], written by [`disk`]) and into the tree. If its branch has the most work now,
 //! [`chain::Chain::next_step`] gives the job that executes it on a clone of its parent's state
 //! ([`chain::ledger`], [`chain::state`]), and [`chain::Chain::executed`] moves the tip: best

@@ -1,17 +1,17 @@
 //! Checks of transactions and blocks that need nothing but the rules: the first half of their way
 //! into the chain, done by jobs.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use super::VerifiedCache;
 use super::ledger::Executable;
-use crate::codec::{Decode, DecodeError, Encode};
+use crate::codec::{Decode, DecodeError, Encode, Writer};
 use crate::consensus::{HeaderFault, HeaderRules};
 use crate::crypto::ed25519::{Item, KeyCache, verify_batch};
 use crate::types::{
-    AccountId, Block, BlockId, Genesis, GenesisId, Hash, Header, Op, Rules, Transaction, TxId,
-    Weight, WtxId,
+    AccountId, Block, BlockId, Genesis, GenesisId, Hash, Header, Op, Rules, Transaction,
+    TransactionIds, TxId, Weight, WtxId, ids_of_many,
 };
 
 impl Executable for CheckedTransaction {
@@ -50,14 +50,36 @@ impl CheckedTransaction {
     #[must_use]
     pub fn new(transaction: Transaction, genesis: &GenesisId) -> Self {
         let bytes = transaction.to_bytes();
-        Self {
+        let ids = TransactionIds {
             txid: transaction.txid(genesis),
             wtxid: crate::types::wtxid_of(&bytes),
             sender: transaction.sender(),
+        };
+        Self::of_ids(transaction, ids)
+    }
+
+    fn of_ids(transaction: Transaction, ids: TransactionIds) -> Self {
+        Self {
+            txid: ids.txid,
+            wtxid: ids.wtxid,
+            sender: ids.sender,
             weight: transaction.weight(),
-            bytes: bytes.len() as u32,
+            bytes: transaction.encoded_len() as u32,
             transaction,
         }
+    }
+
+    /// Derives the ids of many, side by side. Their encodings are where `bytes` begins.
+    fn of_many(
+        transactions: Vec<Transaction>,
+        genesis: &GenesisId,
+        bytes: &[u8],
+    ) -> Vec<Arc<Self>> {
+        let ids = ids_of_many(genesis, &transactions, bytes);
+        let pairs = transactions.into_iter().zip(ids);
+        pairs
+            .map(|(transaction, ids)| Arc::new(Self::of_ids(transaction, ids)))
+            .collect()
     }
 
     /// What it pays per 1,000 weight, in 1/1,000 so that close offers differ.
@@ -164,32 +186,50 @@ impl fmt::Display for IsolatedFault {
 
 impl std::error::Error for IsolatedFault {}
 
-/// Keys that a bench keeps decompressed, 160 bytes each: a fifth of the work on a signature is
+/// Keys that a bench keeps decompressed, 200 bytes each: a fifth of the work on a signature is
 /// saved for senders that come again.
-const CACHED_KEYS: usize = 16_384;
+const CACHED_KEYS: usize = 8_192;
 
-/// What signatures are verified with: a cache of keys and a secret that nobody outside knows.
-/// Neither has any influence on a verdict.
+/// What signatures are verified with: a cache of keys, one of verdicts, and a secret that nobody
+/// outside knows. None has any influence on a verdict.
 pub struct SignatureBench {
-    cache: KeyCache,
+    keys: KeyCache,
+    verified: Arc<VerifiedCache>,
     secret: [u8; 32],
+    /// How many signatures were verified here.
+    #[cfg(test)]
+    pub(super) count: usize,
 }
 
 impl SignatureBench {
-    /// A bench with an empty cache.
+    /// A bench that knows no key yet. What it verifies for the mempool it tells those that it
+    /// shares `verified` with.
     #[must_use]
-    pub fn new(secret: [u8; 32]) -> Self {
+    pub fn new(secret: [u8; 32], verified: Arc<VerifiedCache>) -> Self {
         Self {
-            cache: KeyCache::new(CACHED_KEYS),
+            keys: KeyCache::new(CACHED_KEYS),
+            verified,
             secret,
+            #[cfg(test)]
+            count: 0,
         }
     }
 
-    /// The transactions, by place, with a signature that is not accepted.
-    fn rejected(&mut self, transactions: &[Arc<CheckedTransaction>]) -> Vec<usize> {
-        let mut owners = Vec::new();
-        let mut items = Vec::new();
+    /// For each transaction, whether its signatures are accepted.
+    fn verify(
+        &mut self,
+        genesis: &GenesisId,
+        transactions: &[&Arc<CheckedTransaction>],
+    ) -> Vec<bool> {
+        let wtxids = transactions.iter().map(|checked| &checked.wtxid);
+        let mut accepted = self.verified.known(genesis, wtxids);
+        let mut owners = Vec::with_capacity(transactions.len());
+        let mut items = Vec::with_capacity(transactions.len());
         for (place, checked) in transactions.iter().enumerate() {
+            if accepted[place] {
+                continue;
+            }
+            accepted[place] = true;
             for (key, signature) in checked.transaction.auth.signatures() {
                 owners.push(place);
                 items.push(Item {
@@ -199,15 +239,15 @@ impl SignatureBench {
                 });
             }
         }
-        let verdicts = verify_batch(&items, &mut self.cache, &self.secret);
-        let mut bad: Vec<usize> = owners
-            .into_iter()
-            .zip(verdicts)
-            .filter(|(_, ok)| !ok)
-            .map(|(place, _)| place)
-            .collect();
-        bad.dedup();
-        bad
+        #[cfg(test)]
+        {
+            self.count += items.len();
+        }
+        let verdicts = verify_batch(&items, &mut self.keys, &self.secret);
+        for (place, verdict) in owners.into_iter().zip(verdicts) {
+            accepted[place] &= verdict;
+        }
+        accepted
     }
 }
 
@@ -241,43 +281,46 @@ fn check_sizes(rules: &Rules, checked: &CheckedTransaction) -> Result<(), Isolat
 }
 
 /// Checks transactions by themselves: sizes first, because they are cheap, then all signatures in
-/// one batch.
+/// one batch. Those that are good are known to be so when a block has them.
 pub fn check_transactions(
     genesis_id: &GenesisId,
     rules: &Rules,
     transactions: Vec<Transaction>,
     bench: &mut SignatureBench,
 ) -> Vec<Result<Arc<CheckedTransaction>, IsolatedFault>> {
-    let mut sized = Vec::with_capacity(transactions.len());
-    let mut faults = BTreeMap::new();
-    for (place, transaction) in transactions.into_iter().enumerate() {
-        let checked = Arc::new(CheckedTransaction::new(transaction, genesis_id));
-        if let Err(fault) = check_sizes(rules, &checked) {
-            faults.insert(place, fault);
-        }
-        sized.push(checked);
+    let mut bytes = Writer::new();
+    for transaction in &transactions {
+        transaction.encode(&mut bytes);
     }
-    let (places, sound): (Vec<usize>, Vec<_>) = sized
+    let checked = CheckedTransaction::of_many(transactions, genesis_id, bytes.as_slice());
+    let mut verdicts: Vec<_> = checked
         .iter()
-        .enumerate()
-        .filter(|(place, _)| !faults.contains_key(place))
-        .map(|(place, checked)| (place, Arc::clone(checked)))
-        .unzip();
-    for bad in bench.rejected(&sound) {
-        faults.insert(
-            places[bad],
-            IsolatedFault::Signature {
-                txid: sound[bad].txid,
-            },
-        );
+        .map(|checked| check_sizes(rules, checked).map(|()| checked))
+        .collect();
+    let sound: Vec<_> = verdicts
+        .iter()
+        .filter_map(|it| it.as_ref().ok())
+        .copied()
+        .collect();
+    let mut accepted = bench.verify(genesis_id, &sound).into_iter();
+    for verdict in &mut verdicts {
+        if let Ok(checked) = verdict
+            && accepted.next() == Some(false)
+        {
+            *verdict = Err(IsolatedFault::Signature { txid: checked.txid });
+        }
     }
-    let verdict = |(place, checked)| faults.remove(&place).map_or(Ok(checked), Err);
-    sized.into_iter().enumerate().map(verdict).collect()
+    let good = verdicts.iter().filter_map(|verdict| verdict.as_ref().ok());
+    bench
+        .verified
+        .add(genesis_id, good.map(|checked| &checked.wtxid));
+    verdicts
+        .into_iter()
+        .map(|verdict| verdict.map(Arc::clone))
+        .collect()
 }
 
-/// Checks a block by itself, the cheapest check first: form, header (proof of work included, so
-/// that everything after it has cost its maker something), weight, transaction root, sizes, and
-/// last the signatures in one batch.
+/// Checks a block by itself. See [`check_blocks`].
 pub fn check_block(
     genesis: &Genesis,
     header_rules: &HeaderRules,
@@ -285,16 +328,64 @@ pub fn check_block(
     bytes: &Arc<[u8]>,
     bench: &mut SignatureBench,
 ) -> Result<CheckedBlock, IsolatedFault> {
+    let mut checked = check_blocks(
+        genesis,
+        header_rules,
+        genesis_id,
+        std::slice::from_ref(bytes),
+        bench,
+    );
+    checked.pop().expect("one verdict for one block")
+}
+
+/// Checks blocks by themselves, the cheapest check first: form, header (proof of work included, so
+/// that everything after it has cost its maker something), weight, transaction root, sizes, and
+/// last the signatures of all blocks in one batch, because many small blocks would otherwise pay
+/// the price of small batches.
+pub fn check_blocks(
+    genesis: &Genesis,
+    header_rules: &HeaderRules,
+    genesis_id: &GenesisId,
+    blocks: &[Arc<[u8]>],
+    bench: &mut SignatureBench,
+) -> Vec<Result<CheckedBlock, IsolatedFault>> {
+    let mut verdicts: Vec<_> = blocks
+        .iter()
+        .map(|bytes| check_form(genesis, header_rules, genesis_id, bytes))
+        .collect();
+    let formed = verdicts.iter().filter_map(|verdict| verdict.as_ref().ok());
+    let transactions: Vec<_> = formed.flat_map(|block| &block.transactions).collect();
+    let mut accepted = bench.verify(genesis_id, &transactions).into_iter();
+    for verdict in &mut verdicts {
+        let Ok(block) = verdict else { continue };
+        // All of its verdicts are taken, whichever is the first bad one.
+        let own: Vec<bool> = accepted.by_ref().take(block.transactions.len()).collect();
+        if let Some(bad) = own.iter().position(|accepted| !accepted) {
+            let txid = block.transactions[bad].txid;
+            *verdict = Err(IsolatedFault::Signature { txid });
+        }
+    }
+    verdicts
+}
+
+/// All that can be checked of a block by itself but the signatures.
+fn check_form(
+    genesis: &Genesis,
+    header_rules: &HeaderRules,
+    genesis_id: &GenesisId,
+    bytes: &Arc<[u8]>,
+) -> Result<CheckedBlock, IsolatedFault> {
     let block = Block::from_bytes(bytes).map_err(IsolatedFault::Malformed)?;
     let rules = Rules::at(genesis, block.header.height);
     header_rules
         .check_isolated(&block.header)
         .map_err(IsolatedFault::Header)?;
-    let checked = derive(block, genesis_id, bytes);
-    if checked.weight.0 > u64::from(rules.max_block_weight) {
-        let (weight, limit) = (checked.weight, rules.max_block_weight);
+    let weight = block.weight();
+    if weight.0 > u64::from(rules.max_block_weight) {
+        let limit = rules.max_block_weight;
         return Err(IsolatedFault::BlockWeight { weight, limit });
     }
+    let checked = derive(block, genesis_id, bytes);
     let wtxids: Vec<WtxId> = checked
         .transactions
         .iter()
@@ -310,12 +401,7 @@ pub fn check_block(
     for transaction in &checked.transactions {
         check_sizes(rules, transaction)?;
     }
-    match bench.rejected(&checked.transactions).first() {
-        Some(place) => Err(IsolatedFault::Signature {
-            txid: checked.transactions[*place].txid,
-        }),
-        None => Ok(checked),
-    }
+    Ok(checked)
 }
 
 /// A block of the log again: it was checked before it was written.
@@ -323,13 +409,22 @@ pub fn read_back(genesis_id: &GenesisId, bytes: &Arc<[u8]>) -> Result<CheckedBlo
     Ok(derive(Block::from_bytes(bytes)?, genesis_id, bytes))
 }
 
+/// A block with what is derived from its bytes.
 fn derive(block: Block, genesis_id: &GenesisId, bytes: &Arc<[u8]>) -> CheckedBlock {
-    let derived = |transaction| Arc::new(CheckedTransaction::new(transaction, genesis_id));
+    // Behind the header stands the number of transactions.
+    let transactions_at = block.header.encoded_len() + 4;
     CheckedBlock {
         id: block.header.id(),
         weight: block.weight(),
-        transactions: block.transactions.into_iter().map(derived).collect(),
+        transactions: CheckedTransaction::of_many(
+            block.transactions,
+            genesis_id,
+            &bytes[transactions_at..],
+        ),
         header: block.header,
         bytes: Arc::clone(bytes),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,9 +18,10 @@ mod states;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod tree;
+mod verified;
 
 pub use block::{
-    CheckedBlock, CheckedTransaction, IsolatedFault, SignatureBench, check_block,
+    CheckedBlock, CheckedTransaction, IsolatedFault, SignatureBench, check_block, check_blocks,
     check_transactions, read_back,
 };
 pub use execute::{Assembly, ChainState, ContextFault, Executed, Execution, Template};
@@ -30,3 +31,4 @@ pub use import::{
 pub use ledger::{StateView, TransactionFault};
 pub use mempool::Mempool;
 pub use snapshot::{ChainSnapshot, RestoreError};
+pub use verified::VerifiedCache;

@@ -104,43 +104,57 @@ impl Node {
             return;
         }
         if self.chain.wants_body(&id) && self.checking.insert(id) {
-            let genesis = Arc::clone(self.chain.genesis());
-            let rules = Box::new(self.chain.header_rules().clone());
-            let genesis_id = *self.chain.genesis_id();
-            let job = Job::CheckBlock {
-                genesis,
-                rules,
-                genesis_id,
-                bytes: bytes.into(),
-            };
-            self.run(Owner::Block { from: conn, id }, job);
+            self.arrived.push(conn, id, bytes);
         }
     }
 
-    /// A block was checked by itself. A good one goes to the log and into the tree; a bad one
+    /// Starts checks of the blocks that came. Small ones are checked together: the signatures of
+    /// one block of 20 would cost half as much again as the same in a batch of hundreds.
+    pub(super) fn check_arrived(&mut self) {
+        while let Some(taken) = self.arrived.take() {
+            let (mut owners, mut blocks) = (Vec::new(), Vec::new());
+            for (from, id, bytes) in taken {
+                owners.push((from, id));
+                blocks.push(bytes);
+            }
+            let genesis = Arc::clone(self.chain.genesis());
+            let rules = Box::new(self.chain.header_rules().clone());
+            let genesis_id = *self.chain.genesis_id();
+            let job = Job::CheckBlocks {
+                genesis,
+                rules,
+                genesis_id,
+                blocks,
+            };
+            self.run(Owner::Blocks(owners), job);
+        }
+    }
+
+    /// Blocks were checked, each by itself. Good ones go to the log and into the tree; a bad one
     /// costs its sender the connection, and is asked of somebody else: its id does not cover a
     /// signature, so the block itself may be good.
-    pub(super) fn block_checked(
+    pub(super) fn blocks_checked(
         &mut self,
-        from: ConnId,
-        id: BlockId,
-        checked: Result<Arc<CheckedBlock>, IsolatedFault>,
+        blocks: Vec<(ConnId, BlockId)>,
+        checked: Vec<Result<Arc<CheckedBlock>, IsolatedFault>>,
         now: Time,
     ) {
-        self.checking.remove(&id);
-        match checked {
-            Ok(block) => {
-                if self.chain.wants_body(&id) {
+        self.arrived.checked();
+        for ((from, id), checked) in blocks.into_iter().zip(checked) {
+            self.checking.remove(&id);
+            match checked {
+                Ok(block) if self.chain.wants_body(&id) => {
                     self.store_block(&block, false, Effect::Logged(id));
                     self.chain.add_body(block);
-                    self.advance(now);
+                }
+                Ok(_) => {}
+                Err(fault) => {
+                    self.sync.retry();
+                    self.fault(from, format!("block {id} is invalid: {fault}"), now);
                 }
             }
-            Err(fault) => {
-                self.sync.retry();
-                self.fault(from, format!("block {id} is invalid: {fault}"), now);
-            }
         }
+        self.advance(now);
     }
 
     /// Writes a block to the log.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::chain::state::PageError;
 use crate::chain::{
     Assembly, CheckedBlock, CheckedTransaction, Executed, Execution, IsolatedFault, SignatureBench,
-    Template, check_block, check_transactions, read_back,
+    Template, VerifiedCache, check_blocks, check_transactions, read_back,
 };
 use crate::codec::Encode;
 use crate::consensus::HeaderRules;
@@ -46,8 +46,19 @@ impl Workbench {
     /// depends on it.
     #[must_use]
     pub fn new(secret: [u8; 32], reader: Arc<dyn BlockReader>) -> Self {
+        Self::sharing(secret, reader, Arc::default())
+    }
+
+    /// A workbench of several that tell each other which transactions were verified. No result
+    /// depends on that either.
+    #[must_use]
+    pub fn sharing(
+        secret: [u8; 32],
+        reader: Arc<dyn BlockReader>,
+        verified: Arc<VerifiedCache>,
+    ) -> Self {
         Self {
-            signatures: SignatureBench::new(secret),
+            signatures: SignatureBench::new(secret, verified),
             reader,
         }
     }
@@ -56,16 +67,16 @@ impl Workbench {
 /// A piece of slow work. A function of its value, and for `Read` of the log.
 #[derive(Debug)]
 pub enum Job {
-    /// Check a block by itself.
-    CheckBlock {
+    /// Check blocks, each by itself.
+    CheckBlocks {
         /// The chain's parameters.
         genesis: Arc<Genesis>,
         /// The rules of its headers.
         rules: Box<HeaderRules>,
         /// The chain.
         genesis_id: GenesisId,
-        /// The block as it came.
-        bytes: Arc<[u8]>,
+        /// The blocks as they came.
+        blocks: Vec<Vec<u8>>,
     },
     /// Check transactions by themselves.
     CheckTransactions {
@@ -103,8 +114,8 @@ pub enum Job {
 /// What came of a [`Job`].
 #[derive(Debug)]
 pub enum JobResult {
-    /// Of `CheckBlock`.
-    Block(Result<Arc<CheckedBlock>, IsolatedFault>),
+    /// Of `CheckBlocks`, in the same order.
+    Blocks(Vec<Result<Arc<CheckedBlock>, IsolatedFault>>),
     /// Of `CheckTransactions`, in the same order.
     Transactions(Vec<Result<Arc<CheckedTransaction>, IsolatedFault>>),
     /// Of `Execute`.
@@ -122,7 +133,7 @@ impl Job {
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
-            Self::CheckBlock { .. } => "check-block",
+            Self::CheckBlocks { .. } => "check-blocks",
             Self::CheckTransactions { .. } => "check-transactions",
             Self::Execute(_) => "execute",
             Self::Assemble(_) => "assemble",
@@ -131,19 +142,29 @@ impl Job {
         }
     }
 
+    /// Whether it goes before work of the other kind that waits. Executions do, because each waits
+    /// for the one before and all that was checked waits for them; and what takes little time or
+    /// is waited for by somebody. Checks of blocks fill the cores with what is left of them.
+    #[must_use]
+    pub const fn is_urgent(&self) -> bool {
+        !matches!(self, Self::CheckBlocks { .. } | Self::Search { .. })
+    }
+
     /// Does the work.
     #[must_use]
     pub fn run(self, bench: &mut Workbench) -> JobResult {
         match self {
-            Self::CheckBlock {
+            Self::CheckBlocks {
                 genesis,
                 rules,
                 genesis_id,
-                bytes,
+                blocks,
             } => {
                 let bench = &mut bench.signatures;
-                let checked = check_block(&genesis, &rules, &genesis_id, &bytes, bench);
-                JobResult::Block(checked.map(Arc::new))
+                let blocks: Vec<Arc<[u8]>> = blocks.into_iter().map(Arc::from).collect();
+                let checked = check_blocks(&genesis, &rules, &genesis_id, &blocks, bench);
+                let checked = checked.into_iter().map(|checked| checked.map(Arc::new));
+                JobResult::Blocks(checked.collect())
             }
             Self::CheckTransactions {
                 genesis,

@@ -13,6 +13,7 @@
 //! Each file holds one journey: `peers` from connection to READY, `blocks` from header to tip,
 //! `transactions` from submission to mempool and relay, `mining`, `calls` from outside.
 
+mod arrived;
 mod blocks;
 mod calls;
 mod io;
@@ -55,6 +56,7 @@ pub use recorder::{Entry, Inline, Recorder, Recording, ReplayError, Replayed, Ru
 pub use recovered::Recovered;
 pub use snapshot::Snapshot;
 
+use arrived::Arrived;
 use mining::Miner;
 use peers::{Dial, Peer};
 use transactions::Checks;
@@ -111,8 +113,8 @@ enum Timer {
 /// What a job was for.
 #[derive(Clone, Debug)]
 enum Owner {
-    /// Checking a block that this peer sent.
-    Block { from: ConnId, id: BlockId },
+    /// Checking blocks, each with the peer that sent it.
+    Blocks(Vec<(ConnId, BlockId)>),
     /// Checking transactions, with who waits for each.
     Transactions(Vec<transactions::Source>),
     /// Bringing the tip to the best branch.
@@ -168,8 +170,10 @@ pub struct Node {
     timers: Timers<Timer>,
     rng: Rng,
     outputs: VecDeque<Output>,
-    /// Blocks being checked, so that none is checked twice at once.
+    /// Blocks being checked or waiting for it, so that none is checked twice at once.
     checking: BTreeSet<BlockId>,
+    /// Those of them that wait.
+    arrived: Arrived,
     /// The tip that readers may see: its Tip record is durable. Its state is held.
     published: BlockId,
     /// The tip that the newest Tip record names, durable or not.
@@ -234,6 +238,7 @@ impl Node {
             rng,
             outputs: VecDeque::new(),
             checking: BTreeSet::new(),
+            arrived: Arrived::default(),
             ready: false,
             journal: recovered.journal,
             journaled: BTreeSet::new(),
@@ -332,6 +337,7 @@ impl Node {
     /// What every event ends with: requests that became possible, timers that moved.
     fn settle(&mut self, now: Time) {
         self.check_transactions();
+        self.check_arrived();
         self.request_blocks(now);
         self.request_transactions(now);
         if self.relay.has_news() {
@@ -379,8 +385,8 @@ impl Node {
             .remove(&job)
             .expect("a driver answers each job once");
         match (owner, result) {
-            (Owner::Block { from, id }, JobResult::Block(checked)) => {
-                self.block_checked(from, id, checked, now);
+            (Owner::Blocks(blocks), JobResult::Blocks(checked)) => {
+                self.blocks_checked(blocks, checked, now);
             }
             (Owner::Transactions(sources), JobResult::Transactions(checked)) => {
                 self.transactions_checked(sources, checked, now);

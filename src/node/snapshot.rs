@@ -17,6 +17,7 @@ use crate::p2p::{ConnId, Relay, Sync};
 use crate::types::{BlockId, Hash, NodeKey, Transaction, WtxId};
 use crate::wire::ConnectionLimits;
 
+use super::arrived::Arrived;
 use super::mining::Miner;
 use super::peers::{Dial, Peer};
 use super::transactions::{Checks, Source};
@@ -95,7 +96,11 @@ impl Node {
             next_ticket: self.next_ticket,
             events: self.events,
             done: self.outputs_done,
-            under_way: jobs.chain(effects).chain(template).collect(),
+            under_way: jobs
+                .chain(effects)
+                .chain(template)
+                .chain(self.arrived.names())
+                .collect(),
         }
     }
 
@@ -152,6 +157,7 @@ impl Node {
             rng: Rng::from_state(snapshot.rng.0, snapshot.rng.1),
             outputs: std::collections::VecDeque::new(),
             checking: BTreeSet::new(),
+            arrived: Arrived::default(),
             published: snapshot.published,
             logged_tip: snapshot.logged_tip,
             ready: snapshot.ready,

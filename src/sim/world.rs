@@ -636,7 +636,10 @@ impl World {
         let cost = match &work {
             // A search takes as long as its hashes at the rate it was given: the slice itself.
             Job::Search { .. } => Span::from_millis(50),
-            Job::CheckBlock { bytes, .. } => Span::from_micros(200 + bytes.len() as u64 / 16),
+            Job::CheckBlocks { blocks, .. } => {
+                let bytes: usize = blocks.iter().map(Vec::len).sum();
+                Span::from_micros(200 + bytes as u64 / 16)
+            }
             Job::CheckTransactions { transactions, .. } => {
                 Span::from_micros(50 + 15 * transactions.len() as u64)
             }

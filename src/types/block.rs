@@ -105,6 +105,15 @@ impl Header {
             Seal::Stake { .. } => EngineKind::Stake,
         }
     }
+
+    /// How many bytes its encoding has.
+    #[must_use]
+    pub const fn encoded_len(&self) -> usize {
+        match self.engine() {
+            EngineKind::Work => WORK_HEADER_BYTES,
+            EngineKind::Stake => STAKE_HEADER_BYTES,
+        }
+    }
 }
 
 impl Encode for Header {

@@ -40,6 +40,7 @@ pub use record::{
     RECORD_LIFE_MAX, RecordContent, RecordValidity, Services, Vouch,
 };
 pub use transaction::{
-    Auth, Descriptor, Op, TRANSACTION_BYTES_MAX, TRANSACTION_BYTES_MIN, Transaction, wtxid_of,
+    Auth, Descriptor, Op, TRANSACTION_BYTES_MAX, TRANSACTION_BYTES_MIN, Transaction,
+    TransactionIds, ids_of_many, wtxid_of,
 };
 pub use uint256::{CompactBits, Uint256, work_of_target};

@@ -3,6 +3,7 @@
 use crate::codec::{Decode, DecodeError, Encode, Reader, Writer};
 use crate::crypto::ed25519::{PublicKey, Signature};
 use crate::crypto::hash::{domain, sha256_parts};
+use crate::crypto::sha256::hash_slices;
 
 use super::{AccountId, Amount, GenesisId, Height, Nonce, TxId, Weight, WtxId};
 
@@ -386,6 +387,23 @@ impl Transaction {
         Weight(self.encoded_len() as u64 + SIGNATURE_WEIGHT * signatures)
     }
 
+    /// How many of its first bytes are signed: all but signatures and the bitmap before them.
+    fn signed_len(&self) -> usize {
+        let unsigned = match &self.auth {
+            Auth::Single { .. } => 64,
+            Auth::Multi { signatures, .. } => 2 + 64 * signatures.len(),
+        };
+        self.encoded_len() - unsigned
+    }
+
+    /// How many of the bytes that are signed name the account: the last of them.
+    fn descriptor_len(&self) -> usize {
+        match &self.auth {
+            Auth::Single { .. } => 33,
+            Auth::Multi { keys, .. } => 3 + 32 * keys.len(),
+        }
+    }
+
     /// The sum of the amounts it transfers.
     #[must_use]
     pub fn amount_sum(&self) -> u128 {
@@ -397,6 +415,54 @@ impl Transaction {
             })
             .sum()
     }
+}
+
+/// What the bytes of a transaction are hashed to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TransactionIds {
+    /// What is signed, and the id for people.
+    pub txid: TxId,
+    /// The identity of the bytes.
+    pub wtxid: WtxId,
+    /// Whose it is.
+    pub sender: AccountId,
+}
+
+/// The ids of many transactions, hashed side by side. `bytes` is where the encoding of the first
+/// begins, and the others follow.
+///
+/// # Panics
+/// When the bytes end before the transactions.
+#[must_use]
+pub fn ids_of_many(
+    genesis: &GenesisId,
+    transactions: &[Transaction],
+    bytes: &[u8],
+) -> Vec<TransactionIds> {
+    let mut rest = bytes;
+    let (mut whole, mut signed, mut descriptors) = (
+        Vec::with_capacity(transactions.len()),
+        Vec::with_capacity(transactions.len()),
+        Vec::with_capacity(transactions.len()),
+    );
+    for transaction in transactions {
+        let (own, others) = rest.split_at(transaction.encoded_len());
+        let end = transaction.signed_len();
+        whole.push(own);
+        signed.push(&own[..end]);
+        descriptors.push(&own[end - transaction.descriptor_len()..end]);
+        rest = others;
+    }
+    let txids = hash_slices(&[domain::TRANSACTION, genesis.as_bytes()].concat(), &signed);
+    let wtxids = hash_slices(domain::WITNESS_TRANSACTION, &whole);
+    let senders = hash_slices(domain::ACCOUNT, &descriptors);
+    let ids = txids.into_iter().zip(wtxids).zip(senders);
+    ids.map(|((txid, wtxid), sender)| TransactionIds {
+        txid: TxId(txid),
+        wtxid: WtxId(wtxid),
+        sender: AccountId(sender),
+    })
+    .collect()
 }
 
 /// The identity of a transaction's bytes.

@@ -9,8 +9,8 @@ use crate::codec::{Decode, DecodeError, Encode};
 use crate::types::proof::Proof;
 use crate::types::state::Record;
 use crate::types::{
-    Auth, Block, Certificate, Descriptor, Entry, Genesis, Header, History, Op, ParentCertificate,
-    Transaction, strategies,
+    Auth, Block, Certificate, Descriptor, Entry, Genesis, GenesisId, Header, History, Op,
+    ParentCertificate, Transaction, ids_of_many, strategies,
 };
 
 fn incomplete<T: Decode + Debug + PartialEq>(bytes: &[u8]) -> bool {
@@ -115,6 +115,26 @@ proptest! {
     #[test]
     fn every_genesis_of_the_strategy_passes_its_check(genesis in strategies::genesis()) {
         prop_assert_eq!(genesis.check(), Ok(()));
+    }
+}
+
+proptest! {
+    #[test]
+    fn ids_side_by_side_are_those_of_each_alone(
+        transactions in proptest::collection::vec(strategies::transaction(), 0..20),
+        genesis in strategies::bytes32(),
+        behind in proptest::collection::vec(any::<u8>(), 0..3),
+    ) {
+        let genesis = GenesisId(genesis);
+        let mut bytes: Vec<u8> = transactions.iter().flat_map(Encode::to_bytes).collect();
+        bytes.extend(behind);
+        let ids = ids_of_many(&genesis, &transactions, &bytes);
+        prop_assert_eq!(ids.len(), transactions.len());
+        for (ids, transaction) in ids.iter().zip(&transactions) {
+            prop_assert_eq!(ids.txid, transaction.txid(&genesis));
+            prop_assert_eq!(ids.wtxid, transaction.wtxid());
+            prop_assert_eq!(ids.sender, transaction.sender());
+        }
     }
 }
 
