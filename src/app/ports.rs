@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
-use crate::disk::{LogThread, Rejected};
+use crate::disk::{LogThread, Rejected, Report};
 use crate::node::{Job, JobId, JobResult, Workbench};
-use crate::reactor::{LogQueue, SaveId, Workers};
+use crate::reactor::{LogQueue, Logged, SaveId, Workers};
 use crate::store::{Append, Completion, Failure, Kind, Log, Lsn, Reader, Request, Store};
 use crate::workers::Pool;
 
@@ -65,8 +65,12 @@ pub(super) struct LogPort {
     thread: Option<LogThread>,
     reader: Reader,
     wake: Wake,
-    groups: Receiver<Result<Vec<Completion>, Failure>>,
+    reports: Receiver<Report>,
     done: VecDeque<Completion>,
+    /// Whether the disk is full.
+    is_full: bool,
+    /// Whether pieces of the recording were left out, so that it goes on with a snapshot.
+    interrupted: bool,
     /// What the thread had no room for.
     waiting: VecDeque<Request>,
     /// For each request under way, in order: which of its records a recording needs.
@@ -105,20 +109,21 @@ impl Noted {
 impl LogPort {
     pub(super) fn start(store: Store, places: Places, wake: Wake) -> io::Result<Self> {
         // As many completions wait here as requests were made; the node bounds those.
-        let (sender, groups) = unbounded();
+        let (sender, reports) = unbounded();
         let reader = store.reader();
         let waker = Arc::clone(&wake);
         let awaits_pieces = Arc::new(AtomicBool::new(false));
         let awaited = Arc::clone(&awaits_pieces);
-        let publish = move |group: Result<Vec<Completion>, Failure>| {
+        let publish = move |report: Report| {
             // That inputs are recorded is by itself no reason to turn the loop.
-            let matters = group.as_ref().map_or(true, |group| {
-                group
+            let matters = match &report {
+                Report::Done(group) => group
                     .iter()
-                    .any(|done| done.ticket != RECORDED || done.result.is_err())
-            });
+                    .any(|done| done.ticket != RECORDED || done.result.is_err()),
+                Report::Full(_) | Report::Resumed | Report::Failed(_) => true,
+            };
             // Nobody listens once the loop has ended.
-            let _ = sender.send(group);
+            let _ = sender.send(report);
             if matters || awaited.load(Ordering::SeqCst) {
                 waker();
             }
@@ -127,8 +132,10 @@ impl LogPort {
             thread: Some(LogThread::start(store, LOG_QUEUE, publish)?),
             reader,
             wake,
-            groups,
+            reports,
             done: VecDeque::new(),
+            is_full: false,
+            interrupted: false,
             waiting: VecDeque::new(),
             noted: VecDeque::new(),
             places,
@@ -209,12 +216,20 @@ impl LogQueue for LogPort {
         self.fill();
     }
 
-    fn take_done(&mut self) -> Option<Result<Completion, Failure>> {
+    fn take_done(&mut self) -> Option<Result<Logged, Failure>> {
         loop {
             if self.done.is_empty() {
-                match self.groups.try_recv().ok()? {
-                    Ok(group) => self.done.extend(group),
-                    Err(failure) => return Some(Err(failure)),
+                match self.reports.try_recv().ok()? {
+                    Report::Done(group) => self.done.extend(group),
+                    Report::Full(_) => {
+                        self.is_full = true;
+                        return Some(Ok(Logged::DiskFull(true)));
+                    }
+                    Report::Resumed => {
+                        self.is_full = false;
+                        return Some(Ok(Logged::DiskFull(false)));
+                    }
+                    Report::Failed(failure) => return Some(Err(failure)),
                 }
                 self.fill();
             }
@@ -222,13 +237,27 @@ impl LogQueue for LogPort {
                 self.note(&done.result);
                 self.begin_saves();
                 if done.ticket != RECORDED || done.result.is_err() {
-                    return Some(Ok(done));
+                    return Some(Ok(Logged::Done(done)));
                 }
             }
         }
     }
 
-    fn record(&mut self, pieces: Vec<Vec<u8>>) {
+    fn record(&mut self, mut pieces: Vec<Vec<u8>>) {
+        // A recording is no reason to let memory grow while the disk is full. It has a gap then,
+        // and goes on with the next snapshot.
+        self.interrupted |= self.is_full;
+        if self.interrupted {
+            let next = pieces.iter().position(|piece| recording::begins(piece));
+            match next.filter(|_| !self.is_full) {
+                Some(next) => {
+                    pieces.drain(..next);
+                    self.interrupted = false;
+                    self.places.interrupt();
+                }
+                None => return,
+            }
+        }
         self.pieces.0 += pieces.len() as u64;
         let append = |piece| Append::new(Log::Record, Kind::Input, piece);
         self.push(Request {
@@ -257,7 +286,7 @@ impl LogQueue for LogPort {
     fn finish(&mut self) -> Result<(), Failure> {
         while !self.fill() {
             // The thread takes more once it has written a group.
-            if self.groups.recv().is_err() {
+            if self.reports.recv().is_err() {
                 break;
             }
         }

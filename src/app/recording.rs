@@ -40,6 +40,12 @@ impl Places {
         self.blocks.push(at);
     }
 
+    /// Forgets the pieces so far: what follows does not join them.
+    pub(super) fn interrupt(&mut self) {
+        self.pieces.clear();
+        self.before_newest = 0;
+    }
+
     /// Adds a piece. When a snapshot begins with it, what stands before the snapshot before is
     /// forgotten, so that a file holds at least one whole interval and the list has a bound.
     pub(super) fn add_piece(&mut self, at: Lsn, begins: bool) {

@@ -6,10 +6,25 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
 
-use crate::store::{Commits, Completion, Failure, Request, Store};
+use crate::store::{Commits, Completion, Failure, Log, Request, Store};
 
 /// How long nothing may come before the thread does what is better done then.
 const IDLE: Duration = Duration::from_millis(10);
+/// How often a full disk is asked for space again.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// What the thread tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Report {
+    /// What came of requests, in their order.
+    Done(Vec<Completion>),
+    /// There is no space for a log: everything waits.
+    Full(Log),
+    /// There is space again.
+    Resumed,
+    /// The disk failed: nothing more is written.
+    Failed(Failure),
+}
 
 /// Writes requests in the order they come: everything that waits becomes one write and one sync.
 /// Dropping it ends the thread as [`shutdown`](Self::shutdown) does, without the answer.
@@ -29,12 +44,12 @@ pub enum Rejected {
 
 impl LogThread {
     /// Starts the thread. At most `capacity` requests wait before it. It calls `publish` with the
-    /// completions of each group, in order, and with the failure when one ends the thread; that
-    /// must wake whoever waits for it, and not block.
+    /// completions of each group, in order, and with what else there is to tell; that must wake
+    /// whoever waits for it, and not block.
     pub fn start(
         store: Store,
         capacity: usize,
-        publish: impl FnMut(Result<Vec<Completion>, Failure>) + Send + 'static,
+        publish: impl FnMut(Report) + Send + 'static,
     ) -> io::Result<Self> {
         let (requests, queue) = bounded(capacity);
         let thread = std::thread::Builder::new()
@@ -90,11 +105,11 @@ impl Drop for LogThread {
 fn work(
     store: Store,
     queue: &Receiver<Request>,
-    mut publish: impl FnMut(Result<Vec<Completion>, Failure>),
+    mut publish: impl FnMut(Report),
 ) -> Result<(), Failure> {
     let result = serve(store, queue, &mut publish);
     if let Err(failure) = &result {
-        publish(Err(failure.clone()));
+        publish(Report::Failed(failure.clone()));
     }
     result
 }
@@ -102,10 +117,10 @@ fn work(
 fn serve(
     mut store: Store,
     queue: &Receiver<Request>,
-    publish: &mut impl FnMut(Result<Vec<Completion>, Failure>),
+    publish: &mut impl FnMut(Report),
 ) -> Result<(), Failure> {
     let mut commits = Commits::new();
-    let mut is_idle = true;
+    let (mut is_idle, mut is_full) = (true, false);
     loop {
         let request = if is_idle {
             queue.recv().map_err(|_| RecvTimeoutError::Disconnected)
@@ -127,11 +142,39 @@ fn serve(
                 Err(failure @ Failure::Broken(_)) => Some(failure.clone()),
                 _ => None,
             });
-            publish(Ok(done));
+            if is_full && commits.full().is_none() {
+                is_full = false;
+                publish(Report::Resumed);
+            }
+            publish(Report::Done(done));
             if let Some(failure) = failure {
                 return Err(failure);
             }
             is_idle = false;
+            let Some(log) = commits.full() else { continue };
+            if !is_full {
+                is_full = true;
+                publish(Report::Full(log));
+            }
+            // Nothing else can be done meanwhile. What waits was acknowledged to nobody, so an end
+            // of the process may drop it.
+            if !wait_for_retry(queue, &mut commits) {
+                return store.close();
+            }
+        }
+    }
+}
+
+/// Takes requests until it is time to try again; says whether more can come.
+fn wait_for_retry(queue: &Receiver<Request>, commits: &mut Commits) -> bool {
+    let retry = crossbeam_channel::after(RETRY);
+    loop {
+        crossbeam_channel::select! {
+            recv(retry) -> _ => return true,
+            recv(queue) -> request => match request {
+                Ok(request) => commits.push(request),
+                Err(_) => return false,
+            },
         }
     }
 }

@@ -13,7 +13,7 @@ mod log_thread;
 mod map;
 mod real;
 
-pub use log_thread::{LogThread, Rejected};
+pub use log_thread::{LogThread, Rejected, Report};
 pub use real::RealDisk;
 
 #[cfg(test)]

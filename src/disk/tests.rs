@@ -43,12 +43,22 @@ fn block(number: u8, len: usize) -> Append {
     Append::new(Log::Blocks, Kind::Block, vec![number; len])
 }
 
-type Published = Result<Vec<Completion>, Failure>;
-
-fn start(store: Store) -> (LogThread, Receiver<Published>) {
+fn start(store: Store) -> (LogThread, Receiver<Report>) {
     let (publish, completions) = unbounded();
     let publish = move |done| publish.send(done).unwrap();
     (LogThread::start(store, 64, publish).unwrap(), completions)
+}
+
+/// The next completions; nothing else was to be told.
+fn done(reports: &Receiver<Report>) -> Vec<Completion> {
+    match reports.recv().unwrap() {
+        Report::Done(done) => done,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn is_failure(report: &Report) -> bool {
+    matches!(report, Report::Failed(Failure::Broken(_)))
 }
 
 #[test]
@@ -64,7 +74,7 @@ fn what_the_thread_completes_is_on_the_disk() {
         thread.submit(request).unwrap();
     }
     while lsns.len() < 40 {
-        for done in completions.recv().unwrap().unwrap() {
+        for done in done(&completions) {
             assert_eq!(done.ticket, lsns.len() as u64);
             let at = done.result.unwrap()[0];
             // It can be read at once, while the thread goes on.
@@ -187,10 +197,10 @@ fn a_disk_that_fails_stops_the_thread_after_saying_so() {
     thread
         .submit(Request::durable(1, vec![block(1, 100)]))
         .unwrap();
-    let done = completions.recv().unwrap().unwrap();
+    let done = done(&completions);
     assert_eq!(done.len(), 1);
     assert!(matches!(done[0].result, Err(Failure::Broken(_))));
-    assert!(matches!(completions.recv(), Ok(Err(Failure::Broken(_)))));
+    assert!(is_failure(&completions.recv().unwrap()));
     // Its end closes the channel; what is handed over after that comes back.
     assert!(completions.recv().is_err());
     while thread.is_working() {
@@ -202,6 +212,72 @@ fn a_disk_that_fails_stops_the_thread_after_saying_so() {
         Err(Rejected::Stopped(request))
     );
     assert!(matches!(thread.shutdown(), Err(Failure::Broken(_))));
+}
+
+#[test]
+fn a_full_disk_makes_everything_wait_in_its_order_and_goes_on_by_itself() {
+    let full = |calls| Faults {
+        no_space: calls,
+        ..Faults::default()
+    };
+    let disk = FaultyDisk::over(&MemoryDisk::new(), full(None), Rng::from_number(1));
+    let (store, _) = Store::open(Arc::new(disk.clone()), &options()).unwrap();
+    let reader = store.reader();
+    disk.set_faults(full(Some(0..u64::MAX)));
+    let (thread, reports) = start(store);
+    let request = |ticket| Request::durable(ticket, vec![block(ticket as u8, 30_000)]);
+    for ticket in 1..=5 {
+        thread.submit(request(ticket)).unwrap();
+    }
+    let mut told = Vec::new();
+    while told.last() != Some(&Report::Full(Log::Blocks)) {
+        let report = reports.recv().unwrap();
+        assert!(
+            !matches!(&report, Report::Done(done) if !done.is_empty()),
+            "{report:?}"
+        );
+        told.push(report);
+    }
+    thread.submit(request(6)).unwrap();
+    disk.set_faults(full(None));
+    let (mut stored, mut resumed) = (Vec::new(), false);
+    while stored.len() < 6 {
+        match reports.recv().unwrap() {
+            Report::Done(done) => stored.extend(done),
+            Report::Resumed => resumed = true,
+            Report::Full(_) => {}
+            Report::Failed(failure) => panic!("{failure}"),
+        }
+    }
+    assert!(resumed);
+    for (completion, ticket) in stored.iter().zip(1..) {
+        assert_eq!(completion.ticket, ticket);
+        let at = completion.result.as_ref().unwrap()[0];
+        let record = reader.read(Log::Blocks, at).unwrap();
+        assert_eq!(record.body, vec![ticket as u8; 30_000]);
+    }
+    thread.shutdown().unwrap();
+}
+
+#[test]
+fn a_disk_that_stays_full_lets_the_process_end() {
+    let disk = FaultyDisk::over(&MemoryDisk::new(), Faults::default(), Rng::from_number(1));
+    let (store, _) = Store::open(Arc::new(disk.clone()), &options()).unwrap();
+    let (thread, reports) = start(store);
+    disk.set_faults(Faults {
+        no_space: Some(0..u64::MAX),
+        ..Faults::default()
+    });
+    for ticket in 1..=4 {
+        let request = Request::durable(ticket, vec![block(1, 30_000)]);
+        thread.submit(request).unwrap();
+    }
+    while reports.recv().unwrap() != Report::Full(Log::Blocks) {}
+    // The end may not be written down as orderly; what was acknowledged is there all the same.
+    let _ = thread.shutdown();
+    disk.set_faults(Faults::default());
+    let (store, _) = Store::open(Arc::new(disk), &options()).unwrap();
+    assert_eq!(store.end(Log::Blocks), Lsn::default());
 }
 
 #[test]
@@ -219,8 +295,8 @@ fn a_disk_that_fails_while_nothing_waits_is_reported_too() {
     let (thread, completions) = start(store);
     let request = Request::durable(1, vec![block(1, 100)]);
     thread.submit(request).unwrap();
-    assert!(completions.recv().unwrap().unwrap()[0].result.is_ok());
-    assert!(matches!(completions.recv(), Ok(Err(Failure::Broken(_)))));
+    assert!(done(&completions)[0].result.is_ok());
+    assert!(is_failure(&completions.recv().unwrap()));
     assert!(thread.shutdown().is_err());
 }
 

@@ -90,6 +90,8 @@ pub enum Input {
         /// Where each record of the group stands.
         lsns: Vec<Lsn>,
     },
+    /// The disk has no space for the log, or has some again: what is to be written waits.
+    DiskFull(bool),
     /// Somebody outside asks for something.
     Called {
         /// Whom to answer.
@@ -406,6 +408,8 @@ pub struct MempoolInfo {
 pub struct Published {
     /// Whether the node has read its log.
     pub ready: bool,
+    /// Whether the disk is full, so that nothing new is taken in.
+    pub disk_full: bool,
     /// The tip.
     pub tip: BlockId,
     /// The tip's header.
@@ -450,6 +454,8 @@ pub enum CallError {
     Busy,
     /// This machine failed; the text says how.
     Failed(String),
+    /// Nothing can be written now.
+    DiskFull,
 }
 
 impl fmt::Display for CallError {
@@ -468,6 +474,9 @@ impl fmt::Display for CallError {
             Self::MempoolFull => f.write_str("the mempool is full; send it again later"),
             Self::NotFound(what) => write!(f, "there is no such {what}"),
             Self::Starting => f.write_str("the node is still reading its log; ask again soon"),
+            Self::DiskFull => {
+                f.write_str("the node's disk is full; free some space, and it goes on by itself")
+            }
             Self::Busy => f.write_str("too many requests wait already; ask again soon"),
             Self::Failed(why) => write!(f, "the node can't read its state: {why}"),
         }
@@ -532,6 +541,8 @@ pub enum Event {
         /// Where and why.
         why: String,
     },
+    /// The disk has no space for the log, or has some again.
+    DiskFull(bool),
     /// A block and what follows on it are set aside and not executed: somebody should look.
     Parked {
         /// The first block of the branch.

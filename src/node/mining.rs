@@ -68,6 +68,11 @@ impl Node {
 
     /// Does what is due: a new template, or the next slice of nonces on the one there is.
     pub(super) fn mine(&mut self, now: Time) {
+        if self.disk_full {
+            // A block found now could not be kept.
+            self.timers.set(Timer::Mine, now + REFRESH);
+            return;
+        }
         let tip = self.chain.tip();
         let Some(miner) = &mut self.miner else { return };
         let current = miner

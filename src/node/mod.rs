@@ -180,6 +180,8 @@ pub struct Node {
     logged_tip: BlockId,
     /// Whether the log was read and the tip that it names was reached.
     ready: bool,
+    /// Whether the disk has no space: records wait, so nothing new is taken in.
+    disk_full: bool,
     journal: Vec<Vec<u8>>,
     /// Transactions of the mempool that the journal holds.
     journaled: BTreeSet<WtxId>,
@@ -240,6 +242,7 @@ impl Node {
             checking: BTreeSet::new(),
             arrived: Arrived::default(),
             ready: false,
+            disk_full: false,
             journal: recovered.journal,
             journaled: BTreeSet::new(),
             promising: BTreeSet::new(),
@@ -284,6 +287,7 @@ impl Node {
             Input::Closed { conn, why } => self.closed(conn, &why, now),
             Input::Stored { ticket, lsns } => self.stored(ticket, &lsns, now),
             Input::Done { job, result } => self.done(job, result, now),
+            Input::DiskFull(full) => self.disk_full(full),
             Input::Called { call, question } => self.called(call, question, now),
         }
         self.settle(now);
@@ -338,8 +342,10 @@ impl Node {
     fn settle(&mut self, now: Time) {
         self.check_transactions();
         self.check_arrived();
-        self.request_blocks(now);
-        self.request_transactions(now);
+        if !self.disk_full {
+            self.request_blocks(now);
+            self.request_transactions(now);
+        }
         if self.relay.has_news() {
             self.timers
                 .set_earlier(Timer::Tell, now + crate::p2p::relay::TELL_INTERVAL);
@@ -450,6 +456,14 @@ impl Node {
         self.advance(now);
     }
 
+    /// The disk has no space for what is to be written, or has some again. Meanwhile the node
+    /// serves what it has and takes in nothing that would have to wait for the disk.
+    fn disk_full(&mut self, full: bool) {
+        self.disk_full = full;
+        self.event(Event::DiskFull(full));
+        self.publish();
+    }
+
     fn send(&mut self, conn: ConnId, message: &Message) {
         let lane = message.kind().lanes()[0];
         self.send_in(conn, lane, message);
@@ -498,6 +512,7 @@ impl Node {
         };
         let published = Published {
             ready: self.ready,
+            disk_full: self.disk_full,
             tip: state.id,
             header: state.header.clone(),
             work: self.chain.work(&state.id),

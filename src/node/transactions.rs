@@ -63,6 +63,8 @@ impl Node {
     pub(super) fn submit(&mut self, call: CallId, bytes: &[u8]) {
         let refusal = if !self.ready {
             CallError::Starting
+        } else if self.disk_full {
+            CallError::DiskFull
         } else if self.checks.waiting.len() >= WAITING_MAX {
             CallError::Busy
         } else {

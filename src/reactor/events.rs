@@ -46,6 +46,11 @@ pub(super) fn write(event: &Event) {
             log!(Level::Info, "peer at {}: not reached: {why}", peer.socket);
         }
         Event::DamagedLog { why } => log!(Level::Error, "{why}"),
+        Event::DiskFull(true) => log!(
+            Level::Error,
+            "the disk is full: nothing new is taken in until there is space; free some"
+        ),
+        Event::DiskFull(false) => log!(Level::Info, "there is space on the disk again"),
         Event::Parked { id, why } => log!(Level::Warn, "block {id} is set aside: {why}"),
         Event::InvalidBlock { id, why } => log!(Level::Warn, "block {id} is invalid: {why}"),
     }

@@ -40,7 +40,9 @@ use crate::wire::{Network, NodeIdentity};
 pub use clock::Clock;
 #[cfg(test)]
 pub(crate) use ports::LooseDesk;
-pub use ports::{Counters, Desk, ExchangeId, LogQueue, SaveId, Service, Supervisor, Workers};
+pub use ports::{
+    Counters, Desk, ExchangeId, LogQueue, Logged, SaveId, Service, Supervisor, Workers,
+};
 
 use peer::PeerSocket;
 use ports::Wishes;
@@ -402,17 +404,20 @@ impl Reactor {
             self.feed(Input::Done { job, result });
         }
         for _ in 0..RESULTS_MAX {
-            let Some(done) = self.ports.log.take_done() else {
+            let Some(logged) = self.ports.log.take_done() else {
                 break;
             };
-            // A request that was refused, for want of space or room, would leave a gap between
-            // what the node did before and after it: the process ends, and begins again from what
-            // the log has.
-            match done.and_then(|done| Ok((done.ticket, done.result?))) {
-                Ok((ticket, lsns)) => self.feed(Input::Stored {
-                    ticket: Ticket(ticket),
-                    lsns,
+            let result = logged.and_then(|logged| match logged {
+                Logged::DiskFull(full) => Ok(Input::DiskFull(full)),
+                // A request that was refused would leave a gap between what the node did before
+                // and after it: the process ends, and begins again from what the log has.
+                Logged::Done(done) => Ok(Input::Stored {
+                    ticket: Ticket(done.ticket),
+                    lsns: done.result?,
                 }),
+            });
+            match result {
+                Ok(input) => self.feed(input),
                 Err(failure) => {
                     self.failure.get_or_insert(failure);
                 }

@@ -19,12 +19,21 @@ pub trait Workers {
     fn finish(&mut self);
 }
 
+/// What the log thread tells.
+#[derive(Debug)]
+pub enum Logged {
+    /// What came of a request.
+    Done(Completion),
+    /// The disk is full, and everything waits; or no longer.
+    DiskFull(bool),
+}
+
 /// The thread that writes the logs. It calls the loop's waker when something is written.
 pub trait LogQueue {
     /// Queues records; never blocks.
     fn push(&mut self, request: Request);
-    /// Takes the outcome of a request, or the failure after which nothing more is written.
-    fn take_done(&mut self) -> Option<Result<Completion, Failure>>;
+    /// Takes what there is to tell, or the failure after which nothing more is written.
+    fn take_done(&mut self) -> Option<Result<Logged, Failure>>;
     /// Appends pieces of the node's recording; nobody is told when they are written.
     fn record(&mut self, pieces: Vec<Vec<u8>>);
     /// Writes everything recorded so far to a new file, and calls the loop's waker when it is

@@ -133,6 +133,7 @@ impl From<CallError> for RpcError {
                 .with("with", with.to_string())
                 .with("needed", needed.to_string()),
             CallError::QueueFull => Self::no_room("account_queue_full", text),
+            CallError::DiskFull => Self::no_room("disk_full", text),
             CallError::MempoolFull => Self::no_room("mempool_full", text),
             CallError::NotFound(_) => Self::not_found(text),
             CallError::Starting => Self::starting(text),

@@ -46,6 +46,7 @@ impl Caller {
         let mut desk = LooseDesk::default();
         desk.published = Some(Arc::new(Published {
             ready: true,
+            disk_full: false,
             tip: state.id,
             header: state.header.clone(),
             work: Uint256::ONE,

@@ -66,6 +66,7 @@ pub struct Completion {
 #[derive(Debug, Default)]
 pub struct Commits {
     queue: VecDeque<Request>,
+    full: Option<Log>,
 }
 
 impl Commits {
@@ -86,11 +87,23 @@ impl Commits {
         self.queue.is_empty()
     }
 
+    /// The log that had no room at the last try, if so. What waits is in its order, and
+    /// [`run`](Self::run) tries again.
+    #[must_use]
+    pub const fn full(&self) -> Option<Log> {
+        self.full
+    }
+
     /// Does the next group of requests: everything that waits, up to 4 MiB. One completion for
-    /// each, in their order.
+    /// each that was done, in their order; for want of space the rest goes on waiting, because a
+    /// record that is missing would leave a gap that those behind it build on.
     pub fn run(&mut self, store: &mut Store) -> Vec<Completion> {
-        let group = self.take_group();
-        let mut results = append_group(store, &group);
+        let mut group = self.take_group();
+        let (mut results, full) = append_group(store, &group);
+        self.full = full;
+        for request in group.drain(results.len()..).rev() {
+            self.queue.push_front(request);
+        }
         let wants_sync = |(request, result): (&Request, &Result<_, _>)| {
             result.is_ok() && (request.sync || request.then.is_some())
         };
@@ -127,22 +140,31 @@ impl Commits {
     }
 }
 
+/// What came of the first requests of a group: of all of them, unless a log has no room.
+type Results = (Vec<Result<Vec<Lsn>, Failure>>, Option<Log>);
+
 /// Appends a group in one go. When it is refused as a whole, each request is tried by itself, so
 /// that one that can't be written does not take the others with it.
-fn append_group(store: &mut Store, group: &[Request]) -> Vec<Result<Vec<Lsn>, Failure>> {
+fn append_group(store: &mut Store, group: &[Request]) -> Results {
     let all: Vec<&Append> = group.iter().flat_map(|request| &request.records).collect();
     match store.append_group(&all) {
         Ok(lsns) => {
             let mut lsns = lsns.into_iter();
             let of_request =
                 |request: &Request| Ok(lsns.by_ref().take(request.records.len()).collect());
-            group.iter().map(of_request).collect()
+            (group.iter().map(of_request).collect(), None)
         }
-        Err(Failure::Full { .. } | Failure::TooLarge { .. }) if group.len() > 1 => group
-            .iter()
-            .map(|request| store.append(&request.records))
-            .collect(),
-        Err(failure) => group.iter().map(|_| Err(failure.clone())).collect(),
+        Err(Failure::Full { .. } | Failure::TooLarge { .. }) => {
+            let mut results = Vec::new();
+            for request in group {
+                match store.append(&request.records) {
+                    Err(Failure::Full { log }) => return (results, Some(log)),
+                    result => results.push(result),
+                }
+            }
+            (results, None)
+        }
+        Err(failure) => (group.iter().map(|_| Err(failure.clone())).collect(), None),
     }
 }
 

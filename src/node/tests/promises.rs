@@ -98,3 +98,28 @@ fn a_refusal_is_answered_at_once_and_nothing_is_written() {
     assert!(matches!(alice.answers[&call], Err(CallError::Malformed(_))));
     assert!(alice.unstored.is_empty());
 }
+
+#[test]
+fn a_full_disk_takes_nothing_in_and_serves_what_there_is() {
+    let (mut alice, bob) = (Alice::new(), peer(2));
+    let first = alice.first_block();
+    alice.connect(bob);
+    alice.gets_block(bob, &first);
+    alice.store_done();
+    alice.happens(Input::DiskFull(true));
+    // A peer's news is heard, and asked for later.
+    let second = alice.block_on(&first);
+    alice.receive(bob, announce(&[&second]));
+    alice.expect_silence(bob);
+    let payment = alice.pays(0, 5);
+    let call = alice.submit(&payment);
+    assert_eq!(alice.answers[&call], Err(CallError::DiskFull));
+    let call = alice.ask(Question::Block(first.id));
+    assert!(alice.answers[&call].is_ok());
+    let published = alice.published.as_ref().unwrap();
+    assert!(published.disk_full);
+    alice.happens(Input::DiskFull(false));
+    let request = alice.expect_get_blocks(bob, &[&second]);
+    alice.receive(bob, block(request, &second));
+    assert_eq!(alice.node.chain.tip(), second.id);
+}

@@ -52,6 +52,7 @@ pub(super) fn get_blockchain_info(view: &mut View<'_>, _: &Params) -> Ran {
         "reorganisations": view.counters.reorganisations,
         "disconnectedblocks": view.counters.disconnected,
         "ready": published.ready,
+        "disk_full": published.disk_full,
     }))
 }
 
