@@ -34,7 +34,7 @@ deps: ## Count the packages that the node is built from
 doc: ## Build the documentation of the source in target/doc
 	cargo doc --no-deps --document-private-items
 
-bench: ## Measure throughput
+bench: ## Measure the parts of a node, each beside what limits it
 	cargo bench --package keel-bench
 
 fuzz: ## Fuzz each target for 10 s, or for SECONDS_EACH
@@ -43,8 +43,8 @@ fuzz: ## Fuzz each target for 10 s, or for SECONDS_EACH
 devnet: build ## The same as run
 	target/release/keel devnet --nodes 4
 
-chaos: build ## Four nodes for 30 s, one killed with -9 every 5 s: nothing accepted may be lost
-	target/release/keel devnet --nodes 4 --tps 50 --duration 30s --json --chaos kill
+chaos: build ## Eight nodes for a minute, one killed or paused every 5 s: nothing accepted may be lost
+	target/release/keel devnet --nodes 8 --tps 200 --duration 60s --json --chaos kill,pause
 
 install: build ## Install keel, its unit for systemd and how to operate it under $(PREFIX)
 	install -D -m 755 target/release/keel $(DESTDIR)$(PREFIX)/bin/keel
