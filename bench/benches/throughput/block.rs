@@ -21,7 +21,7 @@ pub(super) fn bench(criterion: &mut Criterion) {
     let rules = chain.header_rules();
     let check = || {
         // A new bench each time: no signature and no key was seen before.
-        let mut bench = SignatureBench::new([9; 32]);
+        let mut bench = SignatureBench::new([9; 32], Arc::default());
         check_block(&genesis, rules, &genesis_id, black_box(&bytes), &mut bench)
             .expect("the block is good")
     };
