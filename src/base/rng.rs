@@ -1,5 +1,8 @@
 //! Seeded randomness.
 
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 /// A stream of random values that is a function of its seed: SHA-256 in counter mode.
@@ -7,10 +10,17 @@ use sha2::{Digest, Sha256};
 /// A node holds one, seeded by its driver, and gives every part its own [`fork`](Self::fork) by
 /// name, so that a draw added to one part leaves the others' streams as they were. The stream
 /// can't be predicted from its output, so a peer that sees nonces learns nothing about choices.
-#[derive(Clone)]
+#[derive(Clone, Serialize, Deserialize)]
 pub struct Rng {
     key: [u8; 32],
     counter: u64,
+}
+
+impl fmt::Debug for Rng {
+    /// How far it is; its key is nobody's business.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Rng(after {} draws)", self.counter)
+    }
 }
 
 impl Rng {

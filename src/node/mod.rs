@@ -228,7 +228,7 @@ impl Node {
             chain,
             mempool: Mempool::default(),
             sync: Sync::default(),
-            relay: Relay::default(),
+            relay: Relay::new(config.genesis.rules.base_fee_min, rng.fork("relay")),
             peers: BTreeMap::new(),
             limits: ConnectionLimits::new(),
             addresses: BTreeMap::new(),
@@ -346,13 +346,12 @@ impl Node {
             self.request_blocks(now);
             self.request_transactions(now);
         }
-        if self.relay.has_news() {
-            self.timers
-                .set_earlier(Timer::Tell, now + crate::p2p::relay::TELL_INTERVAL);
-        }
+        let fee_floor = self.config.genesis.rules.base_fee_min;
+        self.relay.set_fee_floor(fee_floor, now);
         for (timer, deadline) in [
             (Timer::Sync, self.sync.deadline()),
             (Timer::Relay, self.relay.deadline()),
+            (Timer::Tell, self.relay.tell_deadline()),
         ] {
             match deadline {
                 Some(at) => self.timers.set(timer, at.max(now + Span::from_millis(1))),

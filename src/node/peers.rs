@@ -316,7 +316,7 @@ impl Node {
             }
             Message::Block { request, block } => self.block_came(conn, request, block, now),
             Message::NotFound { ids, .. } => self.not_found(conn, lane, &ids, now),
-            Message::TxInv { wtxids } => self.inventory(conn, &wtxids),
+            Message::TxInv { wtxids } => self.inventory(conn, &wtxids, now),
             Message::GetTx { request, wtxids } => self.give_transactions(conn, request, &wtxids),
             Message::Txs { transactions, .. } => self.transactions_came(conn, transactions, now),
             Message::FeeFilter { fee } => self.relay.fee_filter(conn, fee),
@@ -385,8 +385,10 @@ impl Node {
         self.with_sync(now, |sync, chain, out| {
             sync.joined(conn, height, chain, now, out);
         });
-        let waiting: Vec<_> = self.mempool.iter().map(|checked| checked.wtxid).collect();
-        self.relay.joined(conn, waiting.into_iter());
+        // The best paying first, and each account's in their order.
+        let waiting = self.mempool.candidates(u64::MAX).into_iter();
+        let waiting = waiting.map(|checked| checked.wtxid);
+        self.relay.joined(conn, direction, waiting, now);
         self.publish_soon(now);
     }
 

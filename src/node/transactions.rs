@@ -10,8 +10,9 @@ use crate::chain::mempool::Refusal;
 use crate::chain::{CheckedTransaction, IsolatedFault};
 use crate::codec::{Decode, DecodeError, Encode};
 use crate::p2p::ConnId;
+use crate::p2p::relay::Arrival;
 use crate::store::{Append, Kind, Log};
-use crate::types::{Hash, Rules, Transaction, WtxId};
+use crate::types::{Hash, Rules, Transaction, WtxId, wtxid_of};
 use crate::wire::message::RequestId;
 use crate::wire::{Message, MessageKind};
 
@@ -104,24 +105,28 @@ impl Node {
         now: Time,
     ) {
         for transaction in transactions {
-            let wtxid = transaction.wtxid();
-            if self.relay.came(conn, &wtxid) {
-                self.checks
+            let bytes = transaction.to_bytes();
+            let wtxid = wtxid_of(&bytes);
+            match self.relay.came(conn, &wtxid, bytes.len(), now) {
+                Arrival::Wanted => self
+                    .checks
                     .waiting
-                    .push_back((Source::Peer(conn), transaction));
-            } else if !self.relay.is_recent(&wtxid) && self.mempool.get(&wtxid).is_none() {
-                self.fault(conn, "it sent a transaction that nobody asked for", now);
-                return;
+                    .push_back((Source::Peer(conn), transaction)),
+                Arrival::Surplus => {}
+                Arrival::Unasked => {
+                    self.fault(conn, "it sent a transaction that nobody asked for", now);
+                    return;
+                }
             }
         }
     }
 
     /// A peer tells which transactions it has.
-    pub(super) fn inventory(&mut self, conn: ConnId, wtxids: &[WtxId]) {
+    pub(super) fn inventory(&mut self, conn: ConnId, wtxids: &[WtxId], now: Time) {
         if self.ready && self.checks.waiting.len() < WAITING_MAX {
             let mempool = &self.mempool;
             self.relay
-                .announced(conn, wtxids, |wtxid| mempool.get(wtxid).is_some());
+                .announced(conn, wtxids, now, |wtxid| mempool.get(wtxid).is_some());
         }
     }
 
@@ -160,7 +165,12 @@ impl Node {
         self.checks.under_way -= 1;
         for (source, checked) in sources.into_iter().zip(checked) {
             match checked {
-                Ok(checked) => self.admit(source, &checked, now),
+                Ok(checked) => {
+                    if let Source::Peer(conn) = source {
+                        self.relay.checked(conn, checked.bytes as usize);
+                    }
+                    self.admit(source, &checked, now);
+                }
                 Err(fault) => match source {
                     // No honest peer passes on what is invalid whatever the chain.
                     Source::Peer(conn) => {
@@ -185,7 +195,7 @@ impl Node {
         match admitted {
             Ok(replaced) => {
                 self.forget_transactions(&replaced.into_iter().collect::<Vec<_>>());
-                self.relay.accepted(wtxid, checked.fee_rate());
+                self.relay.accepted(wtxid, now);
                 self.note_mempool_change();
                 self.publish_soon(now);
                 if let Source::Call(call) = source {
@@ -260,8 +270,8 @@ impl Node {
     pub(super) fn tell(&mut self, now: Time) {
         let mut actions = Vec::new();
         let mempool = &self.mempool;
-        self.relay
-            .tell(|wtxid| mempool.get(wtxid).is_some(), &mut actions);
+        let rate = |wtxid: &WtxId| Some(mempool.get(wtxid)?.fee_rate());
+        self.relay.tell(now, rate, &mut actions);
         self.perform(actions, now);
     }
 
