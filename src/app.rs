@@ -2,6 +2,7 @@
 //!
 //! The only place that knows every part. Straight down: genesis, keys, log, node, threads, loop.
 
+mod bans;
 mod log_sink;
 mod panic;
 mod ports;
@@ -29,6 +30,7 @@ use crate::types::{
 };
 use crate::wire::{Network, NodeIdentity};
 
+use bans::BanPort;
 use ports::{LogPort, WorkerPort};
 use recording::Places;
 use service_manager::ServiceManager;
@@ -87,6 +89,7 @@ pub fn run(config: &Config) -> Result<(), CommandError> {
         workers: Box::new(workers),
         log: Box::new(log),
         service: Box::new(RpcService::new(facts, cookie)),
+        bans: Box::new(BanPort::new(&config.directory, poller.waker())),
         supervisor: Box::new(supervisor),
     };
     let reactor_config = ReactorConfig {
@@ -194,6 +197,8 @@ fn node_config(
         peers,
         listen_port: config.listen.first().map_or(0, SocketAddr::port),
         mining,
+        inbound_max: config.inbound,
+        bans: bans::read(&config.directory)?,
     })
 }
 

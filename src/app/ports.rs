@@ -26,7 +26,7 @@ const RECORDED: u64 = u64::MAX;
 const WORKER_PATIENCE: Duration = Duration::from_millis(500);
 
 /// What wakes the loop.
-type Wake = Arc<dyn Fn() + Send + Sync>;
+pub(super) type Wake = Arc<dyn Fn() + Send + Sync>;
 
 /// The pool of workers.
 pub(super) struct WorkerPort(Option<Pool>);

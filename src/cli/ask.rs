@@ -1,6 +1,6 @@
 //! Commands that ask a running node and show its answer.
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use crate::rpc::client::{Client, ClientError};
@@ -19,12 +19,94 @@ pub(super) struct StatusArgs {
 
 /// Arguments of `keel peers`.
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(super) struct PeersArgs {
     #[command(flatten)]
     node: NodeArgs,
     /// Connect to this peer from now on
     #[arg(long, value_name = "KEY@ADDRESS:PORT")]
     add: Option<String>,
+    #[command(subcommand)]
+    change: Option<PeersCommand>,
+}
+
+/// What can be done about peers.
+#[derive(Debug, Subcommand)]
+enum PeersCommand {
+    /// Don't talk to a node key, an address, or a range like 10.1.0.0/16
+    Ban {
+        /// Whom
+        target: String,
+        /// For how long; a day unless said otherwise
+        #[arg(long, value_name = "N")]
+        seconds: Option<u64>,
+        #[command(flatten)]
+        node: NodeArgs,
+    },
+    /// Talk to somebody again
+    Unban {
+        /// Whom
+        target: String,
+        #[command(flatten)]
+        node: NodeArgs,
+    },
+    /// Show whom the node does not talk to
+    Bans {
+        #[command(flatten)]
+        node: NodeArgs,
+    },
+    /// Close the connections of a peer
+    Disconnect {
+        /// The connection's id, the peer's key, or its address with the port
+        peer: String,
+        #[command(flatten)]
+        node: NodeArgs,
+    },
+}
+
+fn change_peers(command: &PeersCommand, output: &Output) -> Result<(), CommandError> {
+    match command {
+        PeersCommand::Ban {
+            target,
+            seconds,
+            node,
+        } => {
+            let params = json!([target, "add", seconds]);
+            node.client()?.call("setban", &params)?;
+            let text = || format!("the node does not talk to {target}");
+            output.print(&json!({ "banned": target }), text);
+        }
+        PeersCommand::Unban { target, node } => {
+            node.client()?.call("setban", &json!([target, "remove"]))?;
+            let text = || format!("the node talks to {target} again");
+            output.print(&json!({ "unbanned": target }), text);
+        }
+        PeersCommand::Bans { node } => {
+            let bans = node.client()?.call("listbanned", &Value::Null)?;
+            output.print(&bans, || {
+                let mut rows = vec![vec!["who".to_owned(), "seconds left".to_owned()]];
+                for ban in bans.as_array().into_iter().flatten() {
+                    rows.push(vec![
+                        text_of(&ban["target"]),
+                        text_of(&ban["time_remaining"]),
+                    ]);
+                }
+                if rows.len() == 1 {
+                    return "nobody is banned".to_owned();
+                }
+                columns(&rows)
+            });
+        }
+        PeersCommand::Disconnect { peer, node } => {
+            let named = peer
+                .parse::<u64>()
+                .map_or_else(|_| json!(peer), |conn| json!(conn));
+            node.client()?.call("disconnectnode", &json!([named]))?;
+            let text = || format!("{peer} is disconnected");
+            output.print(&json!({ "disconnected": peer }), text);
+        }
+    }
+    Ok(())
 }
 
 /// Arguments of `keel block`.
@@ -155,6 +237,9 @@ pub(super) fn status(args: &StatusArgs, output: &Output) -> Result<(), CommandEr
 }
 
 pub(super) fn peers(args: &PeersArgs, output: &Output) -> Result<(), CommandError> {
+    if let Some(command) = &args.change {
+        return change_peers(command, output);
+    }
     let mut client = args.node.client()?;
     if let Some(peer) = &args.add {
         client.call("addnode", &json!([peer]))?;

@@ -25,6 +25,9 @@ pub const DEFAULT_PORT: u16 = 5335;
 /// The port for the RPC, unless another is configured.
 pub const DEFAULT_RPC_PORT: u16 = 5336;
 
+/// The most inbound connections that can be asked for: each may cost megabytes.
+const INBOUND_MAX: usize = 1_000;
+
 /// What can be configured, each with what it means, for messages and for the file that `keel
 /// init` writes.
 pub const KEYS: &[(&str, &str)] = &[
@@ -39,6 +42,10 @@ pub const KEYS: &[(&str, &str)] = &[
     (
         "peers",
         "peers to stay connected with: keelnode1..@address:port",
+    ),
+    (
+        "inbound",
+        "how many peers that connect to this node may stay connected",
     ),
     ("rpc", "the address of the RPC; \"off\" for none"),
     (
@@ -86,6 +93,8 @@ pub struct Config {
     pub advertise: Vec<SocketAddr>,
     /// Whom to stay connected with.
     pub peers: Vec<PeerAddress>,
+    /// How many of those who connect may stay.
+    pub inbound: usize,
     /// Where the RPC is.
     pub rpc: Option<SocketAddr>,
     /// Who may call it.
@@ -258,6 +267,7 @@ impl Layers {
             listen: vec![loopback(DEFAULT_PORT)],
             advertise: Vec::new(),
             peers: Vec::new(),
+            inbound: 125,
             rpc: Some(loopback(DEFAULT_RPC_PORT)),
             rpc_auth: RpcAuth::Cookie,
             rpc_hosts: Vec::new(),
@@ -276,6 +286,12 @@ impl Layers {
         }
         if let Some(setting) = self.get("peers") {
             config.peers = setting.parse_each()?;
+        }
+        if let Some(setting) = self.get("inbound") {
+            let number = usize::try_from(setting.number()?).ok();
+            let number = number.filter(|number| *number <= INBOUND_MAX);
+            config.inbound = number
+                .ok_or_else(|| setting.wrong(format!("at most {INBOUND_MAX} connections")))?;
         }
         self.rpc(&mut config)?;
         if let Some(setting) = self.get("mine") {
@@ -449,6 +465,10 @@ mod tests {
                 &["keel.toml: hashrate: \"5\" must be a whole number"],
             ),
             ("hashrate = 0", &["at least 1"]),
+            (
+                "inbound = 1001",
+                &["keel.toml: inbound: at most 1000 connections"],
+            ),
             ("workers = 257", &["keel.toml: workers: at most 256"]),
             (
                 "segment_bytes = 1",

@@ -23,6 +23,9 @@ pub(super) struct RunArgs {
     /// Stay connected with these peers; several with commas
     #[arg(long, value_name = "KEY@ADDRESS:PORT")]
     peers: Option<String>,
+    /// Let so many peers that connect to this node stay connected
+    #[arg(long, value_name = "N")]
+    inbound: Option<String>,
     /// Serve the RPC here, or "off"
     #[arg(long, value_name = "ADDRESS:PORT")]
     rpc: Option<String>,
@@ -99,6 +102,7 @@ pub(super) fn config(args: &RunArgs) -> Result<Config, CommandError> {
         ("listen", &args.listen),
         ("advertise", &args.advertise),
         ("peers", &args.peers),
+        ("inbound", &args.inbound),
         ("rpc", &args.rpc),
         ("rpc_auth", &args.rpc_auth),
         ("rpc_hosts", &args.rpc_hosts),

@@ -144,6 +144,9 @@ impl Node {
             self.checking.remove(&id);
             match checked {
                 Ok(block) if self.chain.wants_body(&id) => {
+                    if let Some(peer) = self.peers.get_mut(&from) {
+                        peer.last_block = Some(now);
+                    }
                     self.store_block(&block, false, Effect::Logged(id));
                     self.chain.add_body(block);
                 }

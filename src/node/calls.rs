@@ -33,7 +33,12 @@ impl Node {
                 }),
             Question::Header(id) => self.header_reply(&id),
             Question::Transaction(txid) => Ok(Reply::Transaction(self.transaction_status(&txid))),
-            Question::Peers => Ok(Reply::Peers(self.peer_infos())),
+            Question::Peers => Ok(Reply::Peers(self.peer_infos(now))),
+            Question::Ban(target, span) => return self.ban(call, target, span, now),
+            Question::Unban(target) => return self.unban(call, target, now),
+            Question::ClearBans => return self.clear_bans(call, now),
+            Question::Bans => Ok(Reply::Bans(self.bans.iter(now).collect())),
+            Question::Disconnect(peer) => self.disconnect(&peer, now),
             Question::Mempool => Ok(Reply::Mempool(MempoolInfo {
                 transactions: self.mempool.iter().map(|checked| checked.txid).collect(),
                 bytes: self.mempool.bytes(),
@@ -121,7 +126,7 @@ impl Node {
         }
     }
 
-    fn peer_infos(&self) -> Vec<PeerInfo> {
+    fn peer_infos(&self, now: Time) -> Vec<PeerInfo> {
         let info = |(conn, peer): (&crate::p2p::ConnId, &super::Peer)| PeerInfo {
             conn: *conn,
             key: peer.key,
@@ -131,6 +136,12 @@ impl Node {
             agent: peer.agent.clone(),
             best_height: self.sync.best_height(*conn),
             ping_micros: peer.ping_micros,
+            ping_min: peer.ping_min,
+            bytes: (peer.bytes_in, peer.bytes_out),
+            last_new: (peer.last_transaction, peer.last_block),
+            is_discouraged: self.discouragement.of_key(&peer.key, now).is_some(),
+            is_slow: self.relay.is_slow(*conn),
+            fee_filter: self.relay.fee_floor_of(*conn),
         };
         self.peers.iter().map(info).collect()
     }

@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::Time;
+use crate::base::{Span, Time};
 use crc32c::{crc32c, crc32c_append};
 
 use crate::chain::{StateView, TransactionFault};
 use crate::crypto::hash::sha256_parts;
-use crate::p2p::{ConnId, Direction};
+use crate::p2p::bans::BANS_MAX;
+use crate::p2p::{Ban, BanTarget, ConnId, Direction};
 use crate::store::{Lsn, Request};
 use crate::types::{
     AccountId, BlockId, Hash, Header, Height, NodeKey, NodeRecord, Nonce, PeerAddress, TxId,
@@ -99,6 +100,18 @@ pub enum Input {
         /// What is asked.
         question: Question,
     },
+    /// This node's record was signed anew.
+    Renewed {
+        /// The new one.
+        record: NodeRecord,
+    },
+    /// The list of [`Output::KeepBans`] is in its file, or could not be written.
+    BansKept {
+        /// For whom.
+        call: CallId,
+        /// Why not.
+        result: Result<(), String>,
+    },
     /// A job of [`Output::Run`] is done.
     // It stands last, because serde counts variants that are skipped when it writes and not when
     // it reads.
@@ -178,6 +191,13 @@ pub enum Output {
         /// What came of it.
         reply: Result<Reply, CallError>,
     },
+    /// Keep the list of bans in a file for the next start; answered by [`Input::BansKept`].
+    KeepBans {
+        /// For whom.
+        call: CallId,
+        /// The file's text.
+        text: Arc<str>,
+    },
     /// Something that people may want to read in the log.
     Event(Event),
 }
@@ -211,6 +231,7 @@ impl Output {
                 (7, [published.header.height.0, 0], crc32c(&published.tip.0))
             }
             Self::Answer { call, reply } => (8, [call.0, u64::from(reply.is_ok())], 0),
+            Self::KeepBans { call, text } => (10, [call.0, 0], crc32c(text.as_bytes())),
             Self::Event(event) => (9, [0, 0], crc32c(format!("{event:?}").as_bytes())),
         };
         let [first, second] = numbers.map(u64::to_le_bytes);
@@ -229,8 +250,13 @@ impl Output {
 pub enum CloseReason {
     /// The peer broke a rule of the protocol; the text names it.
     Fault(String),
-    /// More connections than the limits allow; the text names the limit.
+    /// More connections than the limits allow, or the operator does not want it; the text says
+    /// which.
     Refused(&'static str),
+    /// The peer speaks another language; the text says how.
+    Incompatible(String),
+    /// The peer ended the conversation.
+    Goodbye,
     /// The peer is this node itself.
     OwnNode,
     /// Another connection to the same peer stays.
@@ -244,6 +270,8 @@ impl fmt::Display for CloseReason {
         match self {
             Self::Fault(rule) => write!(f, "the peer broke a rule: {rule}"),
             Self::Refused(limit) => write!(f, "refused: {limit}"),
+            Self::Incompatible(how) => f.write_str(how),
+            Self::Goodbye => f.write_str("it said goodbye"),
             Self::OwnNode => f.write_str("the peer is this node itself"),
             Self::Duplicate => f.write_str("another connection to this peer stays"),
             Self::Unresponsive(what) => write!(f, "the peer did not answer: {what}"),
@@ -278,6 +306,27 @@ pub enum Question {
     ChainTips,
     /// Take a parked branch back in.
     AcceptBranch(BlockId),
+    /// Don't talk to somebody for so long; answered when that is in its file.
+    Ban(BanTarget, Span),
+    /// Talk to somebody again; answered when that is in its file.
+    Unban(BanTarget),
+    /// Talk to everybody again; answered when that is in its file.
+    ClearBans,
+    /// Whom the node does not talk to.
+    Bans,
+    /// Close the connections of a peer.
+    Disconnect(PeerRef),
+}
+
+/// A connected peer, as people name one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PeerRef {
+    /// By the number of its connection.
+    Conn(ConnId),
+    /// By its key.
+    Key(NodeKey),
+    /// By its end of the connection.
+    Address(SocketAddr),
 }
 
 /// What came of a [`Question`].
@@ -314,6 +363,8 @@ pub enum Reply {
     Transaction(TransactionStatus),
     /// The connected peers.
     Peers(Vec<PeerInfo>),
+    /// Whom the node does not talk to.
+    Bans(Vec<Ban>),
     /// What the mempool holds.
     Mempool(MempoolInfo),
     /// The end of every branch, the best first.
@@ -389,6 +440,18 @@ pub struct PeerInfo {
     pub best_height: Height,
     /// The last round trip of a ping, in microseconds; 0 before the first.
     pub ping_micros: u64,
+    /// The least of them.
+    pub ping_min: Option<Span>,
+    /// Bytes of messages from it, and to it.
+    pub bytes: (u64, u64),
+    /// When it brought a transaction, and a block, that was new and good.
+    pub last_new: (Option<Time>, Option<Time>),
+    /// Whether it broke a rule lately.
+    pub is_discouraged: bool,
+    /// Whether it lets requests for transactions lapse.
+    pub is_slow: bool,
+    /// The least fee per 1,000 weight that it wants to hear of.
+    pub fee_filter: u64,
 }
 
 /// What the mempool holds.
@@ -456,6 +519,10 @@ pub enum CallError {
     Failed(String),
     /// Nothing can be written now.
     DiskFull,
+    /// The list of bans has as many entries as it may have.
+    BansFull,
+    /// The bans hold, but only until the node stops: the reason why they can't be written.
+    NotKept(String),
 }
 
 impl fmt::Display for CallError {
@@ -479,6 +546,11 @@ impl fmt::Display for CallError {
             }
             Self::Busy => f.write_str("too many requests wait already; ask again soon"),
             Self::Failed(why) => write!(f, "the node can't read its state: {why}"),
+            Self::BansFull => write!(f, "there are {BANS_MAX} bans already; lift some"),
+            Self::NotKept(why) => write!(
+                f,
+                "the bans hold until the node stops, and were not written: {why}"
+            ),
         }
     }
 }
@@ -528,6 +600,15 @@ pub enum Event {
         address: SocketAddr,
         /// Why.
         why: String,
+    },
+    /// A peer broke a rule; it is not dialled for a day, and loses its slot first.
+    PeerDiscouraged {
+        /// Its key.
+        key: NodeKey,
+        /// Its end.
+        address: SocketAddr,
+        /// The rule.
+        rule: String,
     },
     /// A peer could not be reached.
     DialFailed {

@@ -11,8 +11,10 @@
 //! gives nothing after each of the first two.
 //!
 //! Each file holds one journey: `peers` from connection to READY, `blocks` from header to tip,
+//! `admission` who may stay connected,
 //! `transactions` from submission to mempool and relay, `mining`, `calls` from outside.
 
+mod admission;
 mod arrived;
 mod blocks;
 mod calls;
@@ -36,7 +38,7 @@ use crate::chain::state::PageError;
 use crate::chain::{ATTEMPTS_MAX, Chain, CheckedBlock, Mempool};
 use crate::codec::{Decode, DecodeError, Reader};
 use crate::consensus::UnsupportedEngine;
-use crate::p2p::{Action, Relay, Sync};
+use crate::p2p::{Action, BanList, Discouragement, Relay, Sync};
 use crate::store::{Append, Lsn, Request};
 use crate::types::{
     AccountId, BlockId, Genesis, Hash, Header, Height, NodeKey, NodeRecord, PeerAddress, Rules,
@@ -48,7 +50,7 @@ pub use crate::p2p::{ConnId, Direction};
 pub use blocks::{block_record, tip_record};
 pub use io::{
     BranchStatus, CallError, CallId, ChainTip, CloseCause, CloseReason, Event, Input, JobId,
-    MempoolInfo, Output, PeerInfo, Published, Question, Reply, Ticket, TransactionStatus,
+    MempoolInfo, Output, PeerInfo, PeerRef, Published, Question, Reply, Ticket, TransactionStatus,
 };
 pub use job::{BLOCK_RECORD_PREFIX, BlockReader, Job, JobResult, Workbench};
 
@@ -74,6 +76,10 @@ pub struct NodeConfig {
     pub listen_port: u16,
     /// Whom to mine for and how fast, if at all.
     pub mining: Option<Mining>,
+    /// How many peers that dialled this node may stay connected.
+    pub inbound_max: usize,
+    /// Whom the node does not talk to, as the file says.
+    pub bans: BanList,
 }
 
 /// How a node mines.
@@ -108,6 +114,8 @@ enum Timer {
     Mine,
     /// Show readers the newest counts.
     Publish,
+    /// A better header should have come by now.
+    Stale,
 }
 
 /// What a job was for.
@@ -163,6 +171,12 @@ pub struct Node {
     limits: ConnectionLimits,
     dials: BTreeMap<NodeKey, Dial>,
     addresses: BTreeMap<ConnId, SocketAddr>,
+    discouragement: Discouragement,
+    bans: BanList,
+    /// Calls that are answered when the list of bans is in its file.
+    keeping: BTreeSet<CallId>,
+    /// The best header when it last changed.
+    newest_header: BlockId,
     checks: Checks,
     miner: Option<Miner>,
     jobs: BTreeMap<JobId, Owner>,
@@ -199,7 +213,7 @@ pub struct Node {
 impl Node {
     /// A node as it starts: it knows its log's blocks and has executed none.
     pub fn open(
-        config: NodeConfig,
+        mut config: NodeConfig,
         recovered: Recovered,
         seed: [u8; 32],
         now: Time,
@@ -232,6 +246,10 @@ impl Node {
             peers: BTreeMap::new(),
             limits: ConnectionLimits::new(),
             addresses: BTreeMap::new(),
+            discouragement: Discouragement::default(),
+            bans: std::mem::take(&mut config.bans),
+            keeping: BTreeSet::new(),
+            newest_header: BlockId::ZERO,
             checks: Checks::default(),
             miner,
             jobs: BTreeMap::new(),
@@ -289,6 +307,8 @@ impl Node {
             Input::Done { job, result } => self.done(job, result, now),
             Input::DiskFull(full) => self.disk_full(full),
             Input::Called { call, question } => self.called(call, question, now),
+            Input::Renewed { record } => self.config.record = record,
+            Input::BansKept { call, result } => self.bans_kept(call, result),
         }
         self.settle(now);
     }
@@ -308,6 +328,7 @@ impl Node {
                 Timer::Relay => {}
                 Timer::Mine => self.mine(now),
                 Timer::Publish => self.publish(),
+                Timer::Stale => self.tip_is_stale(now),
             }
         }
         self.settle(now);
@@ -340,6 +361,7 @@ impl Node {
 
     /// What every event ends with: requests that became possible, timers that moved.
     fn settle(&mut self, now: Time) {
+        self.watch_tip(now);
         self.check_transactions();
         self.check_arrived();
         if !self.disk_full {
@@ -469,9 +491,10 @@ impl Node {
     }
 
     fn send_in(&mut self, conn: ConnId, lane: crate::wire::Lane, message: &Message) {
-        if self.peers.contains_key(&conn) {
+        if let Some(peer) = self.peers.get_mut(&conn) {
             let (kind, lane) = (message.kind().byte(), lane.index() as u8);
-            let bytes = message.encode().into();
+            let bytes: Arc<[u8]> = message.encode().into();
+            peer.bytes_out += bytes.len() as u64;
             self.outputs.push_back(Output::Send {
                 conn,
                 lane,

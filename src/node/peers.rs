@@ -36,10 +36,10 @@ const ODD_PER_HOUR: u32 = 1_000;
 /// A peer that the node is to be connected with.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Dial {
-    peer: PeerAddress,
-    next: Time,
+    pub(super) peer: PeerAddress,
+    pub(super) next: Time,
     wait: Span,
-    under_way: bool,
+    pub(super) under_way: bool,
 }
 
 impl Dial {
@@ -78,6 +78,15 @@ pub(super) struct Peer {
     nonce: u64,
     pinged: Option<(u64, Time)>,
     pub(super) ping_micros: u64,
+    /// The least of its round trips.
+    pub(super) ping_min: Option<Span>,
+    /// When it brought a transaction that was new and good.
+    pub(super) last_transaction: Option<Time>,
+    /// When it brought a block that was new and good.
+    pub(super) last_block: Option<Time>,
+    /// Bytes of its messages, and of those to it.
+    pub(super) bytes_in: u64,
+    pub(super) bytes_out: u64,
     odd: (Time, u32),
     pub(super) serving: Serving,
 }
@@ -95,6 +104,9 @@ impl Node {
             let why = CloseReason::Refused(limit);
             node.outputs.push_back(Output::Close { conn, why });
         };
+        if let Some(why) = self.refusal_of_address(from.ip(), now) {
+            return close(self, conn, why);
+        }
         match self.limits.admit(now, ConnectionId(conn.0), from.ip()) {
             Admission::Accept => {}
             Admission::AcceptAndClose(other) => {
@@ -151,9 +163,13 @@ impl Node {
             && let Some(dial) = self.dials.get_mut(&key)
         {
             dial.under_way = false;
-            dial.wait = DIAL_WAIT_FIRST;
         }
         self.addresses.insert(conn, address);
+        let banned = self.bans.of_key(&key, now);
+        if banned.or(self.bans.of_address(address.ip(), now)).is_some() {
+            self.refuse(conn, CloseReason::Refused("it is banned"));
+            return;
+        }
         if key == self.config.record.content.key {
             self.dials.remove(&key);
             self.refuse(conn, CloseReason::OwnNode);
@@ -179,6 +195,12 @@ impl Node {
             }
             self.drop_peer(other, CloseReason::Duplicate, now);
         }
+        if direction == Direction::Inbound
+            && let Err(why) = self.make_room(&key, now)
+        {
+            self.refuse(conn, CloseReason::Refused(why));
+            return;
+        }
         let nonce = self.rng.next_u64();
         let peer = Peer {
             key,
@@ -191,6 +213,11 @@ impl Node {
             nonce,
             pinged: None,
             ping_micros: 0,
+            ping_min: None,
+            last_transaction: None,
+            last_block: None,
+            bytes_in: 0,
+            bytes_out: 0,
             odd: (now, 0),
             serving: Serving::default(),
         };
@@ -200,7 +227,7 @@ impl Node {
         self.send_hello(conn, address, nonce, now);
     }
 
-    fn connection_to(&self, key: &NodeKey) -> Option<ConnId> {
+    pub(super) fn connection_to(&self, key: &NodeKey) -> Option<ConnId> {
         self.peers
             .iter()
             .find(|(_, peer)| peer.key == *key)
@@ -233,10 +260,11 @@ impl Node {
 
     /// A message of a peer: what it is decides who deals with it.
     pub(super) fn message(&mut self, conn: ConnId, lane: u8, kind: u8, bytes: &[u8], now: Time) {
-        if !self.peers.contains_key(&conn) {
+        let Some(peer) = self.peers.get_mut(&conn) else {
             // It was closed in the same turn.
             return;
-        }
+        };
+        peer.bytes_in += bytes.len() as u64;
         let engine = self.config.genesis.rules.engine_kind();
         match read(kind, bytes, engine) {
             Ok(Some(message)) => self.dispatch(conn, lane, message, now),
@@ -256,7 +284,7 @@ impl Node {
             (_, Message::Bye { reason, text }) => {
                 let why = format!("it said goodbye ({reason}): {text}");
                 self.forget_peer(conn, why, now);
-                let why = CloseReason::Fault("it said goodbye".to_owned());
+                let why = CloseReason::Goodbye;
                 self.outputs.push_back(Output::Close { conn, why });
             }
             (Stage::Talking, message) => self.talk(conn, lane, message, now),
@@ -335,17 +363,11 @@ impl Node {
         if own {
             self.drop_peer(conn, CloseReason::OwnNode, now);
         } else if hello.common_version().is_none() {
-            self.fault(
-                conn,
-                "it speaks no version of the protocol that this node speaks",
-                now,
-            );
+            let how = "it speaks no version of the protocol that this node speaks".to_owned();
+            self.drop_peer(conn, CloseReason::Incompatible(how), now);
         } else if let Some(bit) = hello.features.required_beyond(FEATURES) {
-            self.fault(
-                conn,
-                format!("it needs feature {bit}, which this node lacks"),
-                now,
-            );
+            let how = format!("it needs feature {bit}, which this node lacks");
+            self.drop_peer(conn, CloseReason::Incompatible(how), now);
         } else if let Some(peer) = self.peers.get_mut(&conn) {
             peer.stage = Stage::Ready;
             peer.agent = hello.agent.to_string();
@@ -416,7 +438,9 @@ impl Node {
         };
         match peer.pinged.take() {
             Some((asked, at)) if asked == nonce => {
-                peer.ping_micros = now.since(at).as_micros();
+                let ping = now.since(at);
+                peer.ping_micros = ping.as_micros();
+                peer.ping_min = Some(peer.ping_min.map_or(ping, |least| least.min(ping)));
                 self.timers.clear(&Timer::Pong(conn));
                 self.timers.set(Timer::Ping(conn), now + PING_INTERVAL);
             }
@@ -451,7 +475,7 @@ impl Node {
     }
 
     /// Closes a connection that did not become a peer.
-    fn refuse(&mut self, conn: ConnId, why: CloseReason) {
+    pub(super) fn refuse(&mut self, conn: ConnId, why: CloseReason) {
         self.addresses.remove(&conn);
         self.limits.closed(ConnectionId(conn.0));
         self.outputs.push_back(Output::Close { conn, why });
@@ -461,13 +485,15 @@ impl Node {
     pub(super) fn drop_peer(&mut self, conn: ConnId, why: CloseReason, now: Time) {
         if self.peers.contains_key(&conn) {
             if matches!(why, CloseReason::Fault(_) | CloseReason::Unresponsive(_)) {
-                // Where the greeting was not over, its address must wait; a later fault ends
-                // with this connection until peers are discouraged.
+                // Where the greeting was not over, its address must wait.
                 let talking = self.peers.get(&conn).is_some_and(Peer::is_ready);
                 if !talking {
                     let id = ConnectionId(conn.0);
                     self.limits.handshake_ended(now, id, HandshakeEnd::Failed);
                 }
+            }
+            if let CloseReason::Fault(rule) = &why {
+                self.discourage(conn, rule, now);
             }
             self.forget_peer(conn, why.to_string(), now);
             self.outputs.push_back(Output::Close { conn, why });
@@ -477,6 +503,9 @@ impl Node {
     /// A connection ended by itself.
     pub(super) fn closed(&mut self, conn: ConnId, why: &CloseCause, now: Time) {
         if self.peers.contains_key(&conn) {
+            if let CloseCause::Fault(rule) = why {
+                self.discourage(conn, rule, now);
+            }
             self.forget_peer(conn, why.to_string(), now);
         } else if self.addresses.remove(&conn).is_some() {
             let end = match why {
@@ -499,8 +528,14 @@ impl Node {
         self.sync.left(conn);
         self.relay.left(conn, now);
         if let Some(dial) = self.dials.get_mut(&peer.key) {
+            // One that closes before it is ready is dialled ever more rarely, like one that is not
+            // there.
             dial.under_way = false;
+            if peer.is_ready() {
+                dial.wait = DIAL_WAIT_FIRST;
+            }
             dial.next = now + dial.wait;
+            dial.wait = dial.wait.times(2).min(DIAL_WAIT_MOST);
             self.timers.set_earlier(Timer::Dial, dial.next);
         }
         self.event(Event::PeerGone {
@@ -522,15 +557,23 @@ impl Node {
     /// Dials every peer that is due and not connected.
     pub(super) fn dial(&mut self, now: Time) {
         let mut next: Option<Time> = None;
-        for (key, dial) in &mut self.dials {
-            if dial.under_way || self.peers.values().any(|peer| peer.key == *key) {
+        let keys: Vec<NodeKey> = self.dials.keys().copied().collect();
+        for key in keys {
+            let is_connected = self.connection_to(&key).is_some();
+            let Some(dial) = self.dials.get(&key).filter(|dial| !dial.under_way) else {
+                continue;
+            };
+            if is_connected {
                 continue;
             }
-            if dial.next <= now {
+            let due = self
+                .not_dialled_until(&dial.peer, now)
+                .map_or(dial.next, |until| until.max(dial.next));
+            if due > now {
+                next = Some(next.map_or(due, |at| at.min(due)));
+            } else if let Some(dial) = self.dials.get_mut(&key) {
                 dial.under_way = true;
                 self.outputs.push_back(Output::Dial(dial.peer));
-            } else {
-                next = Some(next.map_or(dial.next, |at| at.min(dial.next)));
             }
         }
         if let Some(at) = next {

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::{Rng, Timers};
 use crate::chain::{Chain, ChainSnapshot, CheckedTransaction, Mempool, RestoreError};
 use crate::crypto::hash::sha256;
-use crate::p2p::{ConnId, Relay, Sync};
+use crate::p2p::{BanList, ConnId, Discouragement, Relay, Sync};
 use crate::types::{BlockId, Hash, NodeKey, Transaction, WtxId};
 use crate::wire::ConnectionLimits;
 
@@ -35,6 +35,9 @@ pub struct Snapshot {
     limits: ConnectionLimits,
     dials: BTreeMap<NodeKey, Dial>,
     addresses: BTreeMap<ConnId, SocketAddr>,
+    discouragement: Discouragement,
+    bans: BanList,
+    newest_header: BlockId,
     waiting: Vec<(Source, Transaction)>,
     miner: Option<Miner>,
     timers: Timers<Timer>,
@@ -70,6 +73,7 @@ impl Node {
             .as_ref()
             .and_then(|miner| miner.template_header());
         let template = template.map(|header| format!("template {header:?}"));
+        let keeping = self.keeping.iter().map(|call| format!("bans {call:?}"));
         Snapshot {
             config: self.config.clone(),
             chain: self.chain.snapshot(),
@@ -84,6 +88,9 @@ impl Node {
             limits: self.limits.clone(),
             dials: self.dials.clone(),
             addresses: self.addresses.clone(),
+            discouragement: self.discouragement.clone(),
+            bans: self.bans.clone(),
+            newest_header: self.newest_header,
             waiting: self.checks.waiting().cloned().collect(),
             miner: self.miner.clone(),
             timers: self.timers.clone(),
@@ -101,6 +108,7 @@ impl Node {
             under_way: jobs
                 .chain(effects)
                 .chain(template)
+                .chain(keeping)
                 .chain(self.arrived.names())
                 .collect(),
         }
@@ -116,7 +124,10 @@ impl Node {
     /// Whether nothing is under way, so that a snapshot of this moment can be restored.
     #[must_use]
     pub fn is_quiet(&self) -> bool {
-        self.jobs.is_empty() && self.effects.is_empty() && self.outputs.is_empty()
+        self.jobs.is_empty()
+            && self.effects.is_empty()
+            && self.keeping.is_empty()
+            && self.outputs.is_empty()
     }
 
     /// Drops what a snapshot does not hold and the node makes again by itself: the template of
@@ -151,6 +162,10 @@ impl Node {
             limits: snapshot.limits,
             dials: snapshot.dials,
             addresses: snapshot.addresses,
+            discouragement: snapshot.discouragement,
+            bans: snapshot.bans,
+            keeping: BTreeSet::new(),
+            newest_header: snapshot.newest_header,
             checks: Checks::of_waiting(snapshot.waiting),
             miner: snapshot.miner,
             jobs: BTreeMap::new(),

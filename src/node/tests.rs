@@ -19,6 +19,7 @@ use crate::types::{
 use crate::wire::message::{Features, Hello, PROTOCOL_VERSION, RequestId, Role, ShortText};
 use crate::wire::{Lane, MessageKind};
 
+mod admission;
 mod attempts;
 mod blocks;
 mod greeting;
@@ -67,6 +68,8 @@ struct Alice {
     answers: BTreeMap<CallId, Result<Reply, CallError>>,
     published: Option<Arc<Published>>,
     events: Vec<Event>,
+    dialled: Vec<PeerAddress>,
+    ban_files: Vec<String>,
     records: u64,
     calls: u64,
 }
@@ -103,15 +106,22 @@ impl Alice {
     }
 
     fn with(mining: Option<Mining>) -> Self {
+        Self::configured(|config| config.mining = mining)
+    }
+
+    fn configured(change: impl FnOnce(&mut NodeConfig)) -> Self {
         let genesis = testing::genesis(&[&rich()], 1_000_000_000);
         let now = Time::from_millis(genesis.time.0) + Span::from_secs(100);
-        let config = NodeConfig {
+        let mut config = NodeConfig {
             record: record(&genesis, OWN_KEY),
             genesis: Arc::clone(&genesis),
             peers: Vec::new(),
             listen_port: 9_700,
-            mining,
+            mining: None,
+            inbound_max: 125,
+            bans: BanList::default(),
         };
+        change(&mut config);
         let node = Node::open(config, Recovered::default(), [9; 32], now).unwrap();
         let mut alice = Self {
             node,
@@ -125,6 +135,8 @@ impl Alice {
             answers: BTreeMap::new(),
             published: None,
             events: Vec::new(),
+            dialled: Vec::new(),
+            ban_files: Vec::new(),
             records: 0,
             calls: 0,
         };
@@ -186,7 +198,13 @@ impl Alice {
                 assert!(self.answers.insert(call, reply).is_none(), "answered twice");
             }
             Output::Event(event) => self.events.push(event),
-            Output::Dial(_) | Output::Abandon(_) => {}
+            Output::KeepBans { call, text } => {
+                self.ban_files.push(text.to_string());
+                let result = Ok(());
+                done.push_back(Input::BansKept { call, result });
+            }
+            Output::Dial(peer) => self.dialled.push(peer),
+            Output::Abandon(_) => {}
         }
     }
 

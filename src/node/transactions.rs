@@ -196,6 +196,11 @@ impl Node {
             Ok(replaced) => {
                 self.forget_transactions(&replaced.into_iter().collect::<Vec<_>>());
                 self.relay.accepted(wtxid, now);
+                if let Source::Peer(conn) = source
+                    && let Some(peer) = self.peers.get_mut(&conn)
+                {
+                    peer.last_transaction = Some(now);
+                }
                 self.note_mempool_change();
                 self.publish_soon(now);
                 if let Source::Call(call) = source {

@@ -5,10 +5,15 @@
 //! fault; every set that a peer can grow has a bound. *Never* touches a socket or a clock: time
 //! comes as an argument, and what is to be sent goes out as an [`Action`].
 
+pub mod bans;
+mod discouragement;
+pub mod eviction;
 mod recent;
 pub mod relay;
 pub mod sync;
 
+pub use bans::{Ban, BanList, BanTarget};
+pub use discouragement::Discouragement;
 pub use recent::RecentSet;
 pub use relay::Relay;
 pub use sync::Sync;

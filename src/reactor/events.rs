@@ -42,6 +42,9 @@ pub(super) fn write(event: &Event) {
         Event::PeerGone { conn, address, why } => {
             log!(Level::Info, "peer {}: gone from {address}: {why}", conn.0);
         }
+        Event::PeerDiscouraged { key, address, rule } => {
+            log!(Level::Warn, "peer {key} at {address} broke a rule: {rule}");
+        }
         Event::DialFailed { peer, why } => {
             log!(Level::Info, "peer at {}: not reached: {why}", peer.socket);
         }

@@ -41,7 +41,7 @@ pub use clock::Clock;
 #[cfg(test)]
 pub(crate) use ports::LooseDesk;
 pub use ports::{
-    Counters, Desk, ExchangeId, LogQueue, Logged, SaveId, Service, Supervisor, Workers,
+    BanFile, Counters, Desk, ExchangeId, LogQueue, Logged, SaveId, Service, Supervisor, Workers,
 };
 
 use peer::PeerSocket;
@@ -186,6 +186,8 @@ pub struct Ports {
     pub log: Box<dyn LogQueue>,
     /// Who answers HTTP requests.
     pub service: Box<dyn Service>,
+    /// Who keeps the bans.
+    pub bans: Box<dyn BanFile>,
     /// Who wants to hear that the process lives.
     pub supervisor: Box<dyn Supervisor>,
 }
@@ -426,6 +428,9 @@ impl Reactor {
     }
 
     fn take_saved(&mut self) {
+        while let Some((call, result)) = self.ports.bans.take_kept() {
+            self.feed(Input::BansKept { call, result });
+        }
         while let Some((save, result)) = self.ports.log.take_saved() {
             self.with_service(|service, desk| service.saved(save, result, desk));
         }
@@ -569,6 +574,8 @@ impl Reactor {
             &self.config.record,
             now,
         );
+        let record = self.config.record.clone();
+        self.inputs.push_back(Input::Renewed { record });
         self.timers.set(Timer::Sign, now + SIGN_INTERVAL);
     }
 }

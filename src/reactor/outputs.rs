@@ -46,6 +46,7 @@ impl Reactor {
             Output::Answer { call, reply } => {
                 self.with_service(|service, desk| service.answered(call, reply, desk));
             }
+            Output::KeepBans { call, text } => self.ports.bans.keep(call, text),
             Output::Event(event) => {
                 if let Event::TipChanged { disconnected, .. } = &event {
                     self.counters.reorganisations += u64::from(*disconnected > 0);

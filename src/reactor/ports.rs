@@ -58,6 +58,15 @@ pub trait Supervisor {
     fn stopping(&mut self);
 }
 
+/// Who keeps the list of bans for the next start.
+pub trait BanFile {
+    /// Begins to write the list, in place of the one before; never blocks. The loop's waker is
+    /// called when it is written.
+    fn keep(&mut self, call: CallId, text: Arc<str>);
+    /// Takes the outcome of a write.
+    fn take_kept(&mut self) -> Option<(CallId, Result<(), String>)>;
+}
+
 /// An HTTP request that waits for its answer, by its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ExchangeId(pub u64);

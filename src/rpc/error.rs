@@ -139,6 +139,8 @@ impl From<CallError> for RpcError {
             CallError::Starting => Self::starting(text),
             CallError::Busy => Self::busy(text),
             CallError::Failed(_) => Self::failed(text),
+            CallError::BansFull => Self::no_room("bans_full", text),
+            CallError::NotKept(_) => Self::failed(text),
         }
     }
 }

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use crate::base::decode_hex;
+use crate::base::{Span, decode_hex};
+use crate::node::{ConnId, PeerRef};
+use crate::p2p::BanTarget;
 use crate::types::{AccountId, BlockId, Height, PeerAddress, TxId, decode_address};
 
 use super::{RpcError, nearest};
@@ -24,6 +26,12 @@ pub(super) enum Kind {
     Address,
     /// A peer.
     Peer,
+    /// Who is to be banned.
+    BanTarget,
+    /// A connected peer.
+    PeerRef,
+    /// One of two words.
+    AddOrRemove,
     /// A whole number, or a boolean for 0 and 1.
     Verbosity,
     /// The name of a method.
@@ -43,7 +51,13 @@ impl Kind {
                 "oneOf": [{ "type": "integer", "minimum": 0 }, { "type": "string", "pattern": id }]
             }),
             Self::Hex => json!({ "type": "string", "pattern": "^([0-9a-fA-F]{2})*$" }),
-            Self::Address | Self::Peer | Self::Method | Self::File => json!({ "type": "string" }),
+            Self::Address | Self::Peer | Self::BanTarget | Self::Method | Self::File => {
+                json!({ "type": "string" })
+            }
+            Self::PeerRef => json!({
+                "oneOf": [{ "type": "integer", "minimum": 0 }, { "type": "string" }]
+            }),
+            Self::AddOrRemove => json!({ "type": "string", "enum": ["add", "remove"] }),
             Self::Verbosity => json!({
                 "oneOf": [{ "type": "integer", "enum": [0, 1] }, { "type": "boolean" }]
             }),
@@ -170,6 +184,50 @@ impl Params {
         self.text(at)?
             .parse()
             .map_err(|error| self.wrong(at, error))
+    }
+
+    pub(super) fn ban_target(&self, at: usize) -> Result<BanTarget, RpcError> {
+        self.text(at)?
+            .parse()
+            .map_err(|error| self.wrong(at, error))
+    }
+
+    /// A connected peer: its number, its key or its address.
+    pub(super) fn peer_ref(&self, at: usize) -> Result<PeerRef, RpcError> {
+        match &self.values[at] {
+            Value::Number(number) => number.as_u64().map(|conn| PeerRef::Conn(ConnId(conn))),
+            Value::String(text) => {
+                let key = text.parse().ok().map(PeerRef::Key);
+                key.or_else(|| text.parse().ok().map(PeerRef::Address))
+            }
+            _ => None,
+        }
+        .ok_or_else(|| {
+            let rule = "the id of a connection, a node key, or an address with its port is needed";
+            self.wrong(at, rule)
+        })
+    }
+
+    /// Whether something is to be added, and not removed.
+    pub(super) fn is_add(&self, at: usize) -> Result<bool, RpcError> {
+        match self.text(at)? {
+            "add" => Ok(true),
+            "remove" => Ok(false),
+            _ => Err(self.wrong(at, "\"add\" or \"remove\" is needed")),
+        }
+    }
+
+    /// A number of seconds, if it was given.
+    pub(super) fn seconds(&self, at: usize) -> Result<Option<Span>, RpcError> {
+        /// A century: further ahead is for ever.
+        const MAX: u64 = 100 * 365 * 86_400;
+        if self.is_missing(at) {
+            return Ok(None);
+        }
+        let seconds = self.values[at].as_u64().filter(|seconds| *seconds <= MAX);
+        let rule = "a whole number of seconds, at most 3153600000, is needed";
+        let seconds = seconds.ok_or_else(|| self.wrong(at, rule))?;
+        Ok(Some(Span::from_secs(seconds)))
     }
 
     pub(super) fn file(&self, at: usize) -> Result<PathBuf, RpcError> {

@@ -12,6 +12,7 @@ use crate::node::{
     NodeConfig, Output, Published, Question, Recorder, Recording, Recovered, Reply, Ticket,
     Workbench,
 };
+use crate::p2p::BanList;
 use crate::store::{Commits, Disk, MemoryDisk, Options, Request, Store};
 use crate::types::{
     Genesis, Hash, Millis, NodeKey, NodeRecord, PeerAddress, RecordContent, Services,
@@ -144,6 +145,8 @@ impl World {
             peers: peers.iter().map(peer).collect(),
             listen_port: address(index).port(),
             mining,
+            inbound_max: 125,
+            bans: BanList::default(),
         };
         let (name, disk) = (name.to_owned(), MemoryDisk::new());
         self.machines.push(Machine {
@@ -614,6 +617,11 @@ impl World {
             }
             Output::Answer { call, reply } => {
                 self.replies.insert(call, reply);
+            }
+            Output::KeepBans { call, .. } => {
+                let result = Ok(());
+                let input = Box::new(Input::BansKept { call, result });
+                self.push(self.now, Happening::Input { node, life, input });
             }
             Output::Event(event) => self.events.push((self.now, NodeIndex(node), event)),
         }

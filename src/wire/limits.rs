@@ -41,7 +41,15 @@ pub struct ConnectionId(pub u64);
 
 /// Who counts as one: an IPv4 address, or the /64 of an IPv6 address, which one host has all of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-struct Host(u128);
+pub struct Host(u128);
+
+impl Host {
+    /// The host of an address.
+    #[must_use]
+    pub fn of(ip: IpAddr) -> Self {
+        host_and_subnet(ip).0
+    }
+}
 
 /// The neighbourhood of a host: its /24, or /48 in IPv6.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

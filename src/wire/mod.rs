@@ -27,7 +27,7 @@ pub use identity::NodeIdentity;
 pub use incoming::Received;
 pub use lane::{LANES, Lane};
 pub use limits::{
-    Admission, ConnectionId, ConnectionLimits, HANDSHAKE_DEADLINE, HandshakeEnd, Refusal,
+    Admission, ConnectionId, ConnectionLimits, HANDSHAKE_DEADLINE, HandshakeEnd, Host, Refusal,
 };
 pub use message::{Message, MessageKind};
 pub use outgoing::QueueFull;

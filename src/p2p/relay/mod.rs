@@ -115,6 +115,12 @@ impl Relay {
         }
     }
 
+    /// The least fee per 1,000 weight that a peer said it wants to hear of.
+    #[must_use]
+    pub fn fee_floor_of(&self, conn: ConnId) -> u64 {
+        self.peers.get(&conn).map_or(0, |peer| peer.fee_floor)
+    }
+
     /// The least fee per 1,000 weight that this node takes is this now. Peers are told when it
     /// changed by more than an eighth, or back to what everybody takes.
     pub fn set_fee_floor(&mut self, floor: u64, now: Time) {

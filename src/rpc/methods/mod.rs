@@ -134,6 +134,25 @@ pub(super) const METHODS: &[Method] = &[
         run: network::add_node,
     },
     Method {
+        name: "clearbanned",
+        summary: "Talks to everybody again, and forgets who broke a rule.",
+        params: &[],
+        result: "null",
+        run: network::clear_banned,
+    },
+    Method {
+        name: "disconnectnode",
+        summary: "Closes the connections of a peer; one that the node stays connected with is \
+                  dialled again.",
+        params: &[required(
+            "peer",
+            Kind::PeerRef,
+            "the connection's id, the peer's key, or its address with the port",
+        )],
+        result: "null",
+        run: network::disconnect_node,
+    },
+    Method {
         name: "getaccount",
         summary: "What an account holds after the tip.",
         params: &[ADDRESS],
@@ -274,6 +293,13 @@ pub(super) const METHODS: &[Method] = &[
         run: server::help,
     },
     Method {
+        name: "listbanned",
+        summary: "Whom the node does not talk to.",
+        params: &[],
+        result: "array of objects: target, banned_until, ban_created, ban_duration, time_remaining",
+        run: network::list_banned,
+    },
+    Method {
         name: "rpc.discover",
         summary: "This interface as an OpenRPC document.",
         params: &[],
@@ -301,6 +327,25 @@ pub(super) const METHODS: &[Method] = &[
         )],
         result: "string: its id",
         run: transactions::send_raw_transaction,
+    },
+    Method {
+        name: "setban",
+        summary: "Bans a node key, an address or a range of addresses, or lifts the ban.",
+        params: &[
+            required(
+                "target",
+                Kind::BanTarget,
+                "the key, the address, or a range like 10.1.0.0/16",
+            ),
+            required("command", Kind::AddOrRemove, "\"add\" or \"remove\""),
+            optional(
+                "bantime",
+                Kind::Number,
+                "for how many seconds; a day unless said otherwise",
+            ),
+        ],
+        result: "null, when the list is written",
+        run: network::set_ban,
     },
     Method {
         name: "stop",

@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
+use crate::base::{Span, Time};
 use crate::node::{Direction, PeerInfo, Question, Reply};
+use crate::p2p::Ban;
 
 use super::super::RpcError;
 use super::super::params::Params;
@@ -10,12 +12,11 @@ use super::{Outcome, View, unexpected};
 
 type Ran = Result<Outcome, RpcError>;
 
+/// How long a ban holds unless the caller says otherwise.
+const BAN_TIME: Span = Span::from_secs(24 * 3_600);
+
 pub(super) fn add_node(_: &mut View<'_>, params: &Params) -> Ran {
-    let question = Question::AddPeer(params.peer(0)?);
-    Ok(Outcome::ask(question, |_, reply| match reply {
-        Reply::Done => Ok(Value::Null).into(),
-        other => unexpected(&other),
-    }))
+    done(Question::AddPeer(params.peer(0)?))
 }
 
 pub(super) fn get_network_info(view: &mut View<'_>, _: &Params) -> Ran {
@@ -45,9 +46,58 @@ pub(super) fn get_peer_info(_: &mut View<'_>, _: &Params) -> Ran {
     }))
 }
 
+/// Asks for something that has no answer but that it is done.
+fn done(question: Question) -> Ran {
+    Ok(Outcome::ask(question, |_, reply| match reply {
+        Reply::Done => Ok(Value::Null).into(),
+        other => unexpected(&other),
+    }))
+}
+
+pub(super) fn set_ban(_: &mut View<'_>, params: &Params) -> Ran {
+    let target = params.ban_target(0)?;
+    let span = params.seconds(2)?.filter(|span| *span > Span::ZERO);
+    done(if params.is_add(1)? {
+        Question::Ban(target, span.unwrap_or(BAN_TIME))
+    } else {
+        Question::Unban(target)
+    })
+}
+
+pub(super) fn clear_banned(_: &mut View<'_>, _: &Params) -> Ran {
+    done(Question::ClearBans)
+}
+
+pub(super) fn disconnect_node(_: &mut View<'_>, params: &Params) -> Ran {
+    done(Question::Disconnect(params.peer_ref(0)?))
+}
+
+pub(super) fn list_banned(_: &mut View<'_>, _: &Params) -> Ran {
+    Ok(Outcome::ask(Question::Bans, |view, reply| match reply {
+        Reply::Bans(bans) => {
+            let now = view.now;
+            Ok(bans.iter().map(|ban| ban_json(ban, now)).collect()).into()
+        }
+        other => unexpected(&other),
+    }))
+}
+
+fn ban_json(ban: &Ban, now: Time) -> Value {
+    let seconds = |time: Time| time.as_millis() / 1_000;
+    json!({
+        "target": ban.target.to_string(),
+        "banned_until": seconds(ban.until),
+        "ban_created": seconds(ban.since),
+        "ban_duration": ban.until.since(ban.since).as_millis() / 1_000,
+        "time_remaining": ban.until.since(now).as_millis() / 1_000,
+    })
+}
+
 fn peer_json(peer: &PeerInfo) -> Value {
     // No ping was answered yet: no time, rather than none.
     let ping = (peer.ping_micros > 0).then_some(peer.ping_micros as f64 / 1e6);
+    let least = peer.ping_min.map(|ping| ping.as_micros() as f64 / 1e6);
+    let last = |time: Option<Time>| time.map(|time| time.as_millis() / 1_000);
     json!({
         "id": peer.conn.0,
         "addr": peer.address.to_string(),
@@ -55,7 +105,15 @@ fn peer_json(peer: &PeerInfo) -> Value {
         "inbound": peer.direction == Direction::Inbound,
         "conntime": peer.since.as_millis() / 1_000,
         "pingtime": ping,
+        "minping": least,
         "subver": peer.agent,
         "synced_headers": peer.best_height.0,
+        "bytesrecv": peer.bytes.0,
+        "bytessent": peer.bytes.1,
+        "last_transaction": last(peer.last_new.0),
+        "last_block": last(peer.last_new.1),
+        "minfeefilter": peer.fee_filter.to_string(),
+        "discouraged": peer.is_discouraged,
+        "slow": peer.is_slow,
     })
 }
