@@ -17,7 +17,8 @@ use crate::wire::message::{ANNOUNCE_HEADERS_MAX, GET_BLOCKS_MAX, HEADERS_MAX, Re
 use crate::wire::{Lane, Message};
 
 use super::{
-    BLOCK_RECORD_PREFIX, CallError, Effect, Event, Job, Node, Owner, Reply, Timer, header_of,
+    BLOCK_RECORD_PREFIX, CallError, Effect, Event, Job, Node, Output, Owner, Reply, Timer,
+    header_of,
 };
 
 /// How many blocks may be under way or in check at once: bodies of 4 MiB are bounded in bytes by
@@ -40,11 +41,18 @@ fn attempt_record(id: &BlockId, number: u8) -> Append {
     Append::new(Log::Blocks, Kind::Executing, body.into_bytes())
 }
 
+/// Bytes of blocks that are sent to a peer before it has taken some; the last block goes beyond.
+const SERVE_AHEAD: usize = 512 << 10;
+
 /// Blocks that a peer asked for, in the order it asked.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Serving {
     queue: VecDeque<(RequestId, Lane, BlockId)>,
     reading: bool,
+    /// Bytes of blocks that were sent since there was room.
+    sent: usize,
+    /// The driver says when there is room again.
+    awaits_room: bool,
 }
 
 /// What the log keeps of a block whose chain has this much work.
@@ -420,7 +428,7 @@ impl Node {
     /// Sends a peer the blocks it asked for, in order, from memory or by a read of the log.
     fn serve(&mut self, conn: ConnId) {
         while let Some(peer) = self.peers.get_mut(&conn) {
-            if peer.serving.reading {
+            if peer.serving.reading || peer.serving.awaits_room {
                 return;
             }
             let Some((request, lane, id)) = peer.serving.queue.pop_front() else {
@@ -428,7 +436,7 @@ impl Node {
             };
             if let Some(block) = self.chain.body(&id) {
                 let block = block.bytes.to_vec();
-                self.send_in(conn, lane, &Message::Block { request, block });
+                self.send_block(conn, lane, request, block);
             } else if let Some(lsn) = self.chain.logged_at(&id) {
                 peer.serving.reading = true;
                 peer.serving.queue.push_front((request, lane, id));
@@ -438,6 +446,31 @@ impl Node {
                 let ids = vec![Hash(id.0)];
                 self.send_in(conn, lane, &Message::NotFound { request, ids });
             }
+        }
+    }
+
+    /// Sends a block. After some of them the next waits until the peer has taken those, so that
+    /// what it asks for in one message does not lie in memory all at once.
+    fn send_block(&mut self, conn: ConnId, lane: Lane, request: RequestId, block: Vec<u8>) {
+        let Some(peer) = self.peers.get_mut(&conn) else {
+            return;
+        };
+        peer.serving.sent += block.len();
+        if peer.serving.sent >= SERVE_AHEAD {
+            (peer.serving.sent, peer.serving.awaits_room) = (0, true);
+        }
+        let awaits_room = peer.serving.awaits_room;
+        self.send_in(conn, lane, &Message::Block { request, block });
+        if awaits_room {
+            self.outputs.push_back(Output::AwaitRoom { conn });
+        }
+    }
+
+    /// A peer took what it was sent.
+    pub(super) fn serve_more(&mut self, conn: ConnId) {
+        if let Some(peer) = self.peers.get_mut(&conn) {
+            peer.serving.awaits_room = false;
+            self.serve(conn);
         }
     }
 
@@ -452,7 +485,7 @@ impl Node {
         match block {
             Ok(block) => {
                 let block = block.bytes.to_vec();
-                self.send_in(conn, lane, &Message::Block { request, block });
+                self.send_block(conn, lane, request, block);
             }
             Err(why) => {
                 let ids = vec![Hash(id.0)];

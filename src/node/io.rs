@@ -84,6 +84,11 @@ pub enum Input {
         /// Why.
         why: CloseCause,
     },
+    /// Little waits for a peer any more; answers [`Output::AwaitRoom`].
+    Room {
+        /// Which one.
+        conn: ConnId,
+    },
     /// Records of [`Output::Store`] are in the log, and durable where that was asked for.
     Stored {
         /// The group.
@@ -164,6 +169,12 @@ pub enum Output {
         /// Its body.
         bytes: Arc<[u8]>,
     },
+    /// Say when little of what was sent waits for a peer; answered by [`Input::Room`], unless the
+    /// connection ends.
+    AwaitRoom {
+        /// Which one.
+        conn: ConnId,
+    },
     /// End a connection after what was sent before is on its way; no input names it afterwards.
     Close {
         /// Which one.
@@ -231,6 +242,7 @@ impl Output {
                 (7, [published.header.height.0, 0], crc32c(&published.tip.0))
             }
             Self::Answer { call, reply } => (8, [call.0, u64::from(reply.is_ok())], 0),
+            Self::AwaitRoom { conn } => (11, [conn.0, 0], 0),
             Self::KeepBans { call, text } => (10, [call.0, 0], crc32c(text.as_bytes())),
             Self::Event(event) => (9, [0, 0], crc32c(format!("{event:?}").as_bytes())),
         };

@@ -302,6 +302,7 @@ impl Node {
             } => {
                 self.message(conn, lane, kind, &bytes, now);
             }
+            Input::Room { conn } => self.serve_more(conn),
             Input::Closed { conn, why } => self.closed(conn, &why, now),
             Input::Stored { ticket, lsns } => self.stored(ticket, &lsns, now),
             Input::Done { job, result } => self.done(job, result, now),

@@ -69,6 +69,7 @@ struct Alice {
     published: Option<Arc<Published>>,
     events: Vec<Event>,
     dialled: Vec<PeerAddress>,
+    awaited: Vec<ConnId>,
     ban_files: Vec<String>,
     records: u64,
     calls: u64,
@@ -136,6 +137,7 @@ impl Alice {
             published: None,
             events: Vec::new(),
             dialled: Vec::new(),
+            awaited: Vec::new(),
             ban_files: Vec::new(),
             records: 0,
             calls: 0,
@@ -171,6 +173,7 @@ impl Alice {
                 let message = Message::decode(kind, &bytes, EngineKind::Work).unwrap();
                 self.sent.entry(conn).or_default().push_back(message);
             }
+            Output::AwaitRoom { conn } => self.awaited.push(conn),
             Output::Close { conn, why } => {
                 assert!(self.closed.insert(conn, why).is_none(), "closed twice");
             }

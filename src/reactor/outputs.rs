@@ -26,6 +26,7 @@ impl Reactor {
                 let kind = MessageKind::from_byte(kind).expect("the node sends messages it knows");
                 self.send_to_peer(conn, lane, kind, bytes);
             }
+            Output::AwaitRoom { conn } => self.await_room(conn),
             Output::Close { conn, why } => self.end_peer(conn, &why),
             Output::Store(request) => self.ports.log.push(request),
             Output::Run { job, work } => {

@@ -20,8 +20,8 @@ use crate::wire::{
 const CONNECT_TIME: Span = Span::from_secs(5);
 /// How long a handshake may take.
 const HANDSHAKE_TIME: Span = Span::from_secs(5);
-/// How long bytes may wait for a peer that takes none.
-const STALL_TIME: Span = Span::from_secs(20);
+/// How long bytes may wait for a peer that takes none, or gives no credit for them.
+const STALL_TIME: Span = Span::from_secs(60);
 /// How long a connection that ends may take to send what was queued.
 const FAREWELL_TIME: Span = Span::from_secs(2);
 /// The most bytes read from a peer before others have their turn.
@@ -30,12 +30,17 @@ const READ_BYTES_MAX: usize = 64 << 10;
 const WRITE_BYTES_MAX: usize = 256 << 10;
 /// Bytes sealed at a time: what is sealed can't be overtaken by what is urgent.
 const SEAL_BYTES: usize = 64 << 10;
-/// A peer that dialled us, has so many bytes waiting and takes none is not read from until it does:
-/// what it asks for would only wait as well. Were both sides of a connection to do so, each could
-/// wait for the other, so the one that dialled goes on reading.
-const WAITING_BYTES_SOFT: usize = 2 << 20;
+/// While so many bytes wait for a peer, what it asks for is not looked at: the answers would only
+/// wait as well. Everything else of it is, its credit among that.
+const WAITING_BYTES_SOFT: usize = 1 << 20;
+/// The node goes on to serve blocks when fewer bytes wait. It sends as many and one block more
+/// before it asks again, which is less than the hard limit.
+const WAITING_BYTES_ROOM: usize = 512 << 10;
 /// A peer that has so many bytes waiting is closed: it asks without reading.
-const WAITING_BYTES_HARD: usize = 16 << 20;
+const WAITING_BYTES_HARD: usize = 5 << 20;
+/// Bytes of a peer's requests that are put off, before nothing more is read from it: twice what a
+/// peer has reason to have under way.
+const HELD_BYTES_MAX: usize = 512 << 10;
 /// As is one that has so many messages waiting, however small.
 const WAITING_COUNT_MAX: usize = 1 << 16;
 
@@ -85,6 +90,11 @@ pub(super) struct PeerSocket {
     waiting: [Waiting; LANES],
     waiting_bytes: usize,
     waiting_count: usize,
+    /// Requests that are put off until fewer bytes wait.
+    held: VecDeque<Received>,
+    held_bytes: usize,
+    /// The node wants to know when there is room.
+    awaits_room: bool,
     /// The socket may have bytes for us.
     readable: bool,
     /// The socket may take bytes.
@@ -129,6 +139,9 @@ impl PeerSocket {
             waiting: Default::default(),
             waiting_bytes: 0,
             waiting_count: 0,
+            held: VecDeque::new(),
+            held_bytes: 0,
+            awaits_room: false,
             readable: false,
             writable: false,
             deadline: Some(deadline),
@@ -162,17 +175,39 @@ impl PeerSocket {
 
     /// Whether there is something to do before the poll says anything new.
     pub(super) fn is_busy(&self) -> bool {
-        (self.readable && self.may_read()) || (self.writable && self.wants_write())
+        (self.readable && self.may_read())
+            || (self.writable && self.wants_write())
+            || (!self.held.is_empty() && self.takes_requests())
+            || self.has_awaited_room()
+    }
+
+    /// Whether what the peer asks for is looked at.
+    fn takes_requests(&self) -> bool {
+        self.queued() < WAITING_BYTES_SOFT
+    }
+
+    fn has_awaited_room(&self) -> bool {
+        self.awaits_room && self.queued() < WAITING_BYTES_ROOM
+    }
+
+    /// The node waits until there is room.
+    pub(super) const fn await_room(&mut self) {
+        self.awaits_room = true;
+    }
+
+    /// Whether there is the room that the node waits for; says so once.
+    pub(super) fn take_room(&mut self) -> bool {
+        let has_room = self.has_awaited_room();
+        self.awaits_room &= !has_room;
+        has_room
     }
 
     fn may_read(&self) -> bool {
         match self.stage {
             Stage::Shaking(_) => true,
-            // A peer that takes bytes and gives no credit is read from: its credit comes that way.
-            Stage::Open(_) => {
-                let is_stuck = self.written < self.sealed.len() && !self.writable;
-                self.dialled.is_some() || !is_stuck || self.queued() < WAITING_BYTES_SOFT
-            }
+            // Credit, pings and answers come however much waits, so that two honest peers never
+            // wait for each other; only who asks for ever more is not heard.
+            Stage::Open(_) => self.held_bytes < HELD_BYTES_MAX,
             Stage::Connecting(_) | Stage::Ending(_) => false,
         }
     }
@@ -257,11 +292,25 @@ impl PeerSocket {
         }
     }
 
-    /// The next whole message.
+    /// The next whole message. While much waits for the peer, its requests are put off.
     pub(super) fn next_message(&mut self) -> Option<Received> {
-        match &mut self.stage {
-            Stage::Open(transport) => transport.next_message(),
-            _ => None,
+        if self.takes_requests()
+            && let Some(message) = self.held.pop_front()
+        {
+            self.held_bytes -= message.bytes.len();
+            return Some(message);
+        }
+        let puts_off = !self.takes_requests();
+        let Stage::Open(transport) = &mut self.stage else {
+            return None;
+        };
+        loop {
+            let message = transport.next_message()?;
+            if !(puts_off && message.kind.is_request()) {
+                return Some(message);
+            }
+            self.held_bytes += message.bytes.len();
+            self.held.push_back(message);
         }
     }
 
@@ -283,7 +332,7 @@ impl PeerSocket {
         self.waiting[lane.index()].push_back((kind, bytes));
         self.move_waiting();
         self.waiting_count <= 1
-            || (self.waiting_bytes <= WAITING_BYTES_HARD && self.waiting_count <= WAITING_COUNT_MAX)
+            || (self.queued() <= WAITING_BYTES_HARD && self.waiting_count <= WAITING_COUNT_MAX)
     }
 
     /// Gives the transport more when it has little: what it holds is copied, what waits here is
@@ -347,7 +396,7 @@ impl PeerSocket {
         }
         if !self.is_half_open() && !matches!(self.stage, Stage::Ending(_)) {
             // The time to stall begins anew with every byte that the peer takes.
-            if self.written == self.sealed.len() {
+            if self.written == self.sealed.len() && self.queued() == 0 {
                 self.deadline = None;
             } else if total > 0 || self.deadline.is_none() {
                 self.deadline = Some(now + STALL_TIME);

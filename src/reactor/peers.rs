@@ -213,7 +213,20 @@ impl Reactor {
         if peer.is_over() {
             peer.shut();
             self.peers.remove(&conn);
-        } else if peer.is_busy() {
+            return;
+        }
+        if peer.take_room() {
+            self.feed(Input::Room { conn });
+        }
+        if self.peers.get(&conn).is_some_and(PeerSocket::is_busy) {
+            self.busy_peers.insert(conn);
+        }
+    }
+
+    /// The node wants to know when little waits for a peer.
+    pub(super) fn await_room(&mut self, conn: ConnId) {
+        if let Some(peer) = self.peers.get_mut(&conn) {
+            peer.await_room();
             self.busy_peers.insert(conn);
         }
     }

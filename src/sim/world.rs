@@ -391,6 +391,7 @@ impl World {
                 self.trace.update(&[*kind]);
                 self.trace.update(bytes);
             }
+            Input::Room { conn } if !running.connections.contains_key(conn) => return,
             Input::Closed { conn, .. } if running.connections.remove(conn).is_none() => return,
             _ => {}
         }
@@ -600,6 +601,11 @@ impl World {
                         input,
                     },
                 );
+            }
+            Output::AwaitRoom { conn } => {
+                // Lines have no limit here: what was sent is gone.
+                let input = Box::new(Input::Room { conn });
+                self.push(self.now, Happening::Input { node, life, input });
             }
             Output::Close { conn, .. } => {
                 let running = self.machines[node].running.as_mut();

@@ -153,6 +153,20 @@ impl MessageKind {
         }
     }
 
+    /// Whether it asks for an answer that may be greater than itself. PING does not.
+    #[must_use]
+    pub const fn is_request(self) -> bool {
+        matches!(
+            self,
+            Self::FindNode
+                | Self::GetAddrs
+                | Self::GetRecord
+                | Self::GetHeaders
+                | Self::GetBlocks
+                | Self::GetTx
+        )
+    }
+
     /// The most bytes of such a message on a chain of `engine`.
     #[must_use]
     pub const fn max_bytes(self, engine: EngineKind) -> u32 {
