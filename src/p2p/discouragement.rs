@@ -20,7 +20,7 @@ const DISCOURAGED_FOR: Span = Span::from_secs(24 * 3_600);
 /// it takes minutes to push somebody out, with a new key and a breach each time.
 const ENTRIES_MAX: usize = 50_000;
 /// How much is kept of a rule's text.
-const REASON_BYTES_MAX: usize = 96;
+const REASON_CHARS_MAX: usize = 96;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 enum Subject {
@@ -53,7 +53,7 @@ impl Discouragement {
 
     fn add(&mut self, subject: Subject, rule: &str, now: Time) {
         let until = now + DISCOURAGED_FOR;
-        let reason = rule[..rule.floor_char_boundary(REASON_BYTES_MAX)].to_owned();
+        let reason = rule.chars().take(REASON_CHARS_MAX).collect();
         self.remove(subject);
         self.entries.insert(subject, Entry { until, reason });
         self.by_end.insert((until, subject));
@@ -184,6 +184,6 @@ mod tests {
         assert_eq!((who.len(), who.by_end.len()), (ENTRIES_MAX, ENTRIES_MAX));
         assert_eq!(who.of_key(&key(4_999), Time::EPOCH), None);
         let (reason, _) = who.of_key(&key(5_000), Time::EPOCH).unwrap();
-        assert_eq!(reason.len(), REASON_BYTES_MAX);
+        assert_eq!(reason.chars().count(), REASON_CHARS_MAX);
     }
 }

@@ -451,3 +451,6 @@ impl PeerSocket {
         let _ = self.stream.shutdown(Shutdown::Both);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -32,6 +32,8 @@ impl Life {
             peers: Vec::new(),
             listen_port: 0,
             mining: None,
+            inbound_max: 125,
+            bans: BanList::default(),
         };
         let reader: Arc<dyn BlockReader> = Arc::new(store.reader());
         Self {

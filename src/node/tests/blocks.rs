@@ -3,6 +3,22 @@
 use super::*;
 use crate::types::{CompactBits, Hash, Seal};
 
+impl Alice {
+    /// A transaction of 15 kB.
+    fn anchors(&self, nonce: u64) -> Transaction {
+        let mut transaction = self.pays(nonce, 1);
+        transaction.fee = crate::types::Amount(200_000);
+        transaction.ops = vec![crate::types::Op::Data(vec![7; 1_024]); 15];
+        let signature = rich()
+            .secret
+            .sign(&transaction.txid(&self.maker.genesis.id()).0);
+        if let crate::types::Auth::Single { signature: at, .. } = &mut transaction.auth {
+            *at = signature;
+        }
+        transaction
+    }
+}
+
 #[test]
 fn blocks_come_to_the_tip_and_readers_see_it_when_its_record_is_stored() {
     let (mut alice, bob) = (Alice::new(), peer(2));
@@ -335,6 +351,36 @@ fn blocks_are_served_in_the_order_asked_and_what_is_not_here_is_said_so() {
     alice.expect_sent(bob, |m| *m == Message::NotFound { request, ids });
     alice.expect_sent(bob, |m| *m == block(request, &first));
     alice.expect_silence(bob);
+}
+
+#[test]
+fn blocks_are_served_as_fast_as_the_peer_takes_them() {
+    let (mut alice, bob) = (Alice::new(), peer(2));
+    alice.connect(bob);
+    // Each is more than is sent ahead.
+    let mut blocks: Vec<Made> = Vec::new();
+    for block in 0..3 {
+        let great: Vec<Transaction> = (0..40).map(|n| alice.anchors(40 * block + n)).collect();
+        let root = alice.maker.root();
+        let parent = blocks.last().map_or(&root, |made| &made.state);
+        let made = alice.maker.child(parent, person(91).account, &great);
+        assert!(made.bytes.len() > 600_000);
+        blocks.push(made);
+    }
+    for made in &blocks {
+        alice.gets_block(bob, made);
+    }
+    alice.store_done();
+    let (request, ids) = (RequestId(77), blocks.iter().map(|made| made.id).collect());
+    alice.receive_in(bob, Lane::History, Message::GetBlocks { request, ids });
+    for made in &blocks {
+        alice.expect_sent(bob, |m| *m == block(request, made));
+        alice.expect_silence(bob);
+        assert_eq!(alice.awaited.pop(), Some(bob.conn));
+        alice.happens(Input::Room { conn: bob.conn });
+    }
+    alice.expect_silence(bob);
+    assert!(alice.awaited.is_empty());
 }
 
 #[test]

@@ -235,7 +235,11 @@ fn who_reads_but_gives_no_credit_for_a_minute_is_late_too() {
     while quiet < QUIET {
         serve(&mut pair.alice, after(10));
         serve(&mut pair.bob, after(10));
-        quiet = if pair.alice.queued() == last { quiet + 1 } else { 0 };
+        quiet = if pair.alice.queued() == last {
+            quiet + 1
+        } else {
+            0
+        };
         last = pair.alice.queued();
     }
     assert!(last > 0 && pair.alice.written == pair.alice.sealed.len());
@@ -286,7 +290,10 @@ fn who_asks_for_ever_more_without_reading_is_not_read_from() {
     pair.fill(START);
     for _ in 0..2_000 {
         let request = vec![0; 518].into();
-        assert!(pair.bob.send(Lane::History, MessageKind::GetBlocks, request));
+        assert!(
+            pair.bob
+                .send(Lane::History, MessageKind::GetBlocks, request)
+        );
     }
     let mut quiet = 0;
     while quiet < QUIET {
@@ -328,7 +335,10 @@ fn who_lets_five_megabytes_wait_is_closed_and_one_great_message_is_not_too_much(
     // As is one for whom too many small ones wait.
     let mut pair = Pair::new();
     let mut sends = 0;
-    while pair.alice.send(Lane::Control, MessageKind::Pong, vec![0; 8].into()) {
+    while pair
+        .alice
+        .send(Lane::Control, MessageKind::Pong, vec![0; 8].into())
+    {
         sends += 1;
         assert!(sends < 2 * WAITING_COUNT_MAX);
     }
