@@ -142,6 +142,8 @@ fn read_start(
 /// Where a log ends, and what is wrong with it.
 pub(super) struct Tail {
     pub(super) end: End,
+    /// The blocks of the last segment.
+    pub(super) toc: Vec<TocEntry>,
     /// The acknowledged watermark: the records from here to the end were never said to be there.
     pub(super) durable: u64,
     /// The bytes behind the end up to here are not all zero.
@@ -162,6 +164,7 @@ impl Tail {
     pub(super) fn find(files: &Files, found: &Found, now: &Super) -> Result<Self, OpenError> {
         let mut tail = Self {
             end: End::default(),
+            toc: Vec::new(),
             durable: now.durable[found.log.number()],
             dirty_to: None,
             damage: Vec::new(),
@@ -210,7 +213,7 @@ impl Tail {
                 if let Some(kind) = kind {
                     self.known.extend(known_bad(kind, body));
                     if kind == Kind::Block && body.len() >= BLOCK_BODY_MIN {
-                        self.end.toc.push(TocEntry::of_block(body, seen.offset));
+                        self.toc.push(TocEntry::of_block(body, seen.offset));
                     }
                 }
                 continue;
@@ -244,8 +247,9 @@ impl Tail {
         self.end.in_segment = !scan.is_at_end();
         self.end.link = scan.link().unwrap_or(0);
         if scan.is_at_end() {
-            self.end.toc.clear();
+            self.toc.clear();
         }
+        self.end.blocks = self.toc.len();
         self.end.durable = if found.log.is_cache() {
             self.durable.min(self.end.lsn)
         } else {

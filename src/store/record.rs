@@ -358,12 +358,11 @@ const BLOCK_HEIGHT: usize = 32 + 32 + 4;
 pub(super) const BLOCK_BODY_MIN: usize = BLOCK_HEIGHT + 8;
 
 /// The body of the Toc of these blocks.
-pub(super) fn toc_to_bytes(entries: &[TocEntry]) -> Vec<u8> {
-    let mut sorted = entries.to_vec();
-    sorted.sort_unstable();
-    let mut bytes = Vec::with_capacity(4 + sorted.len() * TOC_ENTRY);
-    bytes.extend_from_slice(&(sorted.len() as u32).to_le_bytes());
-    for entry in sorted {
+pub(super) fn toc_to_bytes(mut entries: Vec<TocEntry>) -> Vec<u8> {
+    entries.sort_unstable();
+    let mut bytes = Vec::with_capacity(4 + entries.len() * TOC_ENTRY);
+    bytes.extend_from_slice(&(entries.len() as u32).to_le_bytes());
+    for entry in entries {
         bytes.extend_from_slice(&entry.id);
         bytes.extend_from_slice(&entry.height.to_le_bytes());
         bytes.extend_from_slice(&entry.offset.to_le_bytes());

@@ -228,7 +228,7 @@ impl Store {
         } else {
             tail.end.lsn / found.shape.segment_size
         };
-        self.writers[log.number()].resume(&self.files, tail.end, file);
+        self.writers[log.number()].resume(&self.files, tail.end, tail.toc, file);
         self.take_ahead(found, next)
     }
 

@@ -24,8 +24,8 @@ pub(super) struct End {
     pub(super) in_segment: bool,
     /// The checksum of the last header.
     pub(super) link: u32,
-    /// The blocks of the segment.
-    pub(super) toc: Vec<TocEntry>,
+    /// How many blocks the segment has.
+    pub(super) blocks: usize,
     /// Everything below this is durable.
     pub(super) durable: u64,
 }
@@ -43,6 +43,10 @@ struct Piece {
 pub(super) struct Plan {
     pieces: Vec<Piece>,
     end: End,
+    /// The blocks of the last segment that are in this group.
+    toc: Vec<TocEntry>,
+    /// Whether that segment begins in this group, too.
+    seals: bool,
     /// Where each record starts, in the order given.
     pub(super) lsns: Vec<Lsn>,
     /// How many segments begin.
@@ -56,6 +60,8 @@ pub(super) struct Writer {
     genesis_id: [u8; 32],
     created: u64,
     pub(super) end: End,
+    /// The blocks of the segment, for its table of contents.
+    toc: Vec<TocEntry>,
     current: Option<Arc<dyn DiskFile>>,
     /// Segments made ahead, in order, from the one after the current.
     ahead: VecDeque<Arc<dyn DiskFile>>,
@@ -70,6 +76,7 @@ impl Writer {
             genesis_id,
             created,
             end: End::default(),
+            toc: Vec::new(),
             current: None,
             ahead: VecDeque::new(),
             unsynced: 0,
@@ -77,9 +84,16 @@ impl Writer {
     }
 
     /// Goes on where recovery found the end.
-    pub(super) fn resume(&mut self, files: &Files, end: End, current: Arc<dyn DiskFile>) {
+    pub(super) fn resume(
+        &mut self,
+        files: &Files,
+        end: End,
+        toc: Vec<TocEntry>,
+        current: Arc<dyn DiskFile>,
+    ) {
         files.publish(self.log, end.lsn);
         self.end = end;
+        self.toc = toc;
         self.current = Some(current);
     }
 
@@ -110,7 +124,7 @@ impl Writer {
     }
 
     fn fits(&self, end: &End, kind: Kind, body_len: usize) -> bool {
-        let blocks = end.toc.len() + usize::from(kind == Kind::Block);
+        let blocks = end.blocks + usize::from(kind == Kind::Block);
         let offset = end.lsn % self.shape.segment_size;
         offset + record_size(body_len) + self.reserve(blocks) <= self.shape.segment_size
     }
@@ -134,6 +148,8 @@ impl Writer {
         let mut plan = Plan {
             pieces: Vec::new(),
             end: self.end.clone(),
+            toc: Vec::new(),
+            seals: false,
             lsns: Vec::new(),
             begins: 0,
         };
@@ -155,7 +171,8 @@ impl Writer {
             plan.lsns.push(Lsn::new(plan.end.lsn));
             if kind == Kind::Block {
                 let offset = plan.end.lsn % self.shape.segment_size;
-                plan.end.toc.push(TocEntry::of_block(body, offset));
+                plan.toc.push(TocEntry::of_block(body, offset));
+                plan.end.blocks += 1;
             }
             plan.end.link = put_record(&mut bytes, self.header(&plan.end, kind), body);
             plan.end.lsn += record_size(body.len());
@@ -204,7 +221,7 @@ impl Writer {
         let size = self.shape.segment_size;
         let segment_end = (plan.end.lsn / size + 1) * size;
         let toc = if self.log == Log::Blocks {
-            toc_size(plan.end.toc.len())
+            toc_size(plan.end.blocks)
         } else {
             0
         };
@@ -226,13 +243,16 @@ impl Writer {
         if has_toc {
             let start = plan.end.lsn;
             let mut bytes = Vec::new();
-            let body = toc_to_bytes(&plan.end.toc);
+            let before: &[TocEntry] = if plan.seals { &[] } else { &self.toc };
+            let body = toc_to_bytes([before, &plan.toc].concat());
             plan.end.link = put_record(&mut bytes, self.header(&plan.end, Kind::Toc), &body);
             self.push(plan, bytes, start, true);
         }
         plan.end.lsn = segment_end;
         plan.end.in_segment = false;
-        plan.end.toc.clear();
+        plan.end.blocks = 0;
+        plan.toc.clear();
+        plan.seals = true;
         if barrier {
             plan.end.durable = segment_end;
         }
@@ -278,6 +298,10 @@ impl Writer {
                 self.unsynced = 0;
             }
         }
+        if plan.seals {
+            self.toc.clear();
+        }
+        self.toc.extend(plan.toc);
         self.end = plan.end;
         files.publish(self.log, self.end.lsn);
         Ok(plan.lsns)

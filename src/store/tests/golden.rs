@@ -65,7 +65,7 @@ fn a_toc_lists_its_blocks_by_id() {
         height,
         offset,
     };
-    let body = toc_to_bytes(&[entry(9, 5, 112), entry(3, 6, 4_000)]);
+    let body = toc_to_bytes(vec![entry(9, 5, 112), entry(3, 6, 4_000)]);
     assert_eq!(
         encode_hex(&body),
         "02000000030303030303030303030303030303030303030303030303030303030303030306000000\
