@@ -19,7 +19,9 @@ use crate::cli::{
     self, CommandError, Config, ExitCode, GENESIS_FILE, NODE_KEY_FILE, RpcAuth, random_bytes,
 };
 use crate::disk::RealDisk;
-use crate::node::{BlockReader, Mining, Node, NodeConfig, Recovered, Workbench};
+use crate::node::{
+    BlockReader, CheckpointInterval, Mining, Node, NodeConfig, Recovered, Workbench,
+};
 use crate::reactor::{Clock, LISTENERS_MAX, Poller, Ports, Reactor, ReactorConfig, ReactorError};
 use crate::rpc::auth::{COOKIE_FILE, Cookie};
 use crate::rpc::{Facts, RpcService};
@@ -199,6 +201,7 @@ fn node_config(
         mining,
         inbound_max: config.inbound,
         bans: bans::read(&config.directory)?,
+        checkpoints: CheckpointInterval::default(),
     })
 }
 

@@ -4,6 +4,9 @@
 use std::fmt;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
+use crate::store::Lsn;
 use crate::types::{BlockId, Entry, Genesis, Hash, Header, History, Rules};
 
 use super::ledger::{BlockContext, BlockFault, ExecutionError, Inverse, Ledger};
@@ -169,6 +172,37 @@ pub struct Execution {
     pub blocks: Vec<Arc<CheckedBlock>>,
 }
 
+/// The state can't be read, in a form that can be written down.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StateFailure {
+    /// Where in the state log; 0 when that is not known.
+    pub at: Lsn,
+    /// What is wrong.
+    pub why: String,
+}
+
+impl From<PageError> for StateFailure {
+    fn from(error: PageError) -> Self {
+        Self {
+            at: error.at,
+            why: error.to_string(),
+        }
+    }
+}
+
+impl fmt::Display for StateFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}: nothing more is executed; check the disk and start the node again, which goes on \
+             from an older checkpoint",
+            self.why
+        )
+    }
+}
+
+impl std::error::Error for StateFailure {}
+
 /// What came of a run.
 #[derive(Clone, Debug)]
 pub struct Executed {
@@ -176,8 +210,10 @@ pub struct Executed {
     pub states: Vec<(ChainState, Arc<Undo>)>,
     /// The first block that is not, with the reason. None after it was executed.
     pub fault: Option<(BlockId, ContextFault)>,
-    /// Why the next block could not be executed, which is no fault of it.
-    pub failure: Option<PageError>,
+    /// Why the next block could not be executed, which is no fault of it: the state can't be read.
+    pub failure: Option<StateFailure>,
+    /// What the last state has in memory that the disk lacks, in bytes.
+    pub changed: u64,
 }
 
 impl Execution {
@@ -188,24 +224,28 @@ impl Execution {
             states: Vec::with_capacity(self.blocks.len()),
             fault: None,
             failure: None,
+            changed: self.base.ledger.tree().changed_bytes(),
         };
         let base = match self.base.unwind(&self.undos) {
             Ok(base) => base,
             Err(error) => {
-                executed.failure = Some(error);
+                executed.failure = Some(error.into());
                 return executed;
             }
         };
         for block in &self.blocks {
             let parent = executed.states.last().map_or(&base, |(state, _)| state);
             match connect(&self.genesis, parent, block) {
-                Ok((state, undo)) => executed.states.push((state, Arc::new(undo))),
+                Ok((state, undo)) => {
+                    executed.changed = state.ledger.tree().changed_bytes();
+                    executed.states.push((state, Arc::new(undo)));
+                }
                 Err(ExecutionError::Fault(fault)) => {
                     executed.fault = Some((block.id, fault));
                     break;
                 }
                 Err(ExecutionError::Failure(error)) => {
-                    executed.failure = Some(error);
+                    executed.failure = Some(error.into());
                     break;
                 }
             }

@@ -302,6 +302,48 @@ impl Chain {
         self.states.get(id)
     }
 
+    /// Begins at the state of a checkpoint whose block is in the tree.
+    pub fn begin_at(&mut self, state: ChainState) {
+        let path = self.tree.path_from(&state.id, |id, _| *id == self.best[0]);
+        for id in &path {
+            self.tree.executed(id);
+        }
+        self.best.truncate(1);
+        self.best.extend(path);
+        self.tip = state.id;
+        self.states.restore(state.id, Some(state.clone()));
+        self.states.add_base(state);
+    }
+
+    /// Whether an execution is under way.
+    #[must_use]
+    pub const fn is_executing(&self) -> bool {
+        self.executing
+    }
+
+    /// Every state at hand.
+    #[must_use]
+    pub fn states(&self) -> Vec<ChainState> {
+        self.states.all().cloned().collect()
+    }
+
+    /// Takes states that were at hand and have less in memory now.
+    pub fn replace_states(&mut self, states: Vec<ChainState>) {
+        for state in states {
+            self.states.replace(state);
+        }
+    }
+
+    /// Takes the state of a checkpoint, to which deep branches can go back.
+    pub fn add_base(&mut self, state: ChainState) {
+        self.states.add_base(state);
+    }
+
+    /// Lets the states of all checkpoints go but of these blocks'.
+    pub fn keep_bases(&mut self, kept: &[BlockId]) {
+        self.states.keep_bases(kept);
+    }
+
     /// Keeps the state after a block at hand until it is [released](Self::release_state).
     pub fn hold_state(&mut self, id: BlockId) {
         self.states.hold(id);
@@ -548,9 +590,10 @@ impl Chain {
     /// The way to the state after a block. One that is not within cheap reach counts where `deep`.
     fn route(&self, to: &BlockId, deep: bool) -> Option<Route> {
         let top = self.tip_entry().header.height.0;
-        self.states.route(&self.tree, &self.tip, to, |base| {
-            deep || base.id == self.tip || top.saturating_sub(base.header.height.0) <= CHEAP_REACH
-        })
+        self.states
+            .route(&self.tree, &self.tip, to, &self.genesis, |base| {
+                deep || top.saturating_sub(base.0) <= CHEAP_REACH
+            })
     }
 
     /// Whether somebody accepted the branch of `goal`, however deep it forks off.
@@ -804,6 +847,7 @@ impl Chain {
             best: self.best.clone(),
             states: self.states.order().clone(),
             undos: self.states.undo_order().clone(),
+            bases: self.states.bases().collect(),
             bodies: self.body_order.clone(),
             indexed: self.indexed.clone(),
             reading: self.reading.clone(),

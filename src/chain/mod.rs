@@ -24,7 +24,10 @@ pub use block::{
     CheckedBlock, CheckedTransaction, IsolatedFault, SignatureBench, check_block, check_blocks,
     check_transactions, read_back,
 };
-pub use execute::{Assembly, ChainState, ContextFault, Executed, Execution, Template};
+pub use checkpoint::{CheckpointWriter, Kept, KeptCheckpoint, WrittenState};
+pub use execute::{
+    Assembly, ChainState, ContextFault, Executed, Execution, StateFailure, Template,
+};
 pub use import::{
     ATTEMPTS_MAX, Attempt, Chain, HeaderRefusal, Outcome, ParkedBranch, Step, TipChange,
 };

@@ -21,6 +21,7 @@ pub struct ChainSnapshot {
     pub(super) best: Vec<BlockId>,
     pub(super) states: VecDeque<BlockId>,
     pub(super) undos: VecDeque<BlockId>,
+    pub(super) bases: Vec<BlockId>,
     pub(super) bodies: VecDeque<BlockId>,
     pub(super) indexed: VecDeque<(BlockId, Vec<TxId>)>,
     /// For the hash of a node that is busy; in a quiet moment nothing is read or executed.
@@ -80,7 +81,8 @@ impl Chain {
         let mut undos = BTreeMap::new();
         // Each state and each way back by itself, from the nearest that is known; the states of
         // one branch come after the other.
-        for id in snapshot.undos.iter().chain(&snapshot.states) {
+        let named = snapshot.undos.iter().chain(&snapshot.states);
+        for id in named.chain(&snapshot.bases) {
             let path = snapshot.tree.path_from(id, |id, _| known.contains_key(id));
             for id in path {
                 let block = read(&id)?;
@@ -104,6 +106,12 @@ impl Chain {
             }
         }
         let mut states = States::new(root);
+        states.keep_bases(&snapshot.bases);
+        for id in &snapshot.bases {
+            if let Some(state) = known.get(id) {
+                states.add_base(state.clone());
+            }
+        }
         for id in &snapshot.undos {
             states.restore_undo(*id, undos.get(id).map(Arc::clone));
         }

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use crate::types::{BlockId, Height};
+use crate::types::{BlockId, Genesis, Height};
 
 use super::ChainState;
 use super::execute::Undo;
@@ -36,7 +36,10 @@ pub(super) struct Route {
 /// The states at hand.
 #[derive(Debug)]
 pub(super) struct States {
-    /// States that stay until they are let go: the genesis block's, and those of checkpoints.
+    /// The genesis block, whose state is made anew when it is needed.
+    genesis: BlockId,
+    /// States that stay until they are let go: those of the checkpoints that are kept, and as long
+    /// as there is none the genesis block's.
     bases: BTreeMap<(Height, BlockId), ChainState>,
     recent: BTreeMap<BlockId, ChainState>,
     order: VecDeque<BlockId>,
@@ -50,6 +53,7 @@ pub(super) struct States {
 impl States {
     pub(super) fn new(genesis: ChainState) -> Self {
         Self {
+            genesis: genesis.id,
             bases: BTreeMap::from([((genesis.header.height, genesis.id), genesis)]),
             recent: BTreeMap::new(),
             order: VecDeque::new(),
@@ -63,6 +67,36 @@ impl States {
     /// The state after a block, if it is at hand.
     pub(super) fn get(&self, id: &BlockId) -> Option<&ChainState> {
         self.recent.get(id).or_else(|| self.base(id))
+    }
+
+    /// Every state at hand.
+    pub(super) fn all(&self) -> impl Iterator<Item = &ChainState> {
+        self.recent.values().chain(self.bases.values())
+    }
+
+    /// The blocks whose states are bases.
+    pub(super) fn bases(&self) -> impl Iterator<Item = BlockId> {
+        self.bases.values().map(|state| state.id)
+    }
+
+    /// Puts a state in the place of the same one with more of it in memory.
+    pub(super) fn replace(&mut self, state: ChainState) {
+        if let Some(recent) = self.recent.get_mut(&state.id) {
+            *recent = state.clone();
+        }
+        if let Some(base) = self.bases.get_mut(&(state.header.height, state.id)) {
+            *base = state;
+        }
+    }
+
+    /// Takes the state of a checkpoint.
+    pub(super) fn add_base(&mut self, state: ChainState) {
+        self.bases.insert((state.header.height, state.id), state);
+    }
+
+    /// Lets the bases go that are not among these.
+    pub(super) fn keep_bases(&mut self, kept: &[BlockId]) {
+        self.bases.retain(|(_, id), _| kept.contains(id));
     }
 
     /// Keeps a state until [`release`](Self::release) is called as often.
@@ -140,18 +174,23 @@ impl States {
         tree: &Tree,
         tip: &BlockId,
         goal: &BlockId,
-        deep: impl Fn(&ChainState) -> bool,
+        genesis: &Genesis,
+        deep: impl Fn(Height) -> bool,
     ) -> Option<Route> {
         let (mut ahead, mut undos) = (Vec::new(), Vec::new());
         let (mut at, mut back) = (*goal, Some(*tip));
         let (base, undos) = loop {
             if let Some(state) = self.recent.get(&at) {
-                break (state, Vec::new());
-            }
-            if let Some(state) = self.base(&at).filter(|state| deep(state)) {
-                break (state, Vec::new());
+                break (state.clone(), Vec::new());
             }
             let entry = tree.get(&at)?;
+            let base = self.base(&at).filter(|_| deep(entry.header.height));
+            if let Some(state) = base {
+                break (state.clone(), Vec::new());
+            }
+            if at == self.genesis && deep(Height::GENESIS) {
+                break (ChainState::genesis(genesis), Vec::new());
+            }
             while let Some(above) = back
                 && tree.get(&above)?.header.height > entry.header.height
             {
@@ -160,12 +199,11 @@ impl States {
                 back = undo.map(|undo| undo.parent());
             }
             if back == Some(at) {
-                break (self.recent.get(tip)?, undos);
+                break (self.get(tip)?.clone(), undos);
             }
             ahead.push(at);
             at = entry.header.parent_id;
         };
-        let base = base.clone();
         ahead.reverse();
         Some(Route { base, undos, ahead })
     }

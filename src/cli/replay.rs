@@ -91,7 +91,7 @@ fn describe(event: u64, entry: &Entry) -> String {
     match entry {
         Entry::Base(_) => format!("{event} snapshot"),
         Entry::Timeout(now) => format!("{event} {} timers", now.as_micros()),
-        Entry::Done(now, job) => format!("{event} {} job {} is done", now.as_micros(), job.0),
+        Entry::Done(now, job, _) => format!("{event} {} job {} is done", now.as_micros(), job.0),
         Entry::Mark(events, hash) => format!("{events} mark {hash}"),
         Entry::Input(
             now,

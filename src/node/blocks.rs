@@ -176,7 +176,9 @@ impl Node {
 
     /// Brings the tip towards the best branch: reads and executions that are possible now.
     pub(super) fn advance(&mut self, now: Time) {
-        while let Some(step) = self.chain.next_step() {
+        while self.may_execute()
+            && let Some(step) = self.chain.next_step()
+        {
             match step {
                 Step::Begin(attempt) => self.begin(attempt),
                 Step::Park(branch) => {
@@ -274,8 +276,9 @@ impl Node {
     /// Blocks were executed. If the tip moved, everything follows it in this one step: the log,
     /// the mempool, peers, readers once it is durable, and the miner.
     pub(super) fn executed(&mut self, executed: Executed, now: Time) {
-        if let Some(error) = &executed.failure {
-            self.state_failed(error);
+        self.count_executed(&executed, now);
+        if let Some(failure) = &executed.failure {
+            self.state_failed(failure);
         }
         let outcome = self.chain.executed(executed);
         if let Some((id, fault)) = outcome.invalid {

@@ -13,7 +13,7 @@ use crate::chain::{StateView, TransactionFault};
 use crate::crypto::hash::sha256_parts;
 use crate::p2p::bans::BANS_MAX;
 use crate::p2p::{Ban, BanTarget, ConnId, Direction};
-use crate::store::{Lsn, Request};
+use crate::store::{Log, Lsn, Request};
 use crate::types::{
     AccountId, BlockId, Hash, Header, Height, NodeKey, NodeRecord, Nonce, PeerAddress, TxId,
     Uint256, WtxId,
@@ -232,7 +232,9 @@ impl Output {
             ),
             Self::Close { conn, why } => (3, [conn.0, 0], crc32c(why.to_string().as_bytes())),
             Self::Store(request) => {
+                // A replay has no state log, and so no pages for it.
                 let bodies = request.records.iter();
+                let bodies = bodies.filter(|record| record.log != Log::State);
                 let sum = bodies.fold(0, |sum, record| crc32c_append(sum, &record.body));
                 (4, [request.ticket, u64::from(request.sync)], sum)
             }
@@ -587,6 +589,13 @@ pub enum Event {
         transactions: usize,
         /// How many blocks of the old branch were left.
         disconnected: u64,
+    },
+    /// A start goes on from here.
+    Checkpoint {
+        /// The block's height.
+        height: Height,
+        /// The block.
+        id: BlockId,
     },
     /// This node found a block.
     Mined {

@@ -1,23 +1,33 @@
 //! Slow work as values: what workers run on threads, the simulator inline, and a replay again.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::chain::state::PageError;
+use serde::{Deserialize, Serialize};
+
+use crate::chain::state::PageSource;
 use crate::chain::{
-    Assembly, CheckedBlock, CheckedTransaction, Executed, Execution, IsolatedFault, SignatureBench,
-    Template, VerifiedCache, check_blocks, check_transactions, read_back,
+    Assembly, ChainState, CheckedBlock, CheckedTransaction, CheckpointWriter, Executed, Execution,
+    IsolatedFault, Kept, SignatureBench, StateFailure, Template, VerifiedCache, WrittenState,
+    check_blocks, check_transactions, read_back,
 };
 use crate::codec::Encode;
 use crate::consensus::HeaderRules;
 use crate::crypto::sha256::search;
-use crate::store::{Kind, Log, Lsn, Reader};
+use crate::store::{Append, Kind, Layout, Log, Lsn, Reader};
 use crate::types::{CompactBits, Genesis, GenesisId, Header, Height, Rules, Seal, Transaction};
 
 /// Blocks as the log has them.
 pub trait BlockReader: Send + Sync {
     /// The wire bytes of the block whose record is at `lsn`, or why they can't be read.
     fn read_block(&self, lsn: Lsn) -> Result<Arc<[u8]>, String>;
+
+    /// Pages of the state log, with these segments held, or why there are none.
+    fn pages(&self, segments: &BTreeSet<u64>) -> Result<Arc<dyn PageSource>, String> {
+        let _ = segments;
+        Err("there is no state log here".to_owned())
+    }
 }
 
 /// A Block record's body begins with the block's id and the work of its chain.
@@ -32,6 +42,12 @@ impl BlockReader for Reader {
             (Kind::Block, Some(bytes)) => Ok(bytes.into()),
             _ => Err(format!("the record at {lsn} of the block log is no block")),
         }
+    }
+
+    fn pages(&self, segments: &BTreeSet<u64>) -> Result<Arc<dyn PageSource>, String> {
+        let pages = self.holding(Log::State, segments.iter().copied());
+        let pages = pages.map_err(|error| error.to_string())?;
+        Ok(Arc::new(pages))
     }
 }
 
@@ -109,6 +125,22 @@ pub enum Job {
         /// Where its record stands.
         lsn: Lsn,
     },
+    /// Make records of the next pages of a checkpoint.
+    Checkpoint {
+        /// What makes them; none in a replay, which takes what was measured.
+        writer: Option<Box<CheckpointWriter>>,
+        /// The checkpoints that are kept so far.
+        kept: Kept,
+    },
+    /// Let states go of the pages that a checkpoint has.
+    Release {
+        /// The checkpoint; none in a replay, which has every page in memory.
+        written: Option<Box<WrittenState>>,
+        /// The states, the tip's first.
+        states: Vec<ChainState>,
+        /// The state that the checkpoint is of.
+        base: Box<ChainState>,
+    },
 }
 
 /// What came of a [`Job`].
@@ -121,11 +153,126 @@ pub enum JobResult {
     /// Of `Execute`.
     Executed(Executed),
     /// Of `Assemble`.
-    Assembled(Result<Box<Template>, PageError>),
+    Assembled(Result<Box<Template>, StateFailure>),
     /// Of `Search`: a nonce that meets the target, if one of those tried does.
     Found(Option<u64>),
     /// Of `Read`.
     Read(Result<Arc<CheckedBlock>, String>),
+    /// Of `Checkpoint`.
+    Checkpoint(Result<CheckpointStep, StateFailure>),
+    /// Of `Release`.
+    Released(Released),
+}
+
+/// What came of a step of a checkpoint.
+#[derive(Debug, Default)]
+pub struct CheckpointStep {
+    /// What the node decides by.
+    pub made: Made,
+    /// The records to append, and what goes on from there; nothing in a replay.
+    pub records: Vec<Append>,
+    /// What makes the next ones, while some are left.
+    pub writer: Option<Box<CheckpointWriter>>,
+    /// The checkpoint, when none is left.
+    pub written: Option<Box<WrittenState>>,
+}
+
+/// What a step of a checkpoint made, as far as the node decides by it. It depends on what is in
+/// memory and what on the disk, so a recording has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Made {
+    /// How many records.
+    pub records: u32,
+    /// Where the last of them will stand, if there are any.
+    pub last: Option<Lsn>,
+    /// Where the state log goes on behind them.
+    pub layout: Layout,
+    /// When all pages have their records: what is kept from then on.
+    pub kept: Option<Kept>,
+}
+
+/// States that let go of pages.
+#[derive(Debug)]
+pub struct Released {
+    /// The states, with less in memory than they had.
+    pub states: Vec<ChainState>,
+    /// The state of the checkpoint.
+    pub base: Box<ChainState>,
+    /// What the first of the states has in memory that the disk lacks, in bytes.
+    pub changed: u64,
+}
+
+/// What a result says of this machine rather than of the job's value. A recording has it, and a
+/// replay takes it from there.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Measured {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// How many blocks were executed before a page could not be read, if one could not, and what
+    /// the last state has in memory.
+    Executed {
+        /// The bytes in memory that the disk lacks.
+        changed: u64,
+        /// How many blocks, and why the next was not, in the case of a failure.
+        failure: Option<(u32, StateFailure)>,
+    },
+    /// A step of a checkpoint.
+    Checkpoint(Result<Made, StateFailure>),
+    /// What the tip's state still has in memory that the disk lacks, in bytes.
+    Released(u64),
+    /// A state can't be read.
+    Unreadable(StateFailure),
+}
+
+impl JobResult {
+    /// What a recording must have of it.
+    #[must_use]
+    pub fn measured(&self) -> Measured {
+        match self {
+            Self::Executed(executed) => Measured::Executed {
+                changed: executed.changed,
+                failure: executed
+                    .failure
+                    .as_ref()
+                    .map(|why| (executed.states.len() as u32, why.clone())),
+            },
+            Self::Checkpoint(Ok(step)) => Measured::Checkpoint(Ok(step.made.clone())),
+            Self::Checkpoint(Err(why)) => Measured::Checkpoint(Err(why.clone())),
+            Self::Assembled(Err(why)) => Measured::Unreadable(why.clone()),
+            Self::Released(released) => Measured::Released(released.changed),
+            _ => Measured::Nothing,
+        }
+    }
+
+    /// The result as it was where it was recorded.
+    #[must_use]
+    pub fn as_measured(self, measured: Measured) -> Self {
+        match (self, measured) {
+            (Self::Executed(mut executed), Measured::Executed { changed, failure }) => {
+                executed.changed = changed;
+                if let Some((states, why)) = failure {
+                    executed.states.truncate(states as usize);
+                    (executed.fault, executed.failure) = (None, Some(why));
+                }
+                Self::Executed(executed)
+            }
+            (Self::Checkpoint(_), Measured::Checkpoint(made)) => {
+                Self::Checkpoint(made.map(|made| CheckpointStep {
+                    made,
+                    records: Vec::new(),
+                    writer: None,
+                    written: None,
+                }))
+            }
+            (Self::Released(released), Measured::Released(changed)) => Self::Released(Released {
+                changed,
+                ..released
+            }),
+            (Self::Assembled(_), Measured::Unreadable(why)) => Self::Assembled(Err(why)),
+            (result, _) => result,
+        }
+    }
 }
 
 impl Job {
@@ -139,6 +286,8 @@ impl Job {
             Self::Assemble(_) => "assemble",
             Self::Search { .. } => "search",
             Self::Read { .. } => "read",
+            Self::Checkpoint { .. } => "checkpoint",
+            Self::Release { .. } => "release",
         }
     }
 
@@ -178,7 +327,10 @@ impl Job {
                 JobResult::Transactions(checked)
             }
             Self::Execute(execution) => JobResult::Executed(execution.run()),
-            Self::Assemble(assembly) => JobResult::Assembled(assembly.run().map(Box::new)),
+            Self::Assemble(assembly) => {
+                let template = assembly.run().map(Box::new);
+                JobResult::Assembled(template.map_err(StateFailure::from))
+            }
             Self::Search {
                 header,
                 start,
@@ -192,7 +344,76 @@ impl Job {
                         .map_err(|error| format!("the block at {lsn}: {error}"))
                 }))
             }
+            Self::Checkpoint { writer, kept } => JobResult::Checkpoint(write_pages(writer, &kept)),
+            Self::Release {
+                written,
+                states,
+                base,
+            } => JobResult::Released(release(written.as_deref(), states, base, &*bench.reader)),
         }
+    }
+}
+
+/// The next step of a checkpoint.
+fn write_pages(
+    writer: Option<Box<CheckpointWriter>>,
+    kept: &Kept,
+) -> Result<CheckpointStep, StateFailure> {
+    let Some(mut writer) = writer else {
+        // A replay: what is to be made here was recorded.
+        return Ok(CheckpointStep::default());
+    };
+    let records = writer.step()?;
+    let made = Made {
+        records: records.len() as u32,
+        last: writer.last().filter(|_| !records.is_empty()),
+        layout: *writer.layout(),
+        kept: None,
+    };
+    if !writer.is_done() {
+        return Ok(CheckpointStep {
+            made,
+            records,
+            writer: Some(writer),
+            written: None,
+        });
+    }
+    let written = Box::new(writer.finish(kept));
+    Ok(CheckpointStep {
+        made: Made {
+            layout: written.layout,
+            kept: Some(written.kept.clone()),
+            ..made
+        },
+        records,
+        writer: None,
+        written: Some(written),
+    })
+}
+
+/// Lets states go of what a checkpoint has. A state that refers to dropped segments, which it
+/// holds itself, stays as it is: it is an old one and goes soon.
+fn release(
+    written: Option<&WrittenState>,
+    mut states: Vec<ChainState>,
+    mut base: Box<ChainState>,
+    reader: &dyn BlockReader,
+) -> Released {
+    if let Some(WrittenState { pages, .. }) = written {
+        for state in states.iter_mut().chain([&mut *base]) {
+            let tree = state.ledger.tree_mut();
+            let used = tree.live().segments().chain(pages.live().segments());
+            let segments: BTreeSet<u64> = used.map(|(segment, _)| segment).collect();
+            if let Ok(source) = reader.pages(&segments) {
+                pages.swap(tree, source);
+            }
+        }
+    }
+    let tip = states.first();
+    Released {
+        changed: tip.map_or(0, |tip| tip.ledger.tree().changed_bytes()),
+        states,
+        base,
     }
 }
 

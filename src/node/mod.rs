@@ -18,6 +18,7 @@ mod admission;
 mod arrived;
 mod blocks;
 mod calls;
+mod checkpoints;
 mod io;
 mod job;
 mod mining;
@@ -34,7 +35,6 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::base::{Rng, Span, Time, Timers};
-use crate::chain::state::PageError;
 use crate::chain::{ATTEMPTS_MAX, Chain, CheckedBlock, Mempool};
 use crate::codec::{Decode, DecodeError, Reader};
 use crate::consensus::UnsupportedEngine;
@@ -48,6 +48,7 @@ use crate::wire::{ConnectionLimits, Message};
 
 pub use crate::p2p::{ConnId, Direction};
 pub use blocks::{block_record, tip_record};
+pub use checkpoints::CheckpointInterval;
 pub use io::{
     BranchStatus, CallError, CallId, ChainTip, CloseCause, CloseReason, Event, Input, JobId,
     MempoolInfo, Output, PeerInfo, PeerRef, Published, Question, Reply, Ticket, TransactionStatus,
@@ -59,6 +60,7 @@ pub use recovered::Recovered;
 pub use snapshot::Snapshot;
 
 use arrived::Arrived;
+use checkpoints::{CheckpointWork, Checkpoints};
 use mining::Miner;
 use peers::{Dial, Peer};
 use transactions::Checks;
@@ -80,6 +82,8 @@ pub struct NodeConfig {
     pub inbound_max: usize,
     /// Whom the node does not talk to, as the file says.
     pub bans: BanList,
+    /// When checkpoints are due.
+    pub checkpoints: CheckpointInterval,
 }
 
 /// How a node mines.
@@ -116,6 +120,8 @@ enum Timer {
     Publish,
     /// A better header should have come by now.
     Stale,
+    /// Nothing was executed for a while.
+    Checkpoint,
 }
 
 /// What a job was for.
@@ -137,6 +143,10 @@ enum Owner {
     Assembly { parent: BlockId },
     /// Trying nonces on this header.
     Search { header: Box<Header> },
+    /// Making records of a checkpoint's pages.
+    Checkpoint,
+    /// Letting states go of a checkpoint's pages.
+    Release,
 }
 
 /// What waits for records to be durable.
@@ -156,9 +166,15 @@ enum Effect {
         txid: TxId,
         wtxid: WtxId,
     },
+    /// Pages of a checkpoint are in the log, the last of them here.
+    Pages { last: Lsn },
+    /// The checkpoint whose record stands here is complete.
+    Checkpoint { at: Lsn },
     /// Nothing.
     Nothing,
 }
+
+const ONE_WRITER: &str = "records of the state log stand where pages refer to them";
 
 /// A node.
 pub struct Node {
@@ -181,6 +197,8 @@ pub struct Node {
     miner: Option<Miner>,
     jobs: BTreeMap<JobId, Owner>,
     effects: BTreeMap<u64, Vec<Effect>>,
+    checkpoints: Checkpoints,
+    checkpoint_work: CheckpointWork,
     timers: Timers<Timer>,
     rng: Rng,
     outputs: VecDeque<Output>,
@@ -225,6 +243,7 @@ impl Node {
         }
         let logged_tip = recovered.tip.unwrap_or(chain.tip());
         chain.prefer(&logged_tip);
+        checkpoints::begin(&mut chain, &logged_tip, &recovered.kept, recovered.states);
         for id in &recovered.parked {
             chain.park(id);
         }
@@ -254,6 +273,8 @@ impl Node {
             miner,
             jobs: BTreeMap::new(),
             effects: BTreeMap::new(),
+            checkpoints: Checkpoints::new(recovered.kept, recovered.layout),
+            checkpoint_work: CheckpointWork::default(),
             timers: Timers::default(),
             rng,
             outputs: VecDeque::new(),
@@ -270,6 +291,9 @@ impl Node {
             outputs_done: Hash::ZERO,
             config,
         };
+        for why in recovered.damaged {
+            node.event(Event::DamagedLog { why });
+        }
         match recovered.unfinished {
             Some(attempt) if attempt.number >= ATTEMPTS_MAX => node.park_aborting(attempt.id),
             Some(attempt) => node.chain.suspect(attempt),
@@ -330,6 +354,7 @@ impl Node {
                 Timer::Mine => self.mine(now),
                 Timer::Publish => self.publish(),
                 Timer::Stale => self.tip_is_stale(now),
+                Timer::Checkpoint => self.quiet(),
             }
         }
         self.settle(now);
@@ -363,6 +388,7 @@ impl Node {
     /// What every event ends with: requests that became possible, timers that moved.
     fn settle(&mut self, now: Time) {
         self.watch_tip(now);
+        self.make_checkpoint();
         self.check_transactions();
         self.check_arrived();
         if !self.disk_full {
@@ -434,6 +460,8 @@ impl Node {
             (Owner::Search { header }, JobResult::Found(nonce)) => {
                 self.searched(*header, nonce, now);
             }
+            (Owner::Checkpoint, JobResult::Checkpoint(step)) => self.pages_made(step),
+            (Owner::Release, JobResult::Released(released)) => self.pages_released(released, now),
             (owner, result) => panic!("{owner:?} was answered by {result:?}"),
         }
     }
@@ -471,6 +499,14 @@ impl Node {
                     self.promising.remove(&wtxid);
                     let reply = Ok(Reply::Accepted { txid, wtxid });
                     self.outputs.push_back(Output::Answer { call, reply });
+                }
+                Effect::Pages { last } => {
+                    assert!(*lsn == last, "{ONE_WRITER}");
+                    self.pages_stored();
+                }
+                Effect::Checkpoint { at } => {
+                    assert!(*lsn == at, "{ONE_WRITER}");
+                    self.checkpoint_stored();
                 }
                 Effect::Nothing => {}
             }
@@ -515,12 +551,6 @@ impl Node {
             height,
             crate::consensus::next_base_fee(rules, tip.header.base_fee, tip.weight),
         )
-    }
-
-    /// The state can't be read: nothing can be executed on it.
-    fn state_failed(&mut self, error: &PageError) {
-        let why = error.to_string();
-        self.event(Event::DamagedLog { why });
     }
 
     fn event(&mut self, event: Event) {

@@ -24,7 +24,7 @@ use crate::crypto::hash::sha256;
 use crate::store::{Failure, Kind, Log, Lsn, Store};
 use crate::types::{BlockId, Hash};
 
-use super::job::{BLOCK_RECORD_PREFIX, BlockReader, Job, JobResult, Workbench};
+use super::job::{BLOCK_RECORD_PREFIX, BlockReader, Job, JobResult, Measured, Workbench};
 use super::{Input, JobId, Node, Output, Snapshot, header_of};
 
 /// What a file begins with.
@@ -45,8 +45,8 @@ pub enum Entry {
     Base(Box<Snapshot>),
     /// This happened.
     Input(Time, Input),
-    /// The result of this job arrived.
-    Done(Time, JobId),
+    /// The result of this job arrived, and this is what no replay can find out.
+    Done(Time, JobId, Measured),
     /// The node was asked to fire its timers.
     Timeout(Time),
     /// After so many events the node's state had this hash.
@@ -85,8 +85,8 @@ impl Recorder {
     /// Writes down an input that the node is about to handle.
     pub fn input(&mut self, now: Time, input: Input) -> Input {
         let entry = match input {
-            Input::Done { job, .. } => {
-                self.entry(&Entry::Done(now, job), false);
+            Input::Done { job, ref result } => {
+                self.entry(&Entry::Done(now, job, result.measured()), false);
                 return input;
             }
             other => Entry::Input(now, other),
@@ -383,12 +383,13 @@ fn step(node: &mut Node, entry: Entry, runner: &mut dyn Runner) -> Result<bool, 
     match entry {
         Entry::Input(now, input) => node.handle(now, input),
         Entry::Timeout(now) => node.handle_timeout(now),
-        Entry::Done(now, job) => {
+        Entry::Done(now, job, measured) => {
             let unasked = || ReplayError::Unasked {
                 events: node.events(),
                 what: format!("the recording has the result of {job:?}, which was never started"),
             };
             let result = runner.result(job).ok_or_else(unasked)?;
+            let result = result.as_measured(measured);
             node.handle(now, Input::Done { job, result });
         }
         Entry::Mark(events, recorded) => {

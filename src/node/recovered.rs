@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::chain::Attempt;
+use crate::chain::checkpoint::Checkpoint;
+use crate::chain::{Attempt, ChainState, Kept, KeptCheckpoint};
 use crate::codec::{Decode, Reader};
-use crate::store::{Failure, Kind, Log, Lsn, Store};
+use crate::store::{Failure, Kind, Layout, Log, Lsn, Reader as LogReader, Store};
 use crate::types::{BlockId, Header, wtxid_of};
 
 use super::BLOCK_RECORD_PREFIX;
@@ -26,6 +27,14 @@ pub struct Recovered {
     pub parked: Vec<BlockId>,
     /// Accepted transactions of the journal that did not leave for good, in its order.
     pub journal: Vec<Vec<u8>>,
+    /// The checkpoints that are kept and can be used.
+    pub kept: Kept,
+    /// Their states, the newest first.
+    pub states: Vec<ChainState>,
+    /// Where the state log goes on.
+    pub layout: Option<Layout>,
+    /// Why checkpoints that are kept can't be used.
+    pub damaged: Vec<String>,
 }
 
 impl Recovered {
@@ -88,7 +97,12 @@ impl Recovered {
             }
             _ => {}
         })?;
+        let checkpoints = Checkpoints::find(store);
         Ok(Self {
+            kept: Kept::of(checkpoints.kept),
+            states: checkpoints.states,
+            layout: Some(store.layout(Log::State)),
+            damaged: checkpoints.damaged,
             blocks,
             tip,
             unfinished: unfinished.filter(|_| !was_clean),
@@ -96,4 +110,71 @@ impl Recovered {
             journal: accepted.into_values().collect(),
         })
     }
+}
+
+/// What the state log has.
+#[derive(Default)]
+struct Checkpoints {
+    kept: Vec<KeptCheckpoint>,
+    states: Vec<ChainState>,
+    damaged: Vec<String>,
+}
+
+impl Checkpoints {
+    /// The checkpoints that SUPER's names, and itself. When its record is damaged, those that can
+    /// be found: the newest that can be used and whatever is older.
+    fn find(store: &Store) -> Self {
+        let mut found = Self::default();
+        let Some(newest) = store.checkpoint() else {
+            return found;
+        };
+        let reader = store.reader();
+        let positions = match Checkpoint::read(&reader, newest) {
+            Ok(checkpoint) => [&[newest], checkpoint.older.as_slice()].concat(),
+            Err(error) => {
+                found.damaged.push(error.to_string());
+                positions(store, &reader, newest)
+            }
+        };
+        for at in positions {
+            found.take(&reader, at);
+        }
+        found
+    }
+
+    fn take(&mut self, reader: &LogReader, at: Lsn) {
+        let checkpoint = Checkpoint::read(reader, at).map_err(|error| error.to_string());
+        let opened = checkpoint.and_then(|checkpoint| {
+            let state = checkpoint.open(reader).map_err(|error| error.to_string())?;
+            Ok((KeptCheckpoint::new(at, &checkpoint), state))
+        });
+        match opened {
+            Ok((kept, state)) => {
+                self.kept.push(kept);
+                self.states.push(state);
+            }
+            Err(why) => self.damaged.push(why),
+        }
+    }
+}
+
+/// Where records of checkpoints stand below a position, the newest first.
+fn positions(store: &Store, reader: &LogReader, below: Lsn) -> Vec<Lsn> {
+    let layout = store.layout(Log::State);
+    let mut positions = Vec::new();
+    for segment in 0..=layout.segment_of(below) {
+        // A segment that is gone has none.
+        let _ = reader.walk(
+            Log::State,
+            layout.first_of(segment),
+            u64::MAX,
+            |at, kind, _| {
+                if kind == Kind::Checkpoint && at < below {
+                    positions.push(at);
+                }
+            },
+        );
+    }
+    positions.reverse();
+    positions
 }

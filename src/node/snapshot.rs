@@ -18,6 +18,7 @@ use crate::types::{BlockId, Hash, NodeKey, Transaction, WtxId};
 use crate::wire::ConnectionLimits;
 
 use super::arrived::Arrived;
+use super::checkpoints::{CheckpointWork, Checkpoints};
 use super::mining::Miner;
 use super::peers::{Dial, Peer};
 use super::transactions::{Checks, Source};
@@ -40,6 +41,7 @@ pub struct Snapshot {
     newest_header: BlockId,
     waiting: Vec<(Source, Transaction)>,
     miner: Option<Miner>,
+    checkpoints: Checkpoints,
     timers: Timers<Timer>,
     rng: ([u8; 32], u64),
     published: BlockId,
@@ -93,6 +95,7 @@ impl Node {
             newest_header: self.newest_header,
             waiting: self.checks.waiting().cloned().collect(),
             miner: self.miner.clone(),
+            checkpoints: self.checkpoints.clone(),
             timers: self.timers.clone(),
             rng: self.rng.state(),
             published: self.published,
@@ -170,6 +173,8 @@ impl Node {
             miner: snapshot.miner,
             jobs: BTreeMap::new(),
             effects: BTreeMap::new(),
+            checkpoints: snapshot.checkpoints,
+            checkpoint_work: CheckpointWork::default(),
             timers: snapshot.timers,
             rng: Rng::from_state(snapshot.rng.0, snapshot.rng.1),
             outputs: std::collections::VecDeque::new(),

@@ -121,6 +121,7 @@ impl Alice {
             mining: None,
             inbound_max: 125,
             bans: BanList::default(),
+            checkpoints: CheckpointInterval::default(),
         };
         change(&mut config);
         let node = Node::open(config, Recovered::default(), [9; 32], now).unwrap();

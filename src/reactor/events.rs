@@ -29,6 +29,12 @@ pub(super) fn write(event: &Event) {
             "height {height}: block {tip}, {transactions} transactions; {disconnected} blocks of \
              another branch were left"
         ),
+        Event::Checkpoint { height, id } => {
+            log!(
+                Level::Info,
+                "checkpoint at height {height}: a start goes on from block {id}"
+            );
+        }
         Event::Mined { height, id } => log!(Level::Info, "mined block {id} at height {height}"),
         Event::PeerReady {
             conn,

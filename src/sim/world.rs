@@ -8,9 +8,9 @@ use crate::base::{Rng, Span, Time};
 use crate::crypto::ed25519::SecretKey;
 use crate::crypto::hash::Sha256;
 use crate::node::{
-    BlockReader, CallError, CallId, CloseCause, ConnId, Direction, Event, Input, Job, Mining, Node,
-    NodeConfig, Output, Published, Question, Recorder, Recording, Recovered, Reply, Ticket,
-    Workbench,
+    BlockReader, CallError, CallId, CheckpointInterval, CloseCause, ConnId, Direction, Event,
+    Input, Job, Mining, Node, NodeConfig, Output, Published, Question, Recorder, Recording,
+    Recovered, Reply, Ticket, Workbench,
 };
 use crate::p2p::BanList;
 use crate::store::{Commits, Disk, MemoryDisk, Options, Request, Store};
@@ -33,6 +33,8 @@ pub struct WorldConfig {
     pub latency: Span,
     /// How long records take to be durable.
     pub sync_time: Span,
+    /// When nodes make checkpoints.
+    pub checkpoints: CheckpointInterval,
 }
 
 /// One end of a connection.
@@ -147,6 +149,7 @@ impl World {
             mining,
             inbound_max: 125,
             bans: BanList::default(),
+            checkpoints: self.config.checkpoints,
         };
         let (name, disk) = (name.to_owned(), MemoryDisk::new());
         self.machines.push(Machine {
@@ -657,7 +660,9 @@ impl World {
             Job::CheckTransactions { transactions, .. } => {
                 Span::from_micros(50 + 15 * transactions.len() as u64)
             }
-            Job::Execute(_) | Job::Assemble(_) => Span::from_millis(2),
+            Job::Execute(_) | Job::Assemble(_) | Job::Checkpoint { .. } | Job::Release { .. } => {
+                Span::from_millis(2)
+            }
             Job::Read { .. } => Span::from_micros(100),
         };
         let Some(running) = &mut self.machines[node].running else {

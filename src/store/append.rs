@@ -179,6 +179,13 @@ impl Store {
         self.write_super()
     }
 
+    /// Names an older checkpoint, or none, as the newest that can be used, durably.
+    pub fn go_back(&mut self, to: Option<Lsn>) -> Result<(), Failure> {
+        self.expect_whole()?;
+        self.super_next.checkpoint = to.map(Lsn::get);
+        self.write_super()
+    }
+
     /// Drops the segments of a log below `first_kept`, but never the one that is written to.
     /// That they are gone on purpose is durable before the first of them goes.
     pub fn forget_before(&mut self, log: Log, first_kept: u64) -> Result<(), Failure> {

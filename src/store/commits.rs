@@ -44,6 +44,12 @@ pub enum Upkeep {
         /// The segments.
         needed: BTreeSet<u64>,
     },
+    /// The newest complete checkpoint that can be used is this one, or there is none: what newer
+    /// ones refer to is damaged.
+    GoBack {
+        /// Where its record stands.
+        to: Option<Lsn>,
+    },
     /// Drop the segments of a log below this one.
     Forget {
         /// The log.
@@ -178,6 +184,7 @@ fn keep_up(store: &mut Store, then: Option<Upkeep>, lsns: &[Lsn]) -> Result<(), 
             }
             None => Ok(()),
         },
+        Some(Upkeep::GoBack { to }) => store.go_back(to),
         Some(Upkeep::Forget { log, first_kept }) => store.forget_before(log, first_kept),
     }
 }

@@ -5,7 +5,7 @@ use super::record::{HEADER, Lsn, SegmentStart, record_size};
 /// Where the records of a log stand that are appended next, as long as nothing else is: a pure
 /// function of the log's end and of the lengths of the bodies. For logs without a table of
 /// contents, so not for the one with the blocks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Layout {
     segment_size: u64,
     end: u64,

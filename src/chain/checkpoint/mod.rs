@@ -36,18 +36,28 @@ pub struct CheckpointWriter {
 /// A state that the log has whole but for the record that names it.
 #[derive(Debug)]
 pub struct WrittenState {
-    /// The record to append next, durably and as the newest checkpoint.
-    pub checkpoint: Checkpoint,
+    /// The record to append next, when its pages are durable.
+    pub record: Append,
+    /// What is kept from then on, this checkpoint the first of it.
+    pub kept: Kept,
+    /// Where the log goes on behind the record.
+    pub layout: Layout,
     /// Where its pages stand.
     pub pages: Written,
 }
 
 impl CheckpointWriter {
-    /// Begins a checkpoint of a state where `layout` says that the state log goes on.
+    /// Begins a checkpoint of a state where `layout` says that the state log goes on, beside those
+    /// of `kept`.
     #[must_use]
-    pub fn new(state: ChainState, layout: Layout) -> Self {
+    pub fn new(state: ChainState, layout: Layout, kept: &Kept) -> Self {
         let tree = state.ledger.tree().clone();
-        let sparse = kept::sparse(tree.live(), &layout);
+        let mut sparse = kept::sparse(tree.live(), &layout);
+        // A state that was long out of sight may be all that still holds a dropped segment.
+        let there = kept.segments(&layout);
+        let writing = layout.segment_of(layout.end());
+        let used = tree.live().segments().map(|(segment, _)| segment);
+        sparse.extend(used.filter(|segment| *segment < writing && !there.contains(segment)));
         let cursor = PageCursor::new(tree, layout, sparse);
         Self { state, cursor }
     }
@@ -69,21 +79,35 @@ impl CheckpointWriter {
         self.cursor.layout()
     }
 
+    /// Where the last record stands that was made.
+    #[must_use]
+    pub const fn last(&self) -> Option<Lsn> {
+        self.cursor.last()
+    }
+
     /// What the records made so far take in the log.
     #[must_use]
     pub const fn bytes(&self) -> u64 {
         self.cursor.bytes()
     }
 
-    /// The record that names the state, beside the older checkpoints that are kept.
+    /// The record that names the state, beside those of `kept` that stay.
     ///
     /// # Panics
     /// When pages are left to write.
     #[must_use]
-    pub fn finish(self, older: Vec<Lsn>) -> WrittenState {
+    pub fn finish(self, kept: &Kept) -> WrittenState {
+        let mut layout = *self.cursor.layout();
         let pages = self.cursor.finish();
+        let mut kept = kept.beside(self.state.header.height, pages.live());
+        let checkpoint = Checkpoint::of(&self.state, &pages, kept.positions());
+        let record = checkpoint.to_record();
+        let at = layout.place(record.body.len());
+        kept.add(KeptCheckpoint::new(at, &checkpoint));
         WrittenState {
-            checkpoint: Checkpoint::of(&self.state, &pages, older),
+            record,
+            kept,
+            layout,
             pages,
         }
     }

@@ -91,6 +91,7 @@ pub struct PageCursor {
     moved: BTreeMap<Lsn, Moved>,
     live: Live,
     bytes: u64,
+    last: Option<Lsn>,
 }
 
 impl fmt::Debug for PageCursor {
@@ -124,6 +125,7 @@ impl PageCursor {
             moved: BTreeMap::new(),
             live,
             bytes: 0,
+            last: None,
         }
     }
 
@@ -137,6 +139,12 @@ impl PageCursor {
     #[must_use]
     pub const fn layout(&self) -> &Layout {
         &self.layout
+    }
+
+    /// Where the last record stands that was made.
+    #[must_use]
+    pub const fn last(&self) -> Option<Lsn> {
+        self.last
     }
 
     /// What the records made so far take in the log.
@@ -279,6 +287,7 @@ impl PageCursor {
         let size = record_size(bytes.len());
         self.live.add(at, size);
         self.bytes += size;
+        self.last = Some(at);
         records.push(Append::new(Log::State, Kind::Page, bytes));
         Stored { at, records: count }
     }

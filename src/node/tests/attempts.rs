@@ -34,6 +34,7 @@ impl Life {
             mining: None,
             inbound_max: 125,
             bans: BanList::default(),
+            checkpoints: CheckpointInterval::default(),
         };
         let reader: Arc<dyn BlockReader> = Arc::new(store.reader());
         Self {

@@ -1,3 +1,5 @@
+mod checkpoints;
+
 use super::*;
 use crate::chain::TransactionFault;
 use crate::codec::Encode;
@@ -58,6 +60,7 @@ fn world(seed: u64, genesis: &Arc<Genesis>) -> World {
         genesis: Arc::clone(genesis),
         latency: Span::from_millis(20),
         sync_time: Span::from_millis(1),
+        checkpoints: CheckpointInterval::default(),
     })
 }
 

@@ -1,0 +1,333 @@
+//! A checkpoint's journey: from being due to a start that goes on from it.
+//!
+//! 1. One is due after so many blocks, so many bytes of them, or so many bytes of changed pages,
+//!    and when nothing has happened for a while that a start would have to do again.
+//! 2. Jobs make records of the pages of a clone of the tip's state, about a mebibyte each. Each
+//!    step's records are on their way to the disk before the next begins. Blocks are executed
+//!    meanwhile, but only until the changed pages take twice what makes a checkpoint due.
+//! 3. When every page is durable, the record follows that names the checkpoint, and when that is
+//!    durable, SUPER; then the segments go that no kept checkpoint needs.
+//! 4. When no execution is under way, a job lets every state at hand go of the pages that the disk
+//!    has now. Execution waits for it.
+//!
+//! What is in memory and what on the disk decides nothing but by numbers that are part of results
+//! (`Measured`), so that a replay, which has everything in memory, decides the same.
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::{Span, Time};
+use crate::chain::{
+    Chain, ChainState, CheckpointWriter, Executed, Kept, StateFailure, WrittenState,
+};
+use crate::store::{Append, Layout, Request, Upkeep};
+use crate::types::BlockId;
+
+use super::job::{CheckpointStep, Released};
+use super::{Effect, Event, Job, Node, Output, Owner, Timer};
+
+/// What a block has beside its transactions.
+const HEADER_BYTES: u64 = 204;
+
+/// When checkpoints are due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckpointInterval {
+    /// After so many blocks.
+    pub blocks: u64,
+    /// After so many bytes of blocks: what a start may have to execute again.
+    pub block_bytes: u64,
+    /// At so many bytes of changed pages; at twice as many execution waits.
+    pub changed_bytes: u64,
+    /// When nothing was executed for so long, and that many bytes of blocks or pages are there.
+    pub quiet: Span,
+    /// The least that is worth a checkpoint then.
+    pub quiet_bytes: u64,
+}
+
+impl Default for CheckpointInterval {
+    fn default() -> Self {
+        Self {
+            blocks: 1_000,
+            block_bytes: 64 << 20,
+            changed_bytes: 64 << 20,
+            quiet: Span::from_secs(10),
+            quiet_bytes: 2 << 20,
+        }
+    }
+}
+
+/// Where the making of a checkpoint stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+enum Stage {
+    /// None is made.
+    #[default]
+    Idle,
+    /// Pages are written.
+    Pages,
+    /// The record that names it is written.
+    Naming,
+    /// It is durable; states let go of its pages when no execution is under way.
+    Durable,
+    /// They do.
+    Releasing,
+    /// The state can't be read: nothing is executed on it, and no checkpoint made of it.
+    Broken,
+}
+
+/// The checkpoints of a node, and how far the next one is.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Checkpoints {
+    kept: Kept,
+    /// Where the state log goes on; none where there is no such log.
+    layout: Option<Layout>,
+    stage: Stage,
+    /// Blocks executed since the block of the last one.
+    blocks: u64,
+    /// What they weigh, which is nearly their bytes.
+    weight: u64,
+    /// What the tip's state has in memory that the disk lacks, in bytes.
+    changed: u64,
+    /// What is kept when the one being made is named.
+    next: Option<Kept>,
+}
+
+/// What a checkpoint that is being made consists of. A quiet node has none of it, so that it is no
+/// part of a snapshot; a replay has the state alone.
+#[derive(Debug, Default)]
+pub(super) struct CheckpointWork {
+    state: Option<Box<ChainState>>,
+    writer: Option<Box<CheckpointWriter>>,
+    written: Option<Box<WrittenState>>,
+}
+
+impl Checkpoints {
+    /// Those of a log that goes on at `layout`.
+    pub(super) fn new(kept: Kept, layout: Option<Layout>) -> Self {
+        Self {
+            kept,
+            layout,
+            ..Self::default()
+        }
+    }
+
+    fn is_due(&self, interval: &CheckpointInterval) -> bool {
+        self.blocks >= interval.blocks
+            || self.weight >= interval.block_bytes
+            || self.changed >= interval.changed_bytes
+    }
+
+    /// Whether execution waits: for a checkpoint to take what is changed out of memory, or for
+    /// states to let go of it.
+    fn hold_execution(&self, interval: &CheckpointInterval) -> bool {
+        match self.stage {
+            Stage::Idle => false,
+            Stage::Pages | Stage::Naming => self.changed >= 2 * interval.changed_bytes,
+            Stage::Durable | Stage::Releasing => true,
+            Stage::Broken => true,
+        }
+    }
+}
+
+/// Lets a chain begin at the newest checkpoint that leads to the tip that the log names. Those of
+/// other branches stay usable.
+pub(super) fn begin(chain: &mut Chain, tip: &BlockId, kept: &Kept, states: Vec<ChainState>) {
+    let leads_to_tip = |chain: &Chain, state: &ChainState| {
+        chain.tree().ancestor(tip, state.header.height) == Some(state.id)
+    };
+    let mut begun = false;
+    for state in states {
+        if chain.tree().get(&state.id).is_none() {
+            continue;
+        }
+        if !begun && leads_to_tip(chain, &state) {
+            begun = true;
+            chain.begin_at(state);
+        } else {
+            chain.add_base(state);
+        }
+    }
+    if begun {
+        let kept: Vec<BlockId> = kept.checkpoints().iter().map(|kept| kept.id).collect();
+        chain.keep_bases(&kept);
+    }
+}
+
+impl Node {
+    /// Whether blocks may be executed now.
+    pub(super) fn may_execute(&self) -> bool {
+        !self.checkpoints.hold_execution(&self.config.checkpoints)
+    }
+
+    /// Blocks were executed: a checkpoint comes nearer.
+    pub(super) fn count_executed(&mut self, executed: &Executed, now: Time) {
+        let weight = |(state, _): &(ChainState, _)| HEADER_BYTES + u64::from(state.weight);
+        self.checkpoints.blocks += executed.states.len() as u64;
+        self.checkpoints.weight += executed.states.iter().map(weight).sum::<u64>();
+        self.checkpoints.changed = executed.changed;
+        self.timers
+            .set(Timer::Checkpoint, now + self.config.checkpoints.quiet);
+    }
+
+    /// Nothing was executed for a while.
+    pub(super) fn quiet(&mut self) {
+        let least = self.config.checkpoints.quiet_bytes;
+        let worth = self.checkpoints.weight >= least || self.checkpoints.changed >= least;
+        if worth && self.checkpoints.stage == Stage::Idle && self.chain.is_settled() {
+            self.begin_checkpoint();
+        }
+    }
+
+    /// Does what is due: begins a checkpoint, or lets states go of what one has.
+    pub(super) fn make_checkpoint(&mut self) {
+        match self.checkpoints.stage {
+            Stage::Idle if self.checkpoints.is_due(&self.config.checkpoints) => {
+                self.begin_checkpoint();
+            }
+            Stage::Durable if !self.chain.is_executing() => self.release_pages(),
+            _ => {}
+        }
+    }
+
+    fn begin_checkpoint(&mut self) {
+        let Some(layout) = self.checkpoints.layout.filter(|_| !self.disk_full) else {
+            return;
+        };
+        let state = self.chain.tip_state().clone();
+        let writer = CheckpointWriter::new(state.clone(), layout, &self.checkpoints.kept);
+        (self.checkpoints.blocks, self.checkpoints.weight) = (0, 0);
+        self.checkpoints.stage = Stage::Pages;
+        self.checkpoint_work = CheckpointWork {
+            state: Some(Box::new(state)),
+            writer: Some(Box::new(writer)),
+            written: None,
+        };
+        self.next_pages();
+    }
+
+    fn next_pages(&mut self) {
+        let work = Job::Checkpoint {
+            writer: self.checkpoint_work.writer.take(),
+            kept: self.checkpoints.kept.clone(),
+        };
+        self.run(Owner::Checkpoint, work);
+    }
+
+    /// A step was made: its records go to the log, and the next step begins when they are there.
+    pub(super) fn pages_made(&mut self, step: Result<CheckpointStep, StateFailure>) {
+        let step = match step {
+            Ok(step) => step,
+            Err(failure) => return self.state_failed(&failure),
+        };
+        self.checkpoints.layout = Some(step.made.layout);
+        self.checkpoints.next = step.made.kept;
+        self.checkpoint_work.writer = step.writer;
+        self.checkpoint_work.written = step.written;
+        match step.made.last {
+            Some(last) => {
+                let effect = Effect::Pages { last };
+                let durable = self.checkpoints.next.is_some();
+                self.store_state(step.records, step.made.records, effect, durable, None);
+            }
+            None => self.pages_stored(),
+        }
+    }
+
+    /// Every record made so far is in the log.
+    pub(super) fn pages_stored(&mut self) {
+        let Some(next) = &self.checkpoints.next else {
+            return self.next_pages();
+        };
+        let (Some(newest), Some(layout)) = (next.checkpoints().first(), self.checkpoints.layout)
+        else {
+            return;
+        };
+        self.checkpoints.stage = Stage::Naming;
+        let effect = Effect::Checkpoint { at: newest.at };
+        let needed = next.segments(&layout);
+        let record = self.checkpoint_work.written.as_ref();
+        let records = record.map(|written| written.record.clone());
+        let then = Some(Upkeep::Checkpoint { needed });
+        self.store_state(records.into_iter().collect(), 1, effect, true, then);
+    }
+
+    /// The checkpoint is durable, and a start goes on from it.
+    pub(super) fn checkpoint_stored(&mut self) {
+        if let Some(next) = self.checkpoints.next.take() {
+            self.checkpoints.kept = next;
+        }
+        self.checkpoints.stage = Stage::Durable;
+        let newest = self.checkpoints.kept.checkpoints().first();
+        if let Some((height, id)) = newest.map(|newest| (newest.height, newest.id)) {
+            self.event(Event::Checkpoint { height, id });
+        }
+    }
+
+    fn release_pages(&mut self) {
+        let Some(base) = self.checkpoint_work.state.take() else {
+            return;
+        };
+        self.checkpoints.stage = Stage::Releasing;
+        let mut states = vec![self.chain.tip_state().clone()];
+        states.extend(self.chain.states());
+        let work = Job::Release {
+            written: self.checkpoint_work.written.take(),
+            states,
+            base,
+        };
+        self.run(Owner::Release, work);
+    }
+
+    /// The states at hand have less in memory now.
+    pub(super) fn pages_released(&mut self, released: Released, now: Time) {
+        self.checkpoints.stage = Stage::Idle;
+        self.checkpoints.changed = released.changed;
+        self.chain.replace_states(released.states);
+        self.chain.add_base(*released.base);
+        let kept = self.checkpoints.kept.checkpoints();
+        let kept: Vec<BlockId> = kept.iter().map(|kept| kept.id).collect();
+        self.chain.keep_bases(&kept);
+        self.publish();
+        self.advance(now);
+    }
+
+    /// The state can't be read, so that nothing can be executed on it. Checkpoints that may refer
+    /// to what is damaged are used no more: a start goes on from an older one, or from the genesis
+    /// block.
+    pub(super) fn state_failed(&mut self, failure: &StateFailure) {
+        let why = failure.to_string();
+        self.event(Event::DamagedLog { why });
+        self.checkpoints.stage = Stage::Broken;
+        self.checkpoints.kept.drop_from(failure.at);
+        let newest = self.checkpoints.kept.checkpoints().first();
+        let to = newest.map(|newest| newest.at);
+        self.next_ticket += 1;
+        self.effects.insert(self.next_ticket, Vec::new());
+        self.outputs.push_back(Output::Store(Request {
+            ticket: self.next_ticket,
+            records: Vec::new(),
+            sync: true,
+            then: Some(Upkeep::GoBack { to }),
+        }));
+    }
+
+    /// Appends `count` records to the state log, which a replay does not have. The last of them
+    /// has the effect.
+    fn store_state(
+        &mut self,
+        records: Vec<Append>,
+        count: u32,
+        effect: Effect,
+        sync: bool,
+        then: Option<Upkeep>,
+    ) {
+        self.next_ticket += 1;
+        let mut effects = vec![Effect::Nothing; count.saturating_sub(1) as usize];
+        effects.push(effect);
+        self.effects.insert(self.next_ticket, effects);
+        self.outputs.push_back(Output::Store(Request {
+            ticket: self.next_ticket,
+            records,
+            sync,
+            then,
+        }));
+    }
+}

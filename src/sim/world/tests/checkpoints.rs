@@ -1,0 +1,240 @@
+//! Checkpoints of running nodes, and starts that go on from them.
+
+use super::*;
+use crate::store::{Log, Lsn};
+
+/// Checkpoints every few blocks.
+fn often(seed: u64, genesis: &Arc<Genesis>, blocks: u64) -> World {
+    World::new(WorldConfig {
+        seed,
+        genesis: Arc::clone(genesis),
+        latency: Span::from_millis(20),
+        sync_time: Span::from_millis(1),
+        checkpoints: CheckpointInterval {
+            blocks,
+            ..CheckpointInterval::default()
+        },
+    })
+}
+
+/// The heights of the checkpoints that a node made.
+fn checkpoints(world: &World, node: NodeIndex) -> Vec<u64> {
+    let events = world.events().iter().filter(|(_, of, _)| *of == node);
+    let height = |event: &Event| match event {
+        Event::Checkpoint { height, .. } => Some(height.0),
+        _ => None,
+    };
+    events.filter_map(|(_, _, event)| height(event)).collect()
+}
+
+fn damage_events(world: &World, node: NodeIndex) -> usize {
+    let events = world.events().iter().filter(|(_, of, _)| *of == node);
+    let damage = events.filter(|(_, _, event)| matches!(event, Event::DamagedLog { .. }));
+    damage.count()
+}
+
+fn is_ready(world: &World, node: NodeIndex) -> bool {
+    world
+        .published(node)
+        .is_some_and(|published| published.ready)
+}
+
+fn mining_for(person: &Person) -> Option<Mining> {
+    Some(Mining {
+        beneficiary: person.account,
+        hashrate: 16_000,
+    })
+}
+
+/// Changes a byte in the midst of a record of the state log.
+fn damage(world: &World, node: NodeIndex, at: Lsn) {
+    let path = Log::State.path(at.get() / SEGMENT);
+    let file = world.machines[node.0].disk.open(&path).unwrap();
+    let offset = at.get() % SEGMENT + 60;
+    let mut byte = [0];
+    file.read_at(offset, &mut byte).unwrap();
+    file.write_at(offset, &[byte[0] ^ 0x40]).unwrap();
+}
+
+const SEGMENT: u64 = 8 << 20;
+
+#[test]
+fn a_start_goes_on_from_the_newest_checkpoint() {
+    let alice = person(1);
+    let genesis = genesis(&[&alice]);
+    let mut world = often(1, &genesis, 7);
+    let node = world.add("node", &[], mining_for(&alice));
+    assert!(world.run_until(Span::from_secs(600), |w| height(w, node) >= 40));
+    let made = checkpoints(&world, node);
+    assert!(made.len() >= 4, "{made:?}");
+    assert!(
+        made.windows(2).all(|pair| pair[1] - pair[0] <= 9),
+        "{made:?}"
+    );
+    let before = world.published(node).unwrap().clone();
+    world.crash(node);
+    world.start(node);
+    // What readers see at once is the checkpoint: nothing below it is executed.
+    let newest = *made.last().unwrap();
+    assert_eq!(height(&world, node), newest);
+    assert!(world.run_until(Span::from_secs(1), |w| is_ready(w, node)));
+    assert!(height(&world, node) >= before.header.height.0);
+    let here = world.node(node).unwrap();
+    assert!(here.knows_block(&before.tip));
+    // It goes on, and makes the next ones.
+    assert!(world.run_until(Span::from_secs(300), |w| height(w, node) >= 60));
+    assert!(*checkpoints(&world, node).last().unwrap() > newest);
+    assert_eq!(damage_events(&world, node), 0);
+}
+
+#[test]
+fn nodes_killed_again_and_again_agree_and_lose_nothing() {
+    let (alice, bob) = (person(1), person(2));
+    let genesis = genesis(&[&alice, &bob]);
+    for seed in 0..3 {
+        let mut world = often(seed, &genesis, 3);
+        let nodes = four(&mut world, 3);
+        let mut rng = Rng::from_number(seed);
+        let mut paid = 0;
+        for round in 0..12 {
+            let payment = pay(&genesis, &bob, round, alice.account, 10 + round);
+            let call = world.call(nodes[3], Question::SubmitTransaction(payment.to_bytes()));
+            let reply = answer(&mut world, call);
+            assert!(matches!(reply, Ok(Reply::Accepted { .. })), "{reply:?}");
+            paid += 10 + round;
+            let victim = nodes[rng.below(4) as usize];
+            world.run(Span::from_micros(rng.below(8_000_000)));
+            let before = tip(&world, victim).unwrap();
+            world.crash(victim);
+            world.start(victim);
+            assert!(world.run_until(Span::from_secs(5), |w| is_ready(w, victim)));
+            let knows = world.node(victim).unwrap().knows_block(&before);
+            assert!(knows, "what readers saw is in the log");
+        }
+        let _ = paid;
+        assert!(world.run_until(Span::from_secs(120), |w| agree(w, &nodes)));
+        let all: usize = nodes
+            .iter()
+            .map(|node| checkpoints(&world, *node).len())
+            .sum();
+        assert!(all > 20, "{all}");
+        assert!(nodes.iter().all(|node| damage_events(&world, *node) == 0));
+    }
+}
+
+#[test]
+fn a_recording_replays_past_checkpoints_and_after_a_start_from_one() {
+    let (alice, bob) = (person(1), person(2));
+    let genesis = genesis(&[&alice, &bob]);
+    let mut world = often(9, &genesis, 4);
+    let nodes = four(&mut world, 4);
+    world.run(Span::from_secs(20));
+    for restarted in [false, true] {
+        if restarted {
+            world.crash(nodes[1]);
+            world.start(nodes[1]);
+            assert!(world.run_until(Span::from_secs(5), |w| is_ready(w, nodes[1])));
+        }
+        assert!(world.run_until(Span::from_secs(5), |w| w.node(nodes[1]).unwrap().is_quiet()));
+        assert!(world.record(nodes[1], 100_000));
+        let made = checkpoints(&world, nodes[1]).len();
+        for nonce in 0..10 {
+            let nonce = nonce + if restarted { 10 } else { 0 };
+            let payment = pay(&genesis, &bob, nonce, alice.account, 1_000 + nonce);
+            world.call(nodes[0], Question::SubmitTransaction(payment.to_bytes()));
+            world.run(Span::from_secs(3));
+        }
+        assert!(checkpoints(&world, nodes[1]).len() >= made + 2);
+        let (recording, hash) = world.recording(nodes[1]).unwrap();
+        let mut runner = crate::node::Inline::new(recording.reader());
+        let replayed = recording.replay(None, &mut runner, &mut |_, _| {}).unwrap();
+        assert_eq!(replayed.hash, hash, "restarted: {restarted}");
+    }
+}
+
+#[test]
+fn a_damaged_checkpoint_means_an_older_one() {
+    let alice = person(1);
+    let genesis = genesis(&[&alice]);
+    let mut world = often(2, &genesis, 6);
+    let node = world.add("node", &[], mining_for(&alice));
+    assert!(world.run_until(Span::from_secs(600), |w| height(w, node) >= 30));
+    let made = checkpoints(&world, node);
+    let before = world.published(node).unwrap().clone();
+    let named = world.machines[node.0]
+        .running
+        .as_ref()
+        .unwrap()
+        .store
+        .checkpoint();
+    world.crash(node);
+    damage(&world, node, named.unwrap());
+    world.start(node);
+    assert_eq!(damage_events(&world, node), 1);
+    assert_eq!(height(&world, node), made[made.len() - 2]);
+    assert!(world.run_until(Span::from_secs(5), |w| is_ready(w, node)));
+    assert!(world.node(node).unwrap().knows_block(&before.tip));
+    assert!(height(&world, node) >= before.header.height.0);
+    // The next one is as good as any.
+    let made = checkpoints(&world, node).len();
+    assert!(world.run_until(Span::from_secs(600), |w| checkpoints(w, node).len() > made));
+    world.crash(node);
+    world.start(node);
+    assert_eq!(damage_events(&world, node), 1);
+    assert_eq!(
+        height(&world, node),
+        *checkpoints(&world, node).last().unwrap()
+    );
+}
+
+/// A page below the root is read only when it is needed: then nothing is executed any more, and
+/// the next start goes on from before the damage.
+#[test]
+fn a_damaged_page_stops_execution_and_the_next_start_goes_back() {
+    let alice = person(1);
+    let people: Vec<Person> = (1..40).map(person).collect();
+    let genesis = genesis(&people.iter().collect::<Vec<_>>());
+    let mut world = often(3, &genesis, 6);
+    let node = world.add("node", &[], mining_for(&alice));
+    assert!(world.run_until(Span::from_secs(600), |w| height(w, node) >= 20));
+    let store = &world.machines[node.0].running.as_ref().unwrap().store;
+    let named = store.checkpoint().unwrap();
+    let (mut pages, layout) = (Vec::new(), store.layout(Log::State));
+    let reader = store.reader();
+    reader
+        .walk(
+            Log::State,
+            layout.first_of(0),
+            u64::MAX,
+            |at, kind, body| {
+                // Leaf pages, of which every block reads one.
+                if kind == crate::store::Kind::Page && body[1] == 1 && at < named {
+                    pages.push(at);
+                }
+            },
+        )
+        .unwrap();
+    let before = world.published(node).unwrap().clone();
+    world.crash(node);
+    for page in pages {
+        damage(&world, node, page);
+    }
+    world.start(node);
+    let stopped = |w: &World| damage_events(w, node) > 0;
+    assert!(world.run_until(Span::from_secs(60), stopped));
+    let height_then = height(&world, node);
+    world.run(Span::from_secs(60));
+    assert_eq!(height(&world, node), height_then, "nothing is executed");
+    // The root of every checkpoint can be read, so each start finds one damaged and goes farther
+    // back, at the end to the genesis block.
+    for _ in 0..10 {
+        world.crash(node);
+        world.start(node);
+        world.run(Span::from_secs(10));
+        if height(&world, node) >= before.header.height.0 {
+            break;
+        }
+    }
+    assert!(height(&world, node) >= before.header.height.0);
+    assert!(world.node(node).unwrap().knows_block(&before.tip));
+}
