@@ -202,6 +202,7 @@ fn node_config(
         inbound_max: config.inbound,
         bans: bans::read(&config.directory)?,
         checkpoints: CheckpointInterval::default(),
+        min_chain_work: config.min_chain_work,
     })
 }
 

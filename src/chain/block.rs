@@ -186,6 +186,23 @@ impl fmt::Display for IsolatedFault {
 
 impl std::error::Error for IsolatedFault {}
 
+impl IsolatedFault {
+    /// Whether no block of the same id is valid. The id covers the transactions by their root,
+    /// signatures included; a block with other transactions than those is merely not the block.
+    #[must_use]
+    pub const fn condemns_block(&self) -> bool {
+        match self {
+            Self::Malformed(_) | Self::TxRoot { .. } => false,
+            Self::Header(_)
+            | Self::BlockWeight { .. }
+            | Self::TransactionBytes { .. }
+            | Self::Ops { .. }
+            | Self::Data { .. }
+            | Self::Signature { .. } => true,
+        }
+    }
+}
+
 /// Keys that a bench keeps decompressed, 200 bytes each: a fifth of the work on a signature is
 /// saved for senders that come again.
 const CACHED_KEYS: usize = 8_192;
@@ -339,9 +356,10 @@ pub fn check_block(
 }
 
 /// Checks blocks by themselves, the cheapest check first: form, header (proof of work included, so
-/// that everything after it has cost its maker something), weight, transaction root, sizes, and
-/// last the signatures of all blocks in one batch, because many small blocks would otherwise pay
-/// the price of small batches.
+/// that everything after it has cost its maker something), transaction root (so that everything
+/// after it is a fault of the block, and not of who sent it), weight, sizes, and last the
+/// signatures of all blocks in one batch, because many small blocks would otherwise pay the price
+/// of small batches.
 pub fn check_blocks(
     genesis: &Genesis,
     header_rules: &HeaderRules,
@@ -380,11 +398,6 @@ fn check_form(
     header_rules
         .check_isolated(&block.header)
         .map_err(IsolatedFault::Header)?;
-    let weight = block.weight();
-    if weight.0 > u64::from(rules.max_block_weight) {
-        let limit = rules.max_block_weight;
-        return Err(IsolatedFault::BlockWeight { weight, limit });
-    }
     let checked = derive(block, genesis_id, bytes);
     let wtxids: Vec<WtxId> = checked
         .transactions
@@ -397,6 +410,10 @@ fn check_form(
             header: checked.header.tx_root,
             computed,
         });
+    }
+    let (weight, limit) = (checked.weight, rules.max_block_weight);
+    if weight.0 > u64::from(limit) {
+        return Err(IsolatedFault::BlockWeight { weight, limit });
     }
     for transaction in &checked.transactions {
         check_sizes(rules, transaction)?;

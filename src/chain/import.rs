@@ -461,6 +461,12 @@ impl Chain {
         self.keep_body(block);
     }
 
+    /// A block is invalid by itself: neither it nor what follows on it is wanted any more.
+    pub fn condemn(&mut self, id: &BlockId) {
+        self.tree.invalidate(id);
+        self.plan = None;
+    }
+
     /// Takes a block of the log at start: header and position, without its body.
     pub fn restore(&mut self, header: &Header, lsn: Lsn) -> Result<(), HeaderRefusal> {
         // It passed the clock's check before it was logged, and clocks only go on.

@@ -216,3 +216,39 @@ pub(crate) fn seal(header: &mut Header) {
         *nonce = found;
     }
 }
+
+/// Headers of empty blocks that follow on `parent`, one interval apart. `weights` says what each
+/// claims of its parent; `salt` makes branches differ. Their states are nobody's: a block of such
+/// a header is invalid when it is executed, and not before.
+pub(crate) fn headers_on(
+    genesis: &Arc<Genesis>,
+    parent: &Header,
+    weights: &[u32],
+    salt: u8,
+) -> Vec<Header> {
+    let rules = HeaderRules::new(Arc::clone(genesis)).unwrap();
+    let mut made: Vec<Header> = Vec::new();
+    for weight in weights {
+        let parent = made.last().unwrap_or(parent);
+        let height = parent.height.next();
+        let at = Rules::at(genesis, height);
+        let mut header = Header {
+            height,
+            parent_id: parent.id(),
+            time: Millis(parent.time.0 + u64::from(at.interval_ms)),
+            tx_root: Block::tx_root(&[]),
+            state_root: Hash([salt; 32]),
+            history_root: Hash::ZERO,
+            base_fee: next_base_fee(at, parent.base_fee, *weight),
+            beneficiary: AccountId::ZERO,
+            parent_weight: *weight,
+            seal: Seal::Work {
+                bits: rules.next_bits(&parent.into()),
+                nonce: 0,
+            },
+        };
+        seal(&mut header);
+        made.push(header);
+    }
+    made
+}

@@ -48,6 +48,24 @@ pub struct Entry {
     arrival: u64,
     /// Whether its body and those of all its ancestors are here.
     complete: bool,
+    /// An ancestor far below, so that a walk down takes few steps: see [`skip_height`].
+    skip: BlockId,
+}
+
+/// The height that the entry at a height points down to: an even one to that without its lowest
+/// set bit, an odd one to that without its two next. Any ancestor among a million is then within
+/// some hundred steps, and blocks of one height point to one height.
+const fn skip_height(height: u64) -> u64 {
+    const fn clear_lowest(height: u64) -> u64 {
+        height & height.wrapping_sub(1)
+    }
+    if height < 2 {
+        0
+    } else if height & 1 == 1 {
+        clear_lowest(clear_lowest(height - 1)) + 1
+    } else {
+        clear_lowest(height)
+    }
 }
 
 /// Why a header has no place in the tree.
@@ -86,6 +104,7 @@ impl Tree {
             executed: true,
             arrival: 0,
             complete: true,
+            skip: id,
         };
         Self {
             entries: BTreeMap::from([(id, entry)]),
@@ -139,6 +158,9 @@ impl Tree {
             .get(&header.parent_id)
             .expect("the parent was checked against");
         let (work, verdict) = (parent.work.saturating_add(own_work), parent.verdict);
+        let skip = skip_height(parent.header.height.0.saturating_add(1));
+        let skip = self.ancestor(&header.parent_id, Height(skip));
+        let skip = skip.unwrap_or(header.parent_id);
         self.children.entry(header.parent_id).or_default().push(id);
         let arrival = self.next_arrival();
         if verdict == Verdict::Open {
@@ -153,6 +175,7 @@ impl Tree {
             executed: false,
             arrival: 0,
             complete: false,
+            skip,
         };
         self.entries.insert(id, entry);
         Placement::Added
@@ -341,14 +364,44 @@ impl Tree {
     #[must_use]
     pub fn ancestor(&self, id: &BlockId, height: Height) -> Option<BlockId> {
         let mut at = *id;
-        loop {
-            let entry = self.entries.get(&at)?;
-            match entry.header.height.cmp(&height) {
-                std::cmp::Ordering::Less => return None,
-                std::cmp::Ordering::Equal => return Some(at),
-                std::cmp::Ordering::Greater => at = entry.header.parent_id,
-            }
+        let mut entry = self.entries.get(&at)?;
+        while entry.header.height > height {
+            // A long step down where it does not go too far; and not where the parent's own
+            // would go further and still not too far.
+            let (skip, next) = (
+                skip_height(entry.header.height.0),
+                skip_height(entry.header.height.0 - 1),
+            );
+            let long =
+                skip == height.0 || (skip > height.0 && !(next + 2 < skip && next >= height.0));
+            let target = self.entries.get(&entry.skip).filter(|_| long);
+            (at, entry) = match target {
+                Some(target) => (entry.skip, target),
+                None => (
+                    entry.header.parent_id,
+                    self.entries.get(&entry.header.parent_id)?,
+                ),
+            };
         }
+        (entry.header.height == height).then_some(at)
+    }
+
+    /// The highest block that two branches share.
+    #[must_use]
+    pub fn fork(&self, a: &BlockId, b: &BlockId) -> Option<BlockId> {
+        let height = |id: &BlockId| Some(self.entries.get(id)?.header.height);
+        let lower = height(a)?.min(height(b)?);
+        let (mut a, mut b) = (self.ancestor(a, lower)?, self.ancestor(b, lower)?);
+        while a != b {
+            // Both are of one height, and so are the blocks that they point to.
+            let (left, right) = (self.entries.get(&a)?, self.entries.get(&b)?);
+            (a, b) = if left.skip == right.skip {
+                (left.header.parent_id, right.header.parent_id)
+            } else {
+                (left.skip, right.skip)
+            };
+        }
+        Some(a)
     }
 
     /// The blocks from below `stop` up to `id`, in order of height; `stop` says where to end.
@@ -456,6 +509,62 @@ mod tests {
         assert!(!tree.is_complete(&b));
         tree.body_arrived(&a);
         assert_eq!(tree.best_candidate(), b);
+    }
+
+    #[test]
+    fn ancestors_and_forks_are_found_in_few_steps_and_are_those_of_a_walk() {
+        let mut tree = Tree::new(header(BlockId::ZERO, 0, 0), Uint256::ONE);
+        let mut blocks = vec![tree.genesis()];
+        for place in 0..1_500_u64 {
+            // Mostly one long chain, with branches of all lengths.
+            let last = blocks.len() - 1;
+            let parent = if place % 97 == 96 {
+                last * 7 / 11
+            } else {
+                last
+            };
+            let parent = blocks[parent];
+            blocks.push(add(&mut tree, parent, place + 1, 1));
+        }
+        let path = |id: &BlockId| tree.path_from(id, |_, _| false);
+        for (a, b) in [
+            (1_500, 3),
+            (1_500, 1_499),
+            (97, 1_200),
+            (640, 641),
+            (1_000, 1_100),
+        ] {
+            let (left, right) = (path(&blocks[a]), path(&blocks[b]));
+            for (height, id) in left.iter().enumerate() {
+                assert_eq!(tree.ancestor(&blocks[a], Height(height as u64)), Some(*id));
+            }
+            assert_eq!(tree.ancestor(&blocks[a], Height(left.len() as u64)), None);
+            let shared = left.iter().zip(&right).take_while(|(l, r)| l == r).last();
+            assert_eq!(
+                tree.fork(&blocks[a], &blocks[b]).as_ref(),
+                shared.map(|(l, _)| l)
+            );
+        }
+    }
+
+    #[test]
+    fn a_walk_down_takes_logarithmic_steps() {
+        let steps = |mut at: u64, height: u64| {
+            let mut count = 0;
+            while at > height {
+                let (skip, next) = (skip_height(at), skip_height(at - 1));
+                let long =
+                    skip == height || (skip > height && !(next + 2 < skip && next >= height));
+                at = if long { skip } else { at - 1 };
+                count += 1;
+            }
+            count
+        };
+        let most = (0..1_000_000)
+            .step_by(997)
+            .map(|height| steps(1_000_000, height))
+            .max();
+        assert!(most < Some(120), "{most:?}");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::str::FromStr;
 use toml::{Table, Value};
 
 use crate::rpc::nearest;
-use crate::types::PeerAddress;
+use crate::types::{PeerAddress, Uint256};
 
 use super::CommandError;
 
@@ -67,6 +67,10 @@ pub const KEYS: &[(&str, &str)] = &[
         "bytes of a segment of the logs; fixed once the directory is made",
     ),
     (
+        "min_chain_work",
+        "the least chainwork of a chain to follow, in hexadecimal digits",
+    ),
+    (
         "record",
         "\"on\" to keep the node's last inputs for keel replay, \"off\" to not",
     ),
@@ -109,6 +113,8 @@ pub struct Config {
     pub workers: usize,
     /// Bytes of a log's segment; None for the production sizes.
     pub segment_bytes: Option<u64>,
+    /// The work below which no chain is kept.
+    pub min_chain_work: Uint256,
     /// Whether inputs are recorded.
     pub record: bool,
     /// How much to say.
@@ -275,6 +281,7 @@ impl Layers {
             hashrate: 2_000,
             workers: 0,
             segment_bytes: None,
+            min_chain_work: Uint256::ZERO,
             record: true,
             log: log::LevelFilter::Info,
         };
@@ -318,6 +325,10 @@ impl Layers {
                 return Err(setting.wrong("a multiple of 4096 from 65536 to 1073741824"));
             }
             config.segment_bytes = Some(number);
+        }
+        if let Some(setting) = self.get("min_chain_work") {
+            let work = setting.text()?.parse();
+            config.min_chain_work = work.map_err(|rule: &str| setting.wrong(rule))?;
         }
         if let Some(setting) = self.get("record") {
             config.record = match setting.text()? {
@@ -473,6 +484,10 @@ mod tests {
             (
                 "segment_bytes = 1",
                 &["keel.toml: segment_bytes: a multiple"],
+            ),
+            (
+                "min_chain_work = \"0xwork\"",
+                &["keel.toml: min_chain_work: must be hexadecimal"],
             ),
             ("log = \"loud\"", &["keel.toml: log: must be error"]),
             ("rpc_auth = \"no\"", &["keel.toml: rpc_auth: must be"]),

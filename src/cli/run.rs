@@ -47,6 +47,9 @@ pub(super) struct RunArgs {
     /// Bytes of a segment of the logs, for a new directory
     #[arg(long, value_name = "N")]
     segment_bytes: Option<String>,
+    /// The least chainwork of a chain to follow, in hexadecimal digits
+    #[arg(long, value_name = "WORK")]
+    min_chain_work: Option<String>,
     /// "on" to keep the last inputs for keel replay, "off" to not
     #[arg(long, value_name = "WHETHER")]
     record: Option<String>,
@@ -110,6 +113,7 @@ pub(super) fn config(args: &RunArgs) -> Result<Config, CommandError> {
         ("hashrate", &args.hashrate),
         ("workers", &args.workers),
         ("segment_bytes", &args.segment_bytes),
+        ("min_chain_work", &args.min_chain_work),
         ("record", &args.record),
         ("log", &args.log),
     ] {

@@ -10,7 +10,7 @@ use crate::chain::{
     ATTEMPTS_MAX, Attempt, Chain, CheckedBlock, Executed, IsolatedFault, Step, TipChange,
 };
 use crate::codec::{Encode, Writer};
-use crate::p2p::{Action, ConnId, Sync};
+use crate::p2p::{Action, Arrival, ConnId, Room, Sync};
 use crate::store::{Append, Kind, Log};
 use crate::types::{BlockId, Hash, Height, Rules, Uint256};
 use crate::wire::message::{ANNOUNCE_HEADERS_MAX, GET_BLOCKS_MAX, HEADERS_MAX, RequestId};
@@ -21,9 +21,12 @@ use super::{
     header_of,
 };
 
-/// How many blocks may be under way or in check at once: bodies of 4 MiB are bounded in bytes by
-/// it, and workers stay busy.
-const BLOCKS_UNDER_WAY_MAX: usize = 32;
+/// How many blocks may be under way or in check at once: so many small ones that workers stay busy,
+/// and so many large ones that each worker has a few.
+const ROOM: Room = Room {
+    blocks: 64,
+    bytes: 32 << 20,
+};
 /// How many blocks a peer may have asked for and not got.
 const ASKED_PER_PEER: usize = 8 * GET_BLOCKS_MAX;
 
@@ -90,11 +93,7 @@ impl Node {
     /// Asks for blocks that are missing, as many as the node can take in.
     pub(super) fn request_blocks(&mut self, now: Time) {
         if self.ready {
-            let room = BLOCKS_UNDER_WAY_MAX.saturating_sub(self.checking.len());
-            let mut actions = Vec::new();
-            self.sync
-                .schedule(&self.chain, &self.checking, room, now, &mut actions);
-            self.perform(actions, now);
+            self.with_sync(now, |sync, chain, out| sync.schedule(chain, ROOM, now, out));
         }
     }
 
@@ -104,16 +103,19 @@ impl Node {
             Ok(header) => header.id(),
             Err(error) => return self.fault(conn, format!("BLOCK: {error}"), now),
         };
-        if !self.sync.block_came(conn, req.0, &id) {
+        let what = (&id, bytes.len());
+        match self.sync.block_came(conn, req.0, what, &self.chain, now) {
+            Arrival::Wanted => {}
             // A request that lapsed may still be answered: that is slow, and no fault.
-            if self.chain.tree().get(&id).is_none() {
-                self.fault(conn, "it sent a block that nobody asked for", now);
+            Arrival::Spare => return,
+            Arrival::Unasked => {
+                return self.fault(conn, "it sent a block that nobody asked for", now);
             }
-            return;
+            Arrival::LeftOut => {
+                return self.fault(conn, "it left out a block that it was asked for", now);
+            }
         }
-        if self.chain.wants_body(&id) && self.checking.insert(id) {
-            self.arrived.push(conn, id, bytes);
-        }
+        self.arrived.push(conn, id, bytes);
     }
 
     /// Starts checks of the blocks that came. Small ones are checked together: the signatures of
@@ -139,8 +141,8 @@ impl Node {
     }
 
     /// Blocks were checked, each by itself. Good ones go to the log and into the tree; a bad one
-    /// costs its sender the connection, and is asked of somebody else: its id does not cover a
-    /// signature, so the block itself may be good.
+    /// costs its sender the connection. Where its header covers what is wrong with it, no good
+    /// block of that id exists, and the header goes; else it is asked of somebody else.
     pub(super) fn blocks_checked(
         &mut self,
         blocks: Vec<(ConnId, BlockId)>,
@@ -149,23 +151,36 @@ impl Node {
     ) {
         self.arrived.checked();
         for ((from, id), checked) in blocks.into_iter().zip(checked) {
-            self.checking.remove(&id);
             match checked {
-                Ok(block) if self.chain.wants_body(&id) => {
-                    if let Some(peer) = self.peers.get_mut(&from) {
-                        peer.last_block = Some(now);
+                Ok(block) => {
+                    self.sync.taken(&id);
+                    if self.chain.wants_body(&id) {
+                        if let Some(peer) = self.peers.get_mut(&from) {
+                            peer.last_block = Some(now);
+                        }
+                        self.store_block(&block, false, Effect::Logged(id));
+                        self.chain.add_body(block);
                     }
-                    self.store_block(&block, false, Effect::Logged(id));
-                    self.chain.add_body(block);
                 }
-                Ok(_) => {}
                 Err(fault) => {
-                    self.sync.retry();
-                    self.fault(from, format!("block {id} is invalid: {fault}"), now);
+                    let rule = format!("block {id} is invalid: {fault}");
+                    self.fault(from, rule.clone(), now);
+                    if fault.condemns_block() {
+                        self.block_invalid(id, rule, now);
+                    } else {
+                        self.sync.refused(&id);
+                    }
                 }
             }
         }
         self.advance(now);
+    }
+
+    /// A block is invalid, whoever sends it.
+    fn block_invalid(&mut self, id: BlockId, why: String, now: Time) {
+        self.chain.condemn(&id);
+        self.with_sync(now, |sync, chain, out| sync.invalid(&id, chain, out));
+        self.event(Event::InvalidBlock { id, why });
     }
 
     /// Writes a block to the log.
@@ -231,7 +246,7 @@ impl Node {
         let first = first.ok_or(CallError::NotFound("parked block"))?;
         let record = attempt_record(&first, ATTEMPT_ENDED);
         self.store(vec![record], false, vec![Effect::Nothing]);
-        self.sync.retry();
+        self.sync.changed();
         self.advance(now);
         Ok(Reply::Done)
     }
@@ -266,7 +281,7 @@ impl Node {
             Ok(block) => self.chain.body_read(block),
             Err(why) => {
                 self.chain.body_lost(id);
-                self.sync.retry();
+                self.sync.changed();
                 self.event(Event::DamagedLog { why });
             }
         }
@@ -282,13 +297,9 @@ impl Node {
         }
         let outcome = self.chain.executed(executed);
         if let Some((id, fault)) = outcome.invalid {
-            self.sync.retry();
             let record = attempt_record(&id, ATTEMPT_ENDED);
             self.store(vec![record], false, vec![Effect::Nothing]);
-            self.event(Event::InvalidBlock {
-                id,
-                why: fault.to_string(),
-            });
+            self.block_invalid(id, fault.to_string(), now);
         }
         if let Some(moved) = outcome.moved {
             self.tip_moved(&moved, now);
@@ -506,7 +517,9 @@ impl Node {
             self.relay.not_found(conn, &ids, now);
         } else {
             let ids: Vec<_> = ids.iter().map(|id| BlockId(id.0)).collect();
-            self.sync.not_found(conn, &ids);
+            self.with_sync(now, |sync, chain, out| {
+                sync.not_found(conn, &ids, chain, out);
+            });
         }
     }
 }

@@ -42,7 +42,7 @@ use crate::p2p::{Action, BanList, Discouragement, Relay, Sync};
 use crate::store::{Append, Lsn, Request};
 use crate::types::{
     AccountId, BlockId, Genesis, Hash, Header, Height, NodeKey, NodeRecord, PeerAddress, Rules,
-    TxId, WtxId,
+    TxId, Uint256, WtxId,
 };
 use crate::wire::{ConnectionLimits, Message};
 
@@ -84,6 +84,9 @@ pub struct NodeConfig {
     pub bans: BanList,
     /// When checkpoints are due.
     pub checkpoints: CheckpointInterval,
+    /// The work below which no chain is kept: what the chain is known to have had. With it a node
+    /// that starts from nothing can't be filled with headers that cost little.
+    pub min_chain_work: Uint256,
 }
 
 /// How a node mines.
@@ -202,8 +205,6 @@ pub struct Node {
     timers: Timers<Timer>,
     rng: Rng,
     outputs: VecDeque<Output>,
-    /// Blocks being checked or waiting for it, so that none is checked twice at once.
-    checking: BTreeSet<BlockId>,
     /// Those of them that wait.
     arrived: Arrived,
     /// The tip that readers may see: its Tip record is durable. Its state is held.
@@ -249,6 +250,7 @@ impl Node {
         }
         chain.hold_state(chain.tip());
         let rng = Rng::from_seed(seed);
+        let secret = rng.fork("sync").bytes32();
         let miner = config.mining.map(|mining| Miner::new(mining, now));
         let mut node = Self {
             dials: config
@@ -260,7 +262,7 @@ impl Node {
             logged_tip,
             chain,
             mempool: Mempool::default(),
-            sync: Sync::default(),
+            sync: Sync::new(secret, config.min_chain_work),
             relay: Relay::new(config.genesis.rules.base_fee_min, rng.fork("relay")),
             peers: BTreeMap::new(),
             limits: ConnectionLimits::new(),
@@ -278,7 +280,6 @@ impl Node {
             timers: Timers::default(),
             rng,
             outputs: VecDeque::new(),
-            checking: BTreeSet::new(),
             arrived: Arrived::default(),
             ready: false,
             disk_full: false,

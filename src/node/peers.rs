@@ -403,9 +403,9 @@ impl Node {
             address,
             direction,
         });
-        let height = hello.best_height;
+        let tip = (hello.best_id, hello.best_height);
         self.with_sync(now, |sync, chain, out| {
-            sync.joined(conn, height, chain, now, out);
+            sync.joined(conn, tip, chain, now, out);
         });
         // The best paying first, and each account's in their order.
         let waiting = self.mempool.candidates(u64::MAX).into_iter();
@@ -525,7 +525,7 @@ impl Node {
         for timer in [Timer::Greeting(conn), Timer::Ping(conn), Timer::Pong(conn)] {
             self.timers.clear(&timer);
         }
-        self.sync.left(conn);
+        self.with_sync(now, |sync, chain, out| sync.left(conn, chain, now, out));
         self.relay.left(conn, now);
         if let Some(dial) = self.dials.get_mut(&peer.key) {
             // One that closes before it is ready is dialled ever more rarely, like one that is not

@@ -178,7 +178,6 @@ impl Node {
             timers: snapshot.timers,
             rng: Rng::from_state(snapshot.rng.0, snapshot.rng.1),
             outputs: std::collections::VecDeque::new(),
-            checking: BTreeSet::new(),
             arrived: Arrived::default(),
             published: snapshot.published,
             logged_tip: snapshot.logged_tip,

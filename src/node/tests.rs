@@ -24,6 +24,7 @@ mod attempts;
 mod blocks;
 mod greeting;
 mod promises;
+mod sync;
 mod transactions;
 
 /// Another node, as far as Alice sees it.
@@ -122,6 +123,7 @@ impl Alice {
             inbound_max: 125,
             bans: BanList::default(),
             checkpoints: CheckpointInterval::default(),
+            min_chain_work: Uint256::ZERO,
         };
         change(&mut config);
         let node = Node::open(config, Recovered::default(), [9; 32], now).unwrap();

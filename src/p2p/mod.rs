@@ -16,7 +16,7 @@ pub use bans::{Ban, BanList, BanTarget};
 pub use discouragement::Discouragement;
 pub use recent::RecentSet;
 pub use relay::Relay;
-pub use sync::Sync;
+pub use sync::{Arrival, Room, Sync};
 
 use serde::{Deserialize, Serialize};
 

@@ -150,6 +150,7 @@ impl World {
             inbound_max: 125,
             bans: BanList::default(),
             checkpoints: self.config.checkpoints,
+            min_chain_work: crate::types::Uint256::ZERO,
         };
         let (name, disk) = (name.to_owned(), MemoryDisk::new());
         self.machines.push(Machine {

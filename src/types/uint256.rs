@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
@@ -204,6 +205,21 @@ impl fmt::Display for Uint256 {
     }
 }
 
+impl FromStr for Uint256 {
+    type Err = &'static str;
+
+    /// Reads what [`Display`](fmt::Display) writes, with or without `0x` and leading zeros.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let digits = text.strip_prefix("0x").unwrap_or(text);
+        if digits.is_empty() || digits.len() > 64 {
+            return Err("must be 1 to 64 hexadecimal digits");
+        }
+        crate::base::decode_hex_array(&format!("{digits:0>64}"))
+            .map(|bytes| Self::from_be_bytes(&bytes))
+            .map_err(|_| "must be hexadecimal digits")
+    }
+}
+
 /// A target in its compact form: one byte of length and three of mantissa
 /// (`docs/formats.md`, header rules).
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -312,6 +328,18 @@ mod tests {
 
     fn wide() -> impl Strategy<Value = Uint256> {
         (any::<[u64; 4]>(), 0_u32..256).prop_map(|(limbs, shift)| Uint256(limbs).shift_right(shift))
+    }
+
+    #[test]
+    fn what_is_shown_is_read_again() {
+        for value in [Uint256::ZERO, Uint256::from_u64(0xabc), Uint256::MAX] {
+            assert_eq!(value.to_string().parse(), Ok(value));
+        }
+        let padded = format!("{:0>64}", "1f");
+        assert_eq!(padded.parse(), Ok(Uint256::from_u64(31)));
+        for wrong in ["", "0x", "0xg", "-1", &"1".repeat(65)] {
+            assert!(wrong.parse::<Uint256>().is_err(), "{wrong}");
+        }
     }
 
     proptest! {

@@ -270,3 +270,19 @@ proptest! {
         }
     }
 }
+
+impl Chain {
+    /// A block's body is here, and everything that became the best branch by it is executed,
+    /// as far as the tree goes.
+    pub(crate) fn body_for_test(&mut self, id: &BlockId, execute: bool) {
+        self.tree.body_arrived(id);
+        let goal = self.tree.best_candidate();
+        if execute && goal != self.tip {
+            let kept = self.best.len() - self.leaving(&goal).len();
+            let joining = self.tree.path_from(&goal, |id, _| self.in_best_chain(id));
+            self.best.truncate(kept);
+            self.best.extend(joining);
+            self.tip = goal;
+        }
+    }
+}

@@ -35,6 +35,7 @@ impl Life {
             inbound_max: 125,
             bans: BanList::default(),
             checkpoints: CheckpointInterval::default(),
+            min_chain_work: Uint256::ZERO,
         };
         let reader: Arc<dyn BlockReader> = Arc::new(store.reader());
         Self {

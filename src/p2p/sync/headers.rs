@@ -1,0 +1,414 @@
+//! Who is asked for headers, and what becomes of those that come.
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::{Span, Time};
+use crate::chain::{Chain, HeaderRefusal};
+use crate::crypto::hash::sha256_parts;
+use crate::types::{BlockId, Header, Uint256};
+use crate::wire::Message;
+use crate::wire::message::{HEADERS_MAX, LOCATOR_IDS_MAX, RequestId};
+
+use super::presync::{Next, Presync, Walk};
+use super::{Action, ConnId, Due, Sync};
+
+/// How long a peer has to answer a request for headers: 15 s, and 1 ms for each that may come.
+pub(super) const HEADERS_TIMEOUT: Span = Span::from_millis(15_000 + HEADERS_MAX as u64);
+/// While this node's best header is older than this, it asks one peer for headers at a time: all
+/// have the same, and a whole chain of them from everybody is a waste of lines.
+const BEHIND: Span = Span::from_secs(24 * 3_600);
+/// How long that one peer may take for an answer before another one is asked as well.
+const LEADER_PATIENCE: Span = Span::from_secs(5);
+/// How often a peer may tell of headers and, asked for what lies below them, not give them. An
+/// honest one does when its chain changes in between.
+const BROKEN_WORDS_MAX: u32 = 8;
+
+/// How many blocks' work a chain may lack beside the tip and its headers are still kept as they
+/// come: branches of that length are nothing out of the ordinary.
+const NEAR_BLOCKS: u64 = 144;
+/// How long a peer may have nothing but a chain of too little work: enough to learn the better one
+/// from this node.
+pub(super) const LITTLE_WORK_TIMEOUT: Span = Span::from_secs(20 * 60);
+
+/// A request for headers that is under way.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) struct Question {
+    request: u32,
+    /// The height that answers have come to: the next one must come higher, or it is the last.
+    reached: u64,
+}
+
+/// What came of headers.
+enum Taken {
+    /// All are in the tree.
+    All,
+    /// Those up to one that is ahead of the clock are.
+    Held,
+    /// None is, because the chain that ends with them has too little work to be kept.
+    TooLittle,
+    /// The peer broke a rule.
+    Faulty,
+}
+
+impl Sync {
+    /// A peer is ready: learn what headers it has.
+    pub(super) fn first_question(
+        &mut self,
+        conn: ConnId,
+        chain: &Chain,
+        now: Time,
+        out: &mut Vec<Action>,
+    ) {
+        if is_behind(chain, now) {
+            if self.leader.is_some() {
+                self.waiting.insert(conn);
+                return;
+            }
+            self.leader = Some(conn);
+        }
+        self.ask_headers(conn, None, chain, now, out);
+    }
+
+    /// Asks for headers: those that follow on the best header's chain, or on `last`.
+    fn ask_headers(
+        &mut self,
+        conn: ConnId,
+        last: Option<(BlockId, u64)>,
+        chain: &Chain,
+        now: Time,
+        out: &mut Vec<Action>,
+    ) {
+        let request = self.next_request();
+        let Some(peer) = self.peers.get_mut(&conn) else {
+            return;
+        };
+        if peer.question.is_some() {
+            peer.again = true;
+            return;
+        }
+        let reached = last.map_or(0, |(_, height)| height);
+        peer.question = Some(Question { request, reached });
+        self.due.set(Due::Headers(conn), now + HEADERS_TIMEOUT);
+        if self.leader == Some(conn) {
+            self.due.set(Due::Leader, now + LEADER_PATIENCE);
+        }
+        // From the best header's parent on, so that a peer that has the same says so.
+        let top = usize::from(chain.tree().best_header() != chain.tree().genesis());
+        let last = last.map(|(id, _)| id);
+        let locator = last
+            .into_iter()
+            .chain(chain.locator().into_iter().skip(top));
+        let message = Message::GetHeaders {
+            request: RequestId(request),
+            max: HEADERS_MAX as u16,
+            stop: BlockId::ZERO,
+            locator: locator.take(LOCATOR_IDS_MAX).collect(),
+        };
+        out.push(Action::Send(conn, message));
+    }
+
+    /// Headers that were asked for.
+    pub fn headers(
+        &mut self,
+        conn: ConnId,
+        request: u32,
+        headers: &[Header],
+        chain: &mut Chain,
+        now: Time,
+        out: &mut Vec<Action>,
+    ) {
+        let Some(peer) = self.peers.get_mut(&conn) else {
+            return;
+        };
+        let Some(question) = peer.question.take_if(|asked| asked.request == request) else {
+            let rule = "it sent headers that nobody asked for";
+            out.push(Action::Fault(conn, rule.to_owned()));
+            return;
+        };
+        self.due.clear(&Due::Headers(conn));
+        if let Some(presync) = peer.presync.take() {
+            self.go_on(conn, presync, headers, chain, now, out);
+            return;
+        }
+        let more = headers.len() == HEADERS_MAX;
+        match self.take_in(conn, headers, chain, now, out) {
+            Taken::All => {
+                let last = headers.last().map(|last| (last.id(), last.height.0));
+                match last.filter(|(_, height)| more && *height > question.reached) {
+                    Some(last) => self.ask_headers(conn, Some(last), chain, now, out),
+                    None => self.answered(conn, true, chain, now, out),
+                }
+            }
+            Taken::Held => self.answered(conn, false, chain, now, out),
+            Taken::TooLittle if more => self.begin_presync(conn, headers, chain, now, out),
+            Taken::TooLittle => self.too_little(conn, chain, now, out),
+            Taken::Faulty => {}
+        }
+    }
+
+    /// The work that a chain must have for its headers to be kept as they come.
+    fn needed_work(&self, chain: &Chain) -> Uint256 {
+        let tip = chain.tip_entry();
+        let near = match tip.header.work().widening_mul(NEAR_BLOCKS) {
+            (near, 0) if near < tip.work => tip.work.wrapping_sub(near),
+            _ => Uint256::ZERO,
+        };
+        near.max(self.min_chain_work)
+    }
+
+    /// A chain of which these are the first headers has too little work so far, and goes on.
+    fn begin_presync(
+        &mut self,
+        conn: ConnId,
+        headers: &[Header],
+        chain: &mut Chain,
+        now: Time,
+        out: &mut Vec<Action>,
+    ) {
+        let start = headers.first().and_then(|first| {
+            let entry = chain.tree().get(&first.parent_id)?;
+            Some(Walk::from(first.parent_id, entry))
+        });
+        let Some(start) = start else { return };
+        self.presyncs += 1;
+        let secret = sha256_parts(&[&self.secret, &self.presyncs.to_le_bytes()]);
+        let presync = Presync::new(start, self.needed_work(chain), secret);
+        self.go_on(conn, Box::new(presync), headers, chain, now, out);
+    }
+
+    /// More headers of a chain that has not shown enough work yet.
+    fn go_on(
+        &mut self,
+        conn: ConnId,
+        mut presync: Box<Presync>,
+        headers: &[Header],
+        chain: &mut Chain,
+        now: Time,
+        out: &mut Vec<Action>,
+    ) {
+        let more = headers.len() == HEADERS_MAX;
+        match presync.take_in(headers, more, chain, now) {
+            Ok(Next::Ask(id, height)) => {
+                if let Some(peer) = self.peers.get_mut(&conn) {
+                    peer.presync = Some(presync);
+                }
+                self.ask_headers(conn, Some((id, height.0)), chain, now, out);
+            }
+            Ok(Next::Enough(id, height)) => {
+                self.shown(conn, Some(id), chain);
+                self.ask_headers(conn, Some((id, height.0)), chain, now, out);
+            }
+            Ok(Next::TooLittle) => self.too_little(conn, chain, now, out),
+            // It may be its chain that changed: nobody is to blame.
+            Ok(Next::Another) => out.push(Action::Unresponsive(conn, "headers it had shown")),
+            Err(refusal) => {
+                let rule = format!("a header is invalid: {refusal}");
+                out.push(Action::Fault(conn, rule));
+            }
+        }
+    }
+
+    /// A peer's chain ends and has too little work. It may be one that learns the better chain
+    /// from this node, so it has some time for that; and it is not asked again before.
+    fn too_little(&mut self, conn: ConnId, chain: &Chain, now: Time, out: &mut Vec<Action>) {
+        self.due
+            .set_earlier(Due::LittleWork(conn), now + LITTLE_WORK_TIMEOUT);
+        self.answered(conn, false, chain, now, out);
+    }
+
+    /// A peer has said all it has to say about its headers for now; `whole` if there was nothing
+    /// among them that this node put off.
+    fn answered(
+        &mut self,
+        conn: ConnId,
+        whole: bool,
+        chain: &Chain,
+        now: Time,
+        out: &mut Vec<Action>,
+    ) {
+        let tree = chain.tree();
+        let Some(peer) = self.peers.get_mut(&conn) else {
+            return;
+        };
+        let told = peer.told.take();
+        let again = std::mem::take(&mut peer.again);
+        if let Some((id, height)) = peer.claimed.take_if(|_| whole) {
+            let ours = tree.get(&tree.best_header());
+            if let Some(tip) = tree.get(&id) {
+                if tip.header.height != height {
+                    let rule = "it greeted with a height that is not its tip's";
+                    out.push(Action::Fault(conn, rule.to_owned()));
+                    return;
+                }
+                // It has nothing to show where this node has more.
+                self.shown(conn, Some(id), chain);
+            } else if ours.is_some_and(|ours| height > ours.header.height) {
+                // It said that its chain is higher than any it has shown.
+                out.push(Action::Unresponsive(conn, "headers that it told of"));
+                return;
+            }
+        }
+        let Some(peer) = self.peers.get_mut(&conn) else {
+            return;
+        };
+        if whole && !again && told.is_some_and(|id| tree.get(&id).is_none()) {
+            peer.broken_words += 1;
+            if peer.broken_words > BROKEN_WORDS_MAX {
+                out.push(Action::Unresponsive(conn, "headers that it told of"));
+                return;
+            }
+        }
+        if again {
+            peer.told = told;
+            self.ask_headers(conn, None, chain, now, out);
+        }
+        if self.leader == Some(conn) {
+            self.leader = None;
+            self.due.clear(&Due::Leader);
+            // The others say whether that was all.
+            for conn in std::mem::take(&mut self.waiting) {
+                self.ask_headers(conn, None, chain, now, out);
+            }
+        }
+    }
+
+    /// The peer that is asked for headers is gone or slow: another one is asked.
+    pub(super) fn next_leader(&mut self, chain: &Chain, now: Time, out: &mut Vec<Action>) {
+        self.due.clear(&Due::Leader);
+        self.leader = self.waiting.pop_first();
+        if let Some(conn) = self.leader {
+            self.ask_headers(conn, None, chain, now, out);
+        }
+    }
+
+    /// Headers of new blocks, sent unasked.
+    pub fn announced(
+        &mut self,
+        conn: ConnId,
+        headers: &[Header],
+        chain: &mut Chain,
+        now: Time,
+        out: &mut Vec<Action>,
+    ) {
+        let (Some(first), Some(last)) = (headers.first(), headers.last()) else {
+            return;
+        };
+        if chain.tree().get(&first.parent_id).is_some() {
+            self.take_in(conn, headers, chain, now, out);
+            return;
+        }
+        // It is ahead of us by more than it announced: learn what lies between. Its own work
+        // comes first, so that whoever makes this node ask has paid for it.
+        if let Err(fault) = chain.header_rules().check_isolated(first) {
+            let rule = format!("a header is invalid: {fault}");
+            out.push(Action::Fault(conn, rule));
+            return;
+        }
+        if self.due.deadline(&Due::LittleWork(conn)).is_some() {
+            return;
+        }
+        if let Some(peer) = self.peers.get_mut(&conn) {
+            peer.told = Some(last.id());
+        }
+        if !self.waiting.contains(&conn) {
+            self.ask_headers(conn, None, chain, now, out);
+        }
+    }
+
+    /// A header was put off until its time has come.
+    pub(super) fn held_due(
+        &mut self,
+        conn: ConnId,
+        chain: &Chain,
+        now: Time,
+        out: &mut Vec<Action>,
+    ) {
+        self.ask_headers(conn, None, chain, now, out);
+    }
+
+    /// Adds headers to the tree, one after the other.
+    fn take_in(
+        &mut self,
+        conn: ConnId,
+        headers: &[Header],
+        chain: &mut Chain,
+        now: Time,
+        out: &mut Vec<Action>,
+    ) -> Taken {
+        let follows = |pair: &[Header]| pair[0].id() == pair[1].parent_id;
+        if !headers.windows(2).all(follows) {
+            let rule = "headers must follow each other";
+            out.push(Action::Fault(conn, rule.to_owned()));
+            return Taken::Faulty;
+        }
+        if !self.is_enough(headers, chain, now) {
+            return Taken::TooLittle;
+        }
+        let mut previous: Option<BlockId> = None;
+        for header in headers {
+            match chain.add_header(header, now) {
+                Ok(id) => previous = Some(id),
+                Err(HeaderRefusal::Held { until }) => {
+                    self.shown(conn, previous, chain);
+                    self.due.set_earlier(Due::Held(conn), until);
+                    return Taken::Held;
+                }
+                Err(refusal) => {
+                    let rule = format!("a header is invalid: {refusal}");
+                    out.push(Action::Fault(conn, rule));
+                    return Taken::Faulty;
+                }
+            }
+        }
+        self.shown(conn, previous, chain);
+        Taken::All
+    }
+
+    /// Whether the chain that ends with these headers has enough work for them to be kept, or
+    /// they are known. A header that breaks a rule is kept by nobody and is found out later.
+    fn is_enough(&self, headers: &[Header], chain: &Chain, now: Time) -> bool {
+        let (Some(first), Some(last)) = (headers.first(), headers.last()) else {
+            return true;
+        };
+        let needed = self.needed_work(chain);
+        let Some(parent) = chain.tree().get(&first.parent_id) else {
+            return true;
+        };
+        if parent.work >= needed || chain.tree().get(&last.id()).is_some() {
+            return true;
+        }
+        // What they claim counts only once it is checked.
+        let mut walk = Walk::from(first.parent_id, parent);
+        for header in headers {
+            match walk.step(header, chain.header_rules(), now) {
+                Ok(()) => {}
+                Err(HeaderRefusal::Held { .. }) => break,
+                Err(_) => return walk.work >= needed,
+            }
+        }
+        walk.work >= needed
+    }
+
+    /// A peer has shown that it has this header, and so that it has what is below.
+    fn shown(&mut self, conn: ConnId, last: Option<BlockId>, chain: &Chain) {
+        let (tree, Some(peer)) = (chain.tree(), self.peers.get_mut(&conn)) else {
+            return;
+        };
+        let Some((id, entry)) = last.and_then(|id| Some((id, tree.get(&id)?))) else {
+            return;
+        };
+        self.due.clear(&Due::LittleWork(conn));
+        let before = peer.best.and_then(|best| tree.get(&best));
+        if before.is_none_or(|before| entry.work > before.work) {
+            (peer.best, peer.height) = (Some(id), entry.header.height);
+            self.regroup = true;
+        }
+    }
+}
+
+/// Whether this node's headers are so old that it can't be at the tip.
+fn is_behind(chain: &Chain, now: Time) -> bool {
+    let tree = chain.tree();
+    let best = tree.get(&tree.best_header());
+    best.is_some_and(|best| Time::from_millis(best.header.time.0) + BEHIND < now)
+}

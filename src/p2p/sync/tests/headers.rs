@@ -1,0 +1,266 @@
+//! Who is asked for headers, and what becomes of those that come.
+
+use super::*;
+
+/// The requests for headers among actions: who, and their numbers.
+fn questions(out: &[Action]) -> Vec<(ConnId, u32)> {
+    let question = |action: &Action| match action {
+        Action::Send(conn, message @ Message::GetHeaders { .. }) => {
+            (*conn, message.request().unwrap().0)
+        }
+        other => panic!("{other:?}"),
+    };
+    out.iter().map(question).collect()
+}
+
+impl Story {
+    fn answers(&mut self, (conn, request): (ConnId, u32), headers: &[Header]) -> Vec<Action> {
+        self.answers_at(time(0), (conn, request), headers)
+    }
+
+    fn answers_at(
+        &mut self,
+        now: Time,
+        (conn, request): (ConnId, u32),
+        headers: &[Header],
+    ) -> Vec<Action> {
+        let mut out = Vec::new();
+        self.sync
+            .headers(conn, request, headers, &mut self.chain, now, &mut out);
+        out
+    }
+
+    fn tells(&mut self, conn: ConnId, headers: &[Header]) -> Vec<Action> {
+        let mut out = Vec::new();
+        self.sync
+            .announced(conn, headers, &mut self.chain, time(0), &mut out);
+        out
+    }
+
+    fn meets(&mut self, conn: ConnId, height: u64, now: Time) -> Vec<Action> {
+        let mut out = Vec::new();
+        self.sync.joined(
+            conn,
+            (BlockId([9; 32]), Height(height)),
+            &self.chain,
+            now,
+            &mut out,
+        );
+        out
+    }
+
+    /// A time at which the node's newest header is new.
+    fn at_the_tip(&self) -> Time {
+        let tree = self.chain.tree();
+        let best = tree.get(&tree.best_header()).unwrap();
+        Time::from_millis(best.header.time.0 + 10_000)
+    }
+}
+
+#[test]
+fn one_peer_is_asked_while_all_is_old_and_the_others_say_whether_that_was_all() {
+    let mut story = Story::new(0, &[]);
+    let first = questions(&story.meets(BOB, 3, time(0)));
+    assert_eq!(first.len(), 1);
+    assert!(story.meets(CAROL, 3, time(0)).is_empty());
+    assert!(story.meets(DAVE, 3, time(0)).is_empty());
+    let root = story.chain.tip_entry().header.clone();
+    let headers = headers_on(&story.chain, &root, &[0; 3], 0);
+    let then = questions(&story.answers(first[0], &headers));
+    assert_eq!(
+        then.iter().map(|(conn, _)| *conn).collect::<Vec<_>>(),
+        [CAROL, DAVE]
+    );
+    for question in then {
+        assert!(story.answers(question, &[]).is_empty());
+    }
+}
+
+#[test]
+fn a_slow_first_peer_is_not_waited_for_and_a_silent_one_is_given_up() {
+    let mut story = Story::new(0, &[]);
+    assert_eq!(story.meets(BOB, 3, time(0)).len(), 1);
+    assert!(story.meets(CAROL, 3, time(0)).is_empty());
+    assert!(story.expire(4_999).is_empty());
+    assert_eq!(questions(&story.expire(5_000))[0].0, CAROL);
+    assert!(story.expire(16_999).is_empty());
+    let late = story.expire(17_000);
+    assert!(
+        matches!(&late[..], [Action::Unresponsive(BOB, "headers")]),
+        "{late:?}"
+    );
+}
+
+#[test]
+fn at_the_tip_everybody_is_asked() {
+    let mut story = Story::new(3, &[]);
+    let now = story.at_the_tip();
+    assert_eq!(story.meets(BOB, 3, now).len(), 1);
+    assert_eq!(story.meets(CAROL, 3, now).len(), 1);
+}
+
+#[test]
+fn a_header_without_its_parent_is_not_kept_and_asked_for_with_what_lies_between() {
+    let mut story = Story::new(5, &[]);
+    let (now, headers) = (story.at_the_tip(), story.headers.clone());
+    let asked = questions(&story.meets(BOB, 0, now));
+    assert!(story.answers(asked[0], &[]).is_empty());
+    let asked = questions(&story.tells(BOB, &headers[4..]));
+    assert!(story.chain.tree().get(&headers[4].id()).is_none());
+    assert!(story.answers(asked[0], &headers).is_empty());
+    assert_eq!(story.chain.tree().best_header(), headers[4].id());
+}
+
+#[test]
+fn an_announcement_while_headers_are_under_way_is_remembered() {
+    let mut story = Story::new(5, &[]);
+    let (now, headers) = (story.at_the_tip(), story.headers.clone());
+    let asked = questions(&story.meets(BOB, 0, now));
+    assert!(
+        story.tells(BOB, &headers[4..]).is_empty(),
+        "one question at a time"
+    );
+    let asked = questions(&story.answers(asked[0], &headers[..3]));
+    assert_eq!(asked.len(), 1, "it is asked again");
+    assert!(story.answers(asked[0], &headers[3..]).is_empty());
+    assert_eq!(story.chain.tree().best_header(), headers[4].id());
+}
+
+#[test]
+fn a_header_without_its_parent_costs_its_sender_work() {
+    let mut story = Story::new(5, &[]);
+    let (now, mut lazy) = (story.at_the_tip(), story.headers[4].clone());
+    let asked = questions(&story.meets(BOB, 0, now));
+    story.answers(asked[0], &[]);
+    let rules = story.chain.header_rules().clone();
+    while rules.check_isolated(&lazy).is_ok() {
+        if let Seal::Work { nonce, .. } = &mut lazy.seal {
+            *nonce += 1;
+        }
+    }
+    let out = story.tells(BOB, &[lazy]);
+    assert!(matches!(&out[..], [Action::Fault(BOB, _)]), "{out:?}");
+}
+
+#[test]
+fn a_peer_that_tells_of_headers_and_never_gives_them_is_given_up() {
+    let mut story = Story::new(3, &[]);
+    let now = story.at_the_tip();
+    let root = story.headers[2].clone();
+    let asked = questions(&story.meets(BOB, 0, now));
+    assert!(story.answers(asked[0], &[]).is_empty());
+    let mut turns = 0;
+    loop {
+        let hidden = headers_on(&story.chain, &root, &[0; 2], turns + 1);
+        let asked = questions(&story.tells(BOB, &hidden[1..]));
+        let out = story.answers(asked[0], &[]);
+        turns += 1;
+        if !out.is_empty() {
+            assert!(
+                matches!(&out[..], [Action::Unresponsive(BOB, _)]),
+                "{out:?}"
+            );
+            break;
+        }
+    }
+    assert_eq!(turns, 9, "eight times may be a chain that changed");
+}
+
+#[test]
+fn a_peer_that_lowers_its_height_is_given_up_and_does_not_hold_up_others() {
+    let mut story = Story::new(0, &[]);
+    let first = questions(&story.meets(BOB, 1_000_000, time(0)));
+    assert!(story.meets(CAROL, 3, time(0)).is_empty());
+    let root = story.chain.tip_entry().header.clone();
+    let headers = headers_on(&story.chain, &root, &[0; 3], 0);
+    let out = story.answers(first[0], &headers[..1]);
+    assert!(
+        matches!(&out[..], [Action::Unresponsive(BOB, _)]),
+        "{out:?}"
+    );
+    let mut out = Vec::new();
+    story.sync.left(BOB, &story.chain, time(1), &mut out);
+    let next = questions(&out);
+    assert_eq!(next[0].0, CAROL);
+    assert!(story.answers(next[0], &headers[1..]).is_empty());
+    assert_eq!(story.chain.tree().best_header(), headers[2].id());
+}
+
+#[test]
+fn a_peer_that_has_no_more_than_this_node_is_asked_for_bodies_all_the_same() {
+    let mut story = Story::new(10, &[BOB]);
+    let now = story.at_the_tip();
+    let (tip, headers) = (story.id(6), story.headers.clone());
+    // The same chain: it shows its tip. A shorter one: it has said what its tip is.
+    let asked = questions(&story.meets(CAROL, 10, now));
+    assert!(story.answers(asked[0], &headers[9..]).is_empty());
+    assert!(story.sync.knows(CAROL, &story.id(9), &story.chain));
+    let mut out = Vec::new();
+    story
+        .sync
+        .joined(DAVE, (tip, Height(7)), &story.chain, now, &mut out);
+    assert!(story.answers(questions(&out)[0], &[]).is_empty());
+    assert!(story.sync.knows(DAVE, &tip, &story.chain));
+    assert!(!story.sync.knows(DAVE, &story.id(7), &story.chain));
+}
+
+#[test]
+fn a_peer_behind_this_node_lowers_nothing() {
+    let mut story = Story::new(10, &[BOB]);
+    let now = story.at_the_tip();
+    // Its chain is a part of ours: it has nothing to show.
+    let asked = questions(&story.meets(CAROL, 7, now));
+    assert!(story.answers(asked[0], &[]).is_empty());
+}
+
+#[test]
+fn full_answers_that_lead_nowhere_come_to_an_end() {
+    let mut story = Story::new(2_000, &[]);
+    let (now, headers) = (story.at_the_tip(), story.headers.clone());
+    let asked = questions(&story.meets(BOB, 0, now));
+    let asked = questions(&story.answers(asked[0], &headers));
+    assert_eq!(asked.len(), 1, "a full answer may go on");
+    assert!(
+        story.answers(asked[0], &headers).is_empty(),
+        "the same again does not"
+    );
+}
+
+#[test]
+fn a_held_header_is_asked_for_when_its_time_has_come_and_nobody_is_blamed() {
+    let mut story = Story::new(0, &[]);
+    let root = story.chain.tip_entry().header.clone();
+    let headers = headers_on(&story.chain, &root, &[0; 20], 0);
+    // 2 s apart; 18 s ahead of the clock is the limit.
+    let now = Time::from_millis(root.time.0 + 2_000);
+    let asked = questions(&story.meets(BOB, 20, now));
+    assert!(story.answers_at(now, asked[0], &headers).is_empty());
+    assert_eq!(story.chain.tree().best_header(), headers[9].id());
+    let until = Time::from_millis(headers[10].time.0 - 18_000);
+    assert_eq!(story.sync.deadline(), Some(until));
+    let mut out = Vec::new();
+    story.sync.expire(&story.chain, until, &mut out);
+    let asked = questions(&out);
+    assert!(story.answers_at(until, asked[0], &headers[10..]).is_empty());
+    assert_eq!(story.chain.tree().best_header(), headers[10].id());
+}
+
+#[test]
+fn headers_that_nobody_asked_for_or_that_follow_nothing_are_faults() {
+    let mut story = Story::new(5, &[]);
+    let (now, headers) = (story.at_the_tip(), story.headers.clone());
+    let asked = questions(&story.meets(BOB, 0, now));
+    let unasked = story.answers((BOB, asked[0].1 + 1), &headers);
+    assert!(
+        matches!(&unasked[..], [Action::Fault(BOB, _)]),
+        "{unasked:?}"
+    );
+    let mut story = Story::new(5, &[]);
+    let asked = questions(&story.meets(BOB, 0, now));
+    let loose = story.answers(asked[0], &headers[2..]);
+    assert!(matches!(&loose[..], [Action::Fault(BOB, _)]), "{loose:?}");
+    assert_eq!(
+        story.chain.tree().best_header(),
+        story.chain.tree().genesis()
+    );
+}
