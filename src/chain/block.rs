@@ -394,11 +394,38 @@ fn check_form(
     bytes: &Arc<[u8]>,
 ) -> Result<CheckedBlock, IsolatedFault> {
     let block = Block::from_bytes(bytes).map_err(IsolatedFault::Malformed)?;
-    let rules = Rules::at(genesis, block.header.height);
     header_rules
         .check_isolated(&block.header)
         .map_err(IsolatedFault::Header)?;
-    let checked = derive(block, genesis_id, bytes);
+    check_body(genesis, derive(block, genesis_id, bytes))
+}
+
+/// Checks a block that is only proposed: all that [`check_block`] does but for the work.
+pub fn check_proposal(
+    genesis: &Genesis,
+    header_rules: &HeaderRules,
+    genesis_id: &GenesisId,
+    bytes: &Arc<[u8]>,
+    bench: &mut SignatureBench,
+) -> Result<CheckedBlock, IsolatedFault> {
+    let block = Block::from_bytes(bytes).map_err(IsolatedFault::Malformed)?;
+    header_rules
+        .check_target(&block.header)
+        .map_err(IsolatedFault::Header)?;
+    let checked = check_body(genesis, derive(block, genesis_id, bytes))?;
+    let transactions: Vec<_> = checked.transactions.iter().collect();
+    let accepted = bench.verify(genesis_id, &transactions);
+    match accepted.iter().position(|accepted| !accepted) {
+        Some(bad) => Err(IsolatedFault::Signature {
+            txid: checked.transactions[bad].txid,
+        }),
+        None => Ok(checked),
+    }
+}
+
+/// What a block has beside its header, but for the signatures.
+fn check_body(genesis: &Genesis, checked: CheckedBlock) -> Result<CheckedBlock, IsolatedFault> {
+    let rules = Rules::at(genesis, checked.header.height);
     let wtxids: Vec<WtxId> = checked
         .transactions
         .iter()

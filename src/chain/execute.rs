@@ -6,8 +6,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::codec::Encode;
 use crate::store::Lsn;
-use crate::types::{BlockId, Entry, Genesis, Hash, Header, History, Rules};
+use crate::types::state::{Record, StateKey};
+use crate::types::{Amount, Block, BlockId, Entry, Genesis, Hash, Header, History, Rules, Weight};
 
 use super::ledger::{BlockContext, BlockFault, ExecutionError, Inverse, Ledger};
 use super::state::PageError;
@@ -321,6 +323,41 @@ pub struct Template {
     pub header: Header,
     /// The transactions.
     pub transactions: Vec<Arc<CheckedTransaction>>,
+    /// What the block creates.
+    pub reward: Amount,
+    /// What its transactions leave to its beneficiary.
+    pub tips: Amount,
+}
+
+impl Template {
+    /// The sum of the transactions' weights.
+    #[must_use]
+    pub fn weight(&self) -> Weight {
+        Weight(
+            self.transactions
+                .iter()
+                .map(|checked| checked.weight.0)
+                .sum(),
+        )
+    }
+
+    /// The block of a header that differs from the template's in time and nonce at most.
+    #[must_use]
+    pub fn block(&self, header: Header) -> CheckedBlock {
+        let plain = self.transactions.iter();
+        let block = Block {
+            header: header.clone(),
+            transactions: plain.map(|checked| checked.transaction.clone()).collect(),
+            certificate: None,
+        };
+        CheckedBlock {
+            id: header.id(),
+            header,
+            transactions: self.transactions.clone(),
+            weight: self.weight(),
+            bytes: block.to_bytes().into(),
+        }
+    }
 }
 
 impl Assembly {
@@ -338,13 +375,20 @@ impl Assembly {
             .map(|place| Arc::clone(&self.candidates[place]))
             .collect();
         let wtxids: Vec<_> = transactions.iter().map(|checked| checked.wtxid).collect();
-        self.header.tx_root = crate::types::Block::tx_root(&wtxids);
+        let reward = ledger.supply().issued - self.base.ledger.supply().issued;
+        let earned = match ledger.record(&StateKey::Immature(self.header.height))? {
+            Some(Record::Immature(record)) => record.amount.0,
+            _ => 0,
+        };
+        self.header.tx_root = Block::tx_root(&wtxids);
         self.header.state_root = ledger.root();
         self.header.history_root = self.base.history.root();
         self.header.parent_weight = self.base.weight;
         Ok(Template {
             header: self.header,
             transactions,
+            reward: Amount(reward),
+            tips: Amount(earned - reward),
         })
     }
 }

@@ -14,18 +14,18 @@
 //!    leaves the tip as it was.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::base::Time;
-use crate::consensus::{HeaderFault, HeaderRules, UnsupportedEngine};
+use crate::consensus::{HeaderRules, UnsupportedEngine};
 use crate::store::Lsn;
 use crate::types::history::Entry as HistoryEntry;
 use crate::types::{BlockId, Genesis, GenesisId, Header, Height, TxId, Uint256};
 
 use super::execute::{ChainState, ContextFault, Executed, Execution};
+use super::refusal::HeaderRefusal;
 use super::states::{Route, States};
 use super::tree::{Body, Entry, Tree, Verdict};
 use super::{ChainSnapshot, CheckedBlock, StateView};
@@ -54,37 +54,6 @@ const RUN_BYTES_MAX: usize = 8 << 20;
 const READS_MAX: usize = 8;
 /// How many transactions of the best chain can be looked up by their id.
 const INDEXED_TRANSACTIONS_MAX: usize = 200_000;
-
-/// Why a header can't be added.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum HeaderRefusal {
-    /// Its parent is not known.
-    UnknownParent(BlockId),
-    /// It, or an ancestor, is invalid.
-    InvalidAncestor(BlockId),
-    /// It breaks a rule.
-    Fault(HeaderFault),
-    /// It is too far ahead of this node's clock, which may be wrong: hold it, blame nobody.
-    Held {
-        /// When it may be looked at again.
-        until: Time,
-    },
-}
-
-impl fmt::Display for HeaderRefusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::UnknownParent(id) => write!(f, "its parent {id} is not known"),
-            Self::InvalidAncestor(id) => write!(f, "its ancestor {id} is invalid"),
-            Self::Fault(fault) => write!(f, "{fault}"),
-            Self::Held { until } => {
-                write!(f, "it is ahead of the clock until {}", until.as_millis())
-            }
-        }
-    }
-}
-
-impl std::error::Error for HeaderRefusal {}
 
 /// What the chain wants done next.
 #[derive(Debug)]
@@ -430,6 +399,14 @@ impl Chain {
         self.rules
             .check_isolated(header)
             .map_err(HeaderRefusal::Fault)?;
+        self.check_place(header, now)?;
+        self.tree.add_header(id, header.clone(), work_of(header));
+        Ok(id)
+    }
+
+    /// Checks a header beside its parent, which must be in the tree, and by the clock; not its
+    /// work.
+    pub fn check_place(&self, header: &Header, now: Time) -> Result<(), HeaderRefusal> {
         let parent = self.tree.get(&header.parent_id);
         let parent = parent.ok_or(HeaderRefusal::UnknownParent(header.parent_id))?;
         if parent.verdict == Verdict::Invalid {
@@ -440,11 +417,10 @@ impl Chain {
             .check_in_context(header, &parent)
             .map_err(HeaderRefusal::Fault)?;
         // The local clock comes last: it is no rule of the chain.
-        if let Some(until) = self.rules.held_until(header, now) {
-            return Err(HeaderRefusal::Held { until });
+        match self.rules.held_until(header, now) {
+            Some(until) => Err(HeaderRefusal::Held { until }),
+            None => Ok(()),
         }
-        self.tree.add_header(id, header.clone(), work_of(header));
-        Ok(id)
     }
 
     /// Whether a block's body is wanted: its header is in the tree, its body is not.

@@ -12,6 +12,7 @@ mod execute;
 mod import;
 pub mod ledger;
 pub mod mempool;
+mod refusal;
 mod snapshot;
 pub mod state;
 mod states;
@@ -22,16 +23,15 @@ mod verified;
 
 pub use block::{
     CheckedBlock, CheckedTransaction, IsolatedFault, SignatureBench, check_block, check_blocks,
-    check_transactions, read_back,
+    check_proposal, check_transactions, read_back,
 };
 pub use checkpoint::{CheckpointWriter, Kept, KeptCheckpoint, WrittenState};
 pub use execute::{
     Assembly, ChainState, ContextFault, Executed, Execution, StateFailure, Template,
 };
-pub use import::{
-    ATTEMPTS_MAX, Attempt, Chain, HeaderRefusal, Outcome, ParkedBranch, Step, TipChange,
-};
+pub use import::{ATTEMPTS_MAX, Attempt, Chain, Outcome, ParkedBranch, Step, TipChange};
 pub use ledger::{StateView, TransactionFault};
 pub use mempool::Mempool;
+pub use refusal::HeaderRefusal;
 pub use snapshot::{ChainSnapshot, RestoreError};
 pub use verified::VerifiedCache;

@@ -60,7 +60,10 @@ pub const KEYS: &[(&str, &str)] = &[
         "mine",
         "the address that receives the rewards of mining; \"off\" to not mine",
     ),
-    ("hashrate", "hashes to try per second"),
+    (
+        "hashrate",
+        "hashes to try per second; without it as many as one worker can",
+    ),
     ("workers", "threads for slow work; 0 for one per core"),
     (
         "segment_bytes",
@@ -108,7 +111,7 @@ pub struct Config {
     /// The address that mining pays, read when the chain is known.
     pub mine: Option<String>,
     /// Hashes to try per second.
-    pub hashrate: u64,
+    pub hashrate: Option<u64>,
     /// Threads for slow work; 0 for one per core.
     pub workers: usize,
     /// Bytes of a log's segment; None for the production sizes.
@@ -278,7 +281,7 @@ impl Layers {
             rpc_auth: RpcAuth::Cookie,
             rpc_hosts: Vec::new(),
             mine: None,
-            hashrate: 2_000,
+            hashrate: None,
             workers: 0,
             segment_bytes: None,
             min_chain_work: Uint256::ZERO,
@@ -307,12 +310,13 @@ impl Layers {
                 .map(str::to_owned);
         }
         if let Some(setting) = self.get("hashrate") {
-            config.hashrate = setting.number()?;
-            if config.hashrate == 0 {
+            let rate = setting.number()?;
+            if rate == 0 {
                 return Err(
                     setting.wrong("at least 1 hash per second; set mine to \"off\" to stop")
                 );
             }
+            config.hashrate = Some(rate);
         }
         if let Some(setting) = self.get("workers") {
             let number = setting.number()?;
@@ -422,7 +426,7 @@ mod tests {
         let text = "hashrate = 1\nworkers = 1\nlog = \"debug\"\n";
         layers.add_file(Path::new("keel.toml"), text).unwrap();
         let config = layers.config(Path::new("d")).unwrap();
-        assert_eq!((config.workers, config.hashrate), (7, 5));
+        assert_eq!((config.workers, config.hashrate), (7, Some(5)));
         assert_eq!(config.log, log::LevelFilter::Debug);
     }
 

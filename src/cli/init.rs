@@ -75,7 +75,7 @@ pub(super) struct InitArgs {
     /// Mine for this address
     #[arg(long, value_name = "ADDRESS")]
     mine: Option<String>,
-    /// Hashes to try per second
+    /// Hashes to try per second; without it as many as one worker can
     #[arg(long, value_name = "N")]
     hashrate: Option<String>,
 }
@@ -277,7 +277,7 @@ mod tests {
         layers.add_file(Path::new("keel.toml"), &text).unwrap();
         let config = layers.config(Path::new("d")).unwrap();
         assert_eq!(config.listen.len(), 2);
-        assert_eq!((config.rpc, config.hashrate), (None, 77));
+        assert_eq!((config.rpc, config.hashrate), (None, Some(77)));
         assert_eq!(config.mine.as_deref(), Some("a\"b"));
         for (key, meaning) in KEYS {
             assert!(

@@ -38,7 +38,7 @@ pub(super) struct RunArgs {
     /// Mine for this address, or "off"
     #[arg(long, value_name = "ADDRESS")]
     mine: Option<String>,
-    /// Hashes to try per second
+    /// Hashes to try per second; without it as many as one worker can
     #[arg(long, value_name = "N")]
     hashrate: Option<String>,
     /// Threads for slow work; 0 for one per core

@@ -214,6 +214,18 @@ impl HeaderRules {
     /// Checks what needs no other header: the engine, a target within the limit, and that the id
     /// shows the work. What passes cost its sender the work of the easiest target at least.
     pub fn check_isolated(&self, header: &Header) -> Result<(), HeaderFault> {
+        let target = self.check_target(header)?;
+        let id = header.id();
+        if meets_target(&id, target) {
+            Ok(())
+        } else {
+            Err(HeaderFault::ProofOfWork { id, target })
+        }
+    }
+
+    /// The same without the work, which nobody has done yet on a block that is only proposed:
+    /// gives the target that the work has to meet.
+    pub fn check_target(&self, header: &Header) -> Result<Uint256, HeaderFault> {
         let Seal::Work { bits, .. } = header.seal else {
             return Err(HeaderFault::Engine {
                 wanted: EngineKind::Work,
@@ -229,12 +241,7 @@ impl HeaderRules {
                 limit: self.work.limit_bits,
             });
         }
-        let id = header.id();
-        if meets_target(&id, target) {
-            Ok(())
-        } else {
-            Err(HeaderFault::ProofOfWork { id, target })
-        }
+        Ok(target)
     }
 
     /// Checks a header beside its parent, which the caller found by `parent_id`. That

@@ -12,6 +12,8 @@
 
 mod asert;
 mod header;
+#[cfg(test)]
+mod known_bugs;
 
 pub use asert::{Drift, asert};
 pub use header::{

@@ -296,14 +296,15 @@ impl Node {
             self.state_failed(failure);
         }
         let outcome = self.chain.executed(executed);
-        if let Some((id, fault)) = outcome.invalid {
-            let record = attempt_record(&id, ATTEMPT_ENDED);
+        if let Some((id, fault)) = &outcome.invalid {
+            let record = attempt_record(id, ATTEMPT_ENDED);
             self.store(vec![record], false, vec![Effect::Nothing]);
-            self.block_invalid(id, fault.to_string(), now);
+            self.block_invalid(*id, fault.to_string(), now);
         }
         if let Some(moved) = outcome.moved {
             self.tip_moved(&moved, now);
         }
+        self.decide_submissions(outcome.invalid.as_ref());
         self.advance(now);
     }
 
@@ -346,6 +347,7 @@ impl Node {
         if self.miner.is_some() {
             self.timers.set(Timer::Mine, now);
         }
+        self.answer_polls(now);
     }
 
     /// Writes down that the tip moved; readers see it when that is durable.

@@ -53,6 +53,16 @@ impl Node {
                     Err(error) => Err(CallError::Failed(error.to_string())),
                 }
             }
+            Question::Template { beneficiary, after } => {
+                return self.template_asked(call, beneficiary, after, now);
+            }
+            Question::SubmitWork {
+                template,
+                nonce,
+                time,
+            } => return self.work_submitted(call, template, (nonce, time), now),
+            Question::SubmitBlock(bytes) => return self.block_submitted(call, bytes, now),
+            Question::ProposeBlock(bytes) => return self.block_proposed(call, bytes, now),
             Question::AddPeer(peer) => {
                 self.add_dial(peer, now);
                 Ok(Reply::Done)

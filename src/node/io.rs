@@ -15,11 +15,12 @@ use crate::p2p::bans::BANS_MAX;
 use crate::p2p::{Ban, BanTarget, ConnId, Direction};
 use crate::store::{Log, Lsn, Request};
 use crate::types::{
-    AccountId, BlockId, Hash, Header, Height, NodeKey, NodeRecord, Nonce, PeerAddress, TxId,
-    Uint256, WtxId,
+    AccountId, BlockId, Hash, Header, Height, Millis, NodeKey, NodeRecord, Nonce, PeerAddress,
+    TxId, Uint256, WtxId,
 };
 
 use super::job::{Job, JobResult};
+use super::work::{BlockRefusal, LongPollId, Submitted, TemplateId, WorkTemplate};
 
 /// A job, by a number that the node chooses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -117,6 +118,12 @@ pub enum Input {
         /// Why not.
         result: Result<(), String>,
     },
+    /// Whoever asked may have gone. A call that waits for something to happen does not wait any
+    /// more; it is answered all the same, since its caller may only have no more to say.
+    CallerLeft {
+        /// The call.
+        call: CallId,
+    },
     /// A job of [`Output::Run`] is done.
     // It stands last, because serde counts variants that are skipped when it writes and not when
     // it reads.
@@ -191,8 +198,6 @@ pub enum Output {
         /// The work, a pure function of its value (and of the log, for reads).
         work: Job,
     },
-    /// A search that is no longer of use may end early; it is answered all the same.
-    Abandon(JobId),
     /// What readers outside see from now on. Everything in it is durable.
     Publish(Arc<Published>),
     /// The answer to a call.
@@ -239,7 +244,6 @@ impl Output {
                 (4, [request.ticket, u64::from(request.sync)], sum)
             }
             Self::Run { job, work } => (5, [job.0, 0], crc32c(work.name().as_bytes())),
-            Self::Abandon(job) => (6, [job.0, 0], 0),
             Self::Publish(published) => {
                 (7, [published.header.height.0, 0], crc32c(&published.tip.0))
             }
@@ -330,6 +334,26 @@ pub enum Question {
     Bans,
     /// Close the connections of a peer.
     Disconnect(PeerRef),
+    /// Work for a miner.
+    Template {
+        /// Who is to receive reward and tips.
+        beneficiary: AccountId,
+        /// What the miner has: the answer waits until there is something better.
+        after: Option<LongPollId>,
+    },
+    /// A nonce for a template; answered when it is decided what becomes of the block.
+    SubmitWork {
+        /// Which.
+        template: TemplateId,
+        /// The nonce.
+        nonce: u64,
+        /// The header's time, where it is not the template's.
+        time: Option<Millis>,
+    },
+    /// Take a block, given by its bytes; answered when it is decided what becomes of it.
+    SubmitBlock(Vec<u8>),
+    /// Whether a child of the tip, given by its bytes, would be valid if its work were done.
+    ProposeBlock(Vec<u8>),
 }
 
 /// A connected peer, as people name one.
@@ -383,6 +407,19 @@ pub enum Reply {
     Mempool(MempoolInfo),
     /// The end of every branch, the best first.
     ChainTips(Vec<ChainTip>),
+    /// Work for a miner.
+    Template(Box<WorkTemplate>),
+    /// What became of a block that was brought.
+    Submitted {
+        /// The block.
+        id: BlockId,
+        /// Its height.
+        height: Height,
+        /// What became of it.
+        outcome: Submitted,
+    },
+    /// Whether a proposed block would be valid.
+    Proposed(Result<(), BlockRefusal>),
     /// Done.
     Done,
 }
@@ -523,6 +560,8 @@ pub enum CallError {
     QueueFull,
     /// As many bytes of transactions wait as may.
     MempoolFull,
+    /// The block is not taken, for this reason.
+    Block(BlockRefusal),
     /// There is no such thing here; the text says what.
     NotFound(&'static str),
     /// The node is still reading its log.
@@ -553,6 +592,7 @@ impl fmt::Display for CallError {
                 "64 transactions of this account wait already; send more when some are mined",
             ),
             Self::MempoolFull => f.write_str("the mempool is full; send it again later"),
+            Self::Block(refusal) => write!(f, "{refusal}"),
             Self::NotFound(what) => write!(f, "there is no such {what}"),
             Self::Starting => f.write_str("the node is still reading its log; ask again soon"),
             Self::DiskFull => {

@@ -10,13 +10,15 @@ use crate::chain::state::PageSource;
 use crate::chain::{
     Assembly, ChainState, CheckedBlock, CheckedTransaction, CheckpointWriter, Executed, Execution,
     IsolatedFault, Kept, SignatureBench, StateFailure, Template, VerifiedCache, WrittenState,
-    check_blocks, check_transactions, read_back,
+    check_blocks, check_proposal, check_transactions, read_back,
 };
 use crate::codec::Encode;
 use crate::consensus::HeaderRules;
 use crate::crypto::sha256::search;
 use crate::store::{Append, Kind, Layout, Log, Lsn, Reader};
 use crate::types::{CompactBits, Genesis, GenesisId, Header, Height, Rules, Seal, Transaction};
+
+use super::work::BlockRefusal;
 
 /// Blocks as the log has them.
 pub trait BlockReader: Send + Sync {
@@ -105,6 +107,17 @@ pub enum Job {
         /// The transactions.
         transactions: Vec<Transaction>,
     },
+    /// Check a block whose work nobody has done yet, by itself and on the state of its parent.
+    CheckProposal {
+        /// The rules of its header.
+        rules: Box<HeaderRules>,
+        /// The chain.
+        genesis_id: GenesisId,
+        /// The state after its parent.
+        base: Box<ChainState>,
+        /// The block.
+        bytes: Arc<[u8]>,
+    },
     /// Execute blocks on a state.
     Execute(Box<Execution>),
     /// Assemble a block.
@@ -150,6 +163,8 @@ pub enum JobResult {
     Blocks(Vec<Result<Arc<CheckedBlock>, IsolatedFault>>),
     /// Of `CheckTransactions`, in the same order.
     Transactions(Vec<Result<Arc<CheckedTransaction>, IsolatedFault>>),
+    /// Of `CheckProposal`.
+    Proposal(Result<Result<(), BlockRefusal>, StateFailure>),
     /// Of `Execute`.
     Executed(Executed),
     /// Of `Assemble`.
@@ -239,7 +254,9 @@ impl JobResult {
             },
             Self::Checkpoint(Ok(step)) => Measured::Checkpoint(Ok(step.made.clone())),
             Self::Checkpoint(Err(why)) => Measured::Checkpoint(Err(why.clone())),
-            Self::Assembled(Err(why)) => Measured::Unreadable(why.clone()),
+            Self::Assembled(Err(why)) | Self::Proposal(Err(why)) => {
+                Measured::Unreadable(why.clone())
+            }
             Self::Released(released) => Measured::Released(released.changed),
             _ => Measured::Nothing,
         }
@@ -270,6 +287,7 @@ impl JobResult {
                 ..released
             }),
             (Self::Assembled(_), Measured::Unreadable(why)) => Self::Assembled(Err(why)),
+            (Self::Proposal(_), Measured::Unreadable(why)) => Self::Proposal(Err(why)),
             (result, _) => result,
         }
     }
@@ -282,6 +300,7 @@ impl Job {
         match self {
             Self::CheckBlocks { .. } => "check-blocks",
             Self::CheckTransactions { .. } => "check-transactions",
+            Self::CheckProposal { .. } => "check-proposal",
             Self::Execute(_) => "execute",
             Self::Assemble(_) => "assemble",
             Self::Search { .. } => "search",
@@ -325,6 +344,15 @@ impl Job {
                 let bench = &mut bench.signatures;
                 let checked = check_transactions(&genesis_id, rules, transactions, bench);
                 JobResult::Transactions(checked)
+            }
+            Self::CheckProposal {
+                rules,
+                genesis_id,
+                base,
+                bytes,
+            } => {
+                let bench = &mut bench.signatures;
+                JobResult::Proposal(propose(&rules, &genesis_id, *base, &bytes, bench))
             }
             Self::Execute(execution) => JobResult::Executed(execution.run()),
             Self::Assemble(assembly) => {
@@ -414,6 +442,32 @@ fn release(
         changed: tip.map_or(0, |tip| tip.ledger.tree().changed_bytes()),
         states,
         base,
+    }
+}
+
+fn propose(
+    rules: &HeaderRules,
+    genesis_id: &GenesisId,
+    base: ChainState,
+    bytes: &Arc<[u8]>,
+    bench: &mut SignatureBench,
+) -> Result<Result<(), BlockRefusal>, StateFailure> {
+    let genesis = Arc::clone(rules.genesis());
+    let block = match check_proposal(&genesis, rules, genesis_id, bytes, bench) {
+        Ok(block) => block,
+        Err(fault) => return Ok(Err(BlockRefusal::Isolated(fault))),
+    };
+    let execution = Execution {
+        genesis,
+        base,
+        undos: Vec::new(),
+        blocks: vec![Arc::new(block)],
+    };
+    let executed = execution.run();
+    match (executed.failure, executed.fault) {
+        (Some(error), _) => Err(error),
+        (None, Some((_, fault))) => Ok(Err(BlockRefusal::Context(fault))),
+        (None, None) => Ok(Ok(())),
     }
 }
 

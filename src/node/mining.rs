@@ -1,19 +1,29 @@
-//! Mining at a set rate: a template that follows the tip and the mempool, and slices of nonces.
-
-use std::sync::Arc;
+//! The node's own miner: a template that follows the tip and the mempool, and slices of nonces.
+//!
+//! One search is under way at a time, so that one worker at most is busy with it, and each is a
+//! slice that lasts no longer than [`SLICE`]: what else there is to do waits no longer than that.
+//! Between slices the node rests for a moment, in which a snapshot of it can be taken.
 
 use serde::{Deserialize, Serialize};
 
 use crate::base::{Span, Time};
-use crate::chain::{Assembly, CheckedBlock, Template};
-use crate::codec::Encode;
-use crate::consensus::next_base_fee;
-use crate::types::{Block, BlockId, Hash, Header, Millis, Rules, Seal, Weight};
+use crate::chain::Template;
+use crate::types::{BlockId, Header, Rules, Seal};
 
-use super::{Effect, Event, Job, JobId, Mining, Node, Output, Owner, Timer};
+use super::submission::Brought;
+use super::templates::mining_time;
+use super::{Event, Job, Mining, Node, Owner, Timer};
 
-/// How long one search lasts at the set rate.
-const SLICE: Span = Span::from_millis(100);
+/// How long one search lasts at most, and how often one begins at a set rate.
+const SLICE: Span = Span::from_millis(50);
+/// How long a full slice is meant to last, so that one on a busy machine does not last too long.
+const SLICE_AIM: Span = Span::from_millis(40);
+/// How long a miner without a set rate rests between slices.
+const REST: Span = Span::from_millis(1);
+/// The hashes of the first slice, about a millisecond of them.
+const FIRST_SLICE: u64 = 10_000;
+/// The least hashes of a slice; a machine that needs longer for them is not one to mine on.
+const LEAST_SLICE: u64 = 1_000;
 /// How often the template takes in new transactions.
 const REFRESH: Span = Span::from_millis(1_000);
 
@@ -27,10 +37,13 @@ pub(super) struct Miner {
     /// Whether the mempool has changed since the template was made.
     stale: bool,
     assembling: bool,
-    searching: Option<JobId>,
+    /// The search under way: how many nonces, and since when.
+    searching: Option<(u64, Time)>,
     nonce: u64,
     /// Up to when the hashes of the set rate are spent.
     spent: Time,
+    /// How many hashes a slice may have, by how long the last ones took.
+    slice: u64,
 }
 
 impl Miner {
@@ -44,6 +57,7 @@ impl Miner {
             searching: None,
             nonce: 0,
             spent: now,
+            slice: FIRST_SLICE,
         }
     }
 
@@ -56,11 +70,34 @@ impl Miner {
     pub(super) fn drop_template(&mut self) {
         self.template = None;
     }
+
+    /// How many hashes may be tried now. What was not searched in time is not made up for, so
+    /// that a node that was busy or stopped does not hash faster afterwards than its rate.
+    fn allowed(&self, now: Time) -> u64 {
+        let Some(rate) = self.mining.hashrate else {
+            return self.slice;
+        };
+        let span = now.since(self.spent).min(SLICE.times(2));
+        let hashes = u128::from(rate) * u128::from(span.as_micros()) / 1_000_000;
+        u64::try_from(hashes).unwrap_or(u64::MAX).min(self.slice)
+    }
+
+    /// Learns from a search how many hashes fit a slice.
+    fn learn(&mut self, count: u64, took: Span) {
+        let fit = u128::from(count) * u128::from(SLICE_AIM.as_micros());
+        let fit = fit / u128::from(took.as_micros().max(1));
+        let fit = u64::try_from(fit).unwrap_or(u64::MAX);
+        // A slice that was not full says nothing about how many more there might have been.
+        if fit < self.slice || count == self.slice {
+            let (half, twice) = (self.slice / 2, self.slice.saturating_mul(2));
+            self.slice = fit.clamp(half, twice).max(LEAST_SLICE);
+        }
+    }
 }
 
 impl Node {
     /// The mempool changed: the next template differs.
-    pub(super) fn note_mempool_change(&mut self) {
+    pub(super) fn note_miner_is_stale(&mut self) {
         if let Some(miner) = &mut self.miner {
             miner.stale = true;
         }
@@ -75,55 +112,27 @@ impl Node {
         }
         let tip = self.chain.tip();
         let Some(miner) = &mut self.miner else { return };
-        let current = miner
-            .template
-            .as_ref()
-            .is_some_and(|t| t.header.parent_id == tip);
+        self.timers.set(Timer::Mine, now + SLICE);
+        let current = miner.template.as_ref().map(|t| t.header.parent_id) == Some(tip);
         if !current {
             miner.template = None;
-            if let Some(job) = miner.searching {
-                self.outputs.push_back(Output::Abandon(job));
-            }
+        }
+        // A block that is on its way, or held because it is ahead of the clock, is to be the next:
+        // another beside it would be work for nothing.
+        if self.submissions.has_child_of(&tip) {
+            return;
         }
         let refresh = miner.stale && now >= miner.made + REFRESH;
         if !miner.assembling && (!current || refresh) {
-            self.assemble(now);
+            (miner.assembling, miner.stale, miner.made) = (true, false, now);
+            let beneficiary = miner.mining.beneficiary;
+            let assembly = self.assembly(beneficiary, now);
+            self.run(
+                Owner::Assembly { parent: tip },
+                Job::Assemble(Box::new(assembly)),
+            );
         }
         self.search(now);
-        self.timers.set(Timer::Mine, now + SLICE);
-    }
-
-    fn assemble(&mut self, now: Time) {
-        let base = self.chain.tip_state().clone();
-        let parent = &base.header;
-        let Some(miner) = &mut self.miner else { return };
-        let rules = Rules::at(&self.config.genesis, parent.height.next());
-        let header = Header {
-            height: parent.height.next(),
-            parent_id: base.id,
-            time: mining_time(parent, rules, now),
-            tx_root: Hash::ZERO,
-            state_root: Hash::ZERO,
-            history_root: Hash::ZERO,
-            base_fee: next_base_fee(rules, parent.base_fee, base.weight),
-            beneficiary: miner.mining.beneficiary,
-            parent_weight: base.weight,
-            seal: Seal::Work {
-                bits: self.chain.header_rules().next_bits(&parent.into()),
-                nonce: 0,
-            },
-        };
-        let candidates = self.mempool.candidates(u64::from(rules.max_block_weight));
-        (miner.assembling, miner.stale, miner.made) = (true, false, now);
-        let genesis = Arc::clone(&self.config.genesis);
-        let owner = Owner::Assembly { parent: base.id };
-        let assembly = Assembly {
-            genesis,
-            base,
-            header,
-            candidates,
-        };
-        self.run(owner, Job::Assemble(Box::new(assembly)));
     }
 
     pub(super) fn assembled(&mut self, parent: BlockId, template: Template, now: Time) {
@@ -131,31 +140,26 @@ impl Node {
         let start = self.rng.next_u64();
         let Some(miner) = &mut self.miner else { return };
         miner.assembling = false;
-        if parent == tip {
+        if parent == tip && !self.submissions.has_child_of(&tip) {
             miner.template = Some(template);
             miner.nonce = start;
             self.search(now);
         }
     }
 
-    /// Tries the nonces that the set rate allows by now.
+    /// Tries the next nonces.
     fn search(&mut self, now: Time) {
         let parent = self.chain.tip_entry().header.clone();
         let Some(miner) = &mut self.miner else { return };
+        let count = miner.allowed(now);
         let Some(template) = &mut miner.template else {
             return;
         };
-        if miner.searching.is_some() || template.header.parent_id != self.chain.tip() {
+        let current = template.header.parent_id == self.chain.tip();
+        if miner.searching.is_some() || !current || count == 0 {
             return;
         }
-        // What was not searched in time is not made up for, so that a node that was busy or
-        // stopped does not hash faster afterwards than its rate.
-        let span = now.since(miner.spent).min(SLICE.times(2));
-        let hashes = u128::from(miner.mining.hashrate) * u128::from(span.as_micros()) / 1_000_000;
-        let Ok(count @ 1..) = u64::try_from(hashes) else {
-            return;
-        };
-        miner.spent = now;
+        (miner.spent, miner.searching) = (now, Some((count, now)));
         let rules = Rules::at(&self.config.genesis, template.header.height);
         template.header.time = mining_time(&parent, rules, now);
         let header = Box::new(template.header.clone());
@@ -164,28 +168,28 @@ impl Node {
         let owner = Owner::Search {
             header: header.clone(),
         };
-        let job = self.run(
-            owner,
-            Job::Search {
-                header,
-                start,
-                count,
-            },
-        );
-        if let Some(miner) = &mut self.miner {
-            miner.searching = Some(job);
-        }
+        let job = Job::Search {
+            header,
+            start,
+            count,
+        };
+        self.run(owner, job);
     }
 
     pub(super) fn searched(&mut self, mut header: Header, nonce: Option<u64>, now: Time) {
         let Some(miner) = &mut self.miner else { return };
-        miner.searching = None;
+        if let Some((count, since)) = miner.searching.take() {
+            miner.learn(count, now.since(since));
+        }
+        if miner.mining.hashrate.is_none() {
+            self.timers.set_earlier(Timer::Mine, now + REST);
+        }
         // Nothing found: the timer starts the next slice, and between slices the node is quiet.
         let Some(found) = nonce else { return };
-        let template = miner
-            .template
-            .take_if(|t| t.header.parent_id == header.parent_id);
-        let Some(template) = template else { return };
+        let fits = |t: &mut Template| t.header.parent_id == header.parent_id;
+        let Some(template) = miner.template.take_if(fits) else {
+            return;
+        };
         if let Seal::Work { nonce, .. } = &mut header.seal {
             *nonce = found;
         }
@@ -194,48 +198,9 @@ impl Node {
             miner.template = Some(template);
             return;
         }
-        self.found(header, template, now);
-    }
-
-    /// A block of our own: it goes to the log first, and is seen when it is durable there.
-    fn found(&mut self, header: Header, template: Template, now: Time) {
-        let transactions = template.transactions;
-        let plain = transactions
-            .iter()
-            .map(|checked| checked.transaction.clone())
-            .collect();
-        let block = Block {
-            header: header.clone(),
-            transactions: plain,
-            certificate: None,
-        };
-        let weight = Weight(transactions.iter().map(|checked| checked.weight.0).sum());
         let (id, height) = (header.id(), header.height);
-        if self.chain.add_header(&header, now).is_err() {
-            return;
-        }
-        let bytes = block.to_bytes().into();
-        let block = Arc::new(CheckedBlock {
-            id,
-            header,
-            transactions,
-            weight,
-            bytes,
-        });
         self.event(Event::Mined { height, id });
-        self.store_block(&block, true, Effect::Own(Arc::clone(&block)));
+        let block = Brought::Assembled(Box::new(template.block(header.clone())));
+        self.bring(None, &header, block, now);
     }
-
-    pub(super) fn own_block_stored(&mut self, block: Arc<CheckedBlock>, now: Time) {
-        self.chain.add_body(block);
-        self.advance(now);
-    }
-}
-
-/// The time of a new block: now, and no earlier than its parent allows.
-fn mining_time(parent: &Header, rules: &Rules, now: Time) -> Millis {
-    Millis(
-        now.as_millis()
-            .max(parent.time.0.saturating_add(rules.step_ms())),
-    )
 }

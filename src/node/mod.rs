@@ -12,7 +12,8 @@
 //!
 //! Each file holds one journey: `peers` from connection to READY, `blocks` from header to tip,
 //! `admission` who may stay connected,
-//! `transactions` from submission to mempool and relay, `mining`, `calls` from outside.
+//! `transactions` from submission to mempool and relay, `mining`, `templates` for miners outside,
+//! `submission` of blocks that are brought by hand, `calls` from outside.
 
 mod admission;
 mod arrived;
@@ -26,7 +27,10 @@ mod peers;
 mod recorder;
 mod recovered;
 mod snapshot;
+mod submission;
+mod templates;
 mod transactions;
+mod work;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
@@ -58,11 +62,14 @@ pub use job::{BLOCK_RECORD_PREFIX, BlockReader, Job, JobResult, Workbench};
 pub use recorder::{Entry, Inline, Recorder, Recording, ReplayError, Replayed, Runner};
 pub use recovered::Recovered;
 pub use snapshot::Snapshot;
+pub use work::{BlockRefusal, LongPollId, Submitted, TemplateId, WorkTemplate};
 
 use arrived::Arrived;
 use checkpoints::{CheckpointWork, Checkpoints};
 use mining::Miner;
 use peers::{Dial, Peer};
+use submission::Submissions;
+use templates::{Seen, Templates};
 use transactions::Checks;
 
 /// What a node is told at its start, once and for all.
@@ -94,8 +101,8 @@ pub struct NodeConfig {
 pub struct Mining {
     /// Who receives reward and tips.
     pub beneficiary: AccountId,
-    /// Hashes to try per second.
-    pub hashrate: u64,
+    /// Hashes to try per second; none for as many as one worker can.
+    pub hashrate: Option<u64>,
 }
 
 /// The names of timers.
@@ -125,6 +132,10 @@ enum Timer {
     Stale,
     /// Nothing was executed for a while.
     Checkpoint,
+    /// Answer miners that wait for something better.
+    Templates,
+    /// Take up blocks that were ahead of the clock.
+    Held,
 }
 
 /// What a job was for.
@@ -142,8 +153,14 @@ enum Owner {
     Serve(ConnId),
     /// Reading a block that somebody outside asked for.
     Call { call: CallId, id: BlockId },
+    /// Checking a block that somebody outside brought.
+    Brought(BlockId),
+    /// Checking a block that is only proposed.
+    Proposal(CallId),
     /// Assembling a block to mine.
     Assembly { parent: BlockId },
+    /// Assembling a block for miners outside.
+    CallerAssembly { parent: BlockId, seen: Seen },
     /// Trying nonces on this header.
     Search { header: Box<Header> },
     /// Making records of a checkpoint's pages.
@@ -157,7 +174,7 @@ enum Owner {
 enum Effect {
     /// The block's body may leave memory.
     Logged(BlockId),
-    /// A block of our own may be seen.
+    /// A block that was brought here, or made here, may be seen.
     Own(Arc<CheckedBlock>),
     /// Readers may see this tip.
     Tip(BlockId),
@@ -198,6 +215,8 @@ pub struct Node {
     newest_header: BlockId,
     checks: Checks,
     miner: Option<Miner>,
+    templates: Templates,
+    submissions: Submissions,
     jobs: BTreeMap<JobId, Owner>,
     effects: BTreeMap<u64, Vec<Effect>>,
     checkpoints: Checkpoints,
@@ -273,6 +292,8 @@ impl Node {
             newest_header: BlockId::ZERO,
             checks: Checks::default(),
             miner,
+            templates: Templates::default(),
+            submissions: Submissions::default(),
             jobs: BTreeMap::new(),
             effects: BTreeMap::new(),
             checkpoints: Checkpoints::new(recovered.kept, recovered.layout),
@@ -335,6 +356,7 @@ impl Node {
             Input::Called { call, question } => self.called(call, question, now),
             Input::Renewed { record } => self.config.record = record,
             Input::BansKept { call, result } => self.bans_kept(call, result),
+            Input::CallerLeft { call } => self.call_left(call, now),
         }
         self.settle(now);
     }
@@ -356,6 +378,8 @@ impl Node {
                 Timer::Publish => self.publish(),
                 Timer::Stale => self.tip_is_stale(now),
                 Timer::Checkpoint => self.quiet(),
+                Timer::Templates => self.answer_polls(now),
+                Timer::Held => self.take_up_held(now),
             }
         }
         self.settle(now);
@@ -452,6 +476,16 @@ impl Node {
             (Owner::Call { call, id }, JobResult::Read(block)) => {
                 self.call_read(call, id, block);
             }
+            (Owner::Brought(id), JobResult::Blocks(mut checked)) => {
+                let checked = checked.pop().expect("one verdict for one block");
+                self.brought_checked(id, checked, now);
+            }
+            (Owner::Proposal(call), JobResult::Proposal(verdict)) => {
+                self.proposal_checked(call, verdict);
+            }
+            (Owner::CallerAssembly { parent, seen }, JobResult::Assembled(assembled)) => {
+                self.assembled_for_callers(parent, seen, assembled, now);
+            }
             (Owner::Assembly { parent }, JobResult::Assembled(Ok(template))) => {
                 self.assembled(parent, *template, now);
             }
@@ -491,7 +525,7 @@ impl Node {
                 Effect::Logged(id) => self.chain.logged(&id, *lsn),
                 Effect::Own(block) => {
                     let id = block.id;
-                    self.own_block_stored(block, now);
+                    self.brought_stored(block, now);
                     self.chain.logged(&id, *lsn);
                 }
                 Effect::Tip(tip) => self.tip_stored(tip),
@@ -512,6 +546,7 @@ impl Node {
                 Effect::Nothing => {}
             }
         }
+        self.decide_submissions(None);
         self.advance(now);
     }
 

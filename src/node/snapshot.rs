@@ -21,6 +21,8 @@ use super::arrived::Arrived;
 use super::checkpoints::{CheckpointWork, Checkpoints};
 use super::mining::Miner;
 use super::peers::{Dial, Peer};
+use super::submission::Submissions;
+use super::templates::{Templates, TemplatesSnapshot};
 use super::transactions::{Checks, Source};
 use super::{Node, NodeConfig, Timer};
 
@@ -42,6 +44,8 @@ pub struct Snapshot {
     waiting: Vec<(Source, Transaction)>,
     miner: Option<Miner>,
     checkpoints: Checkpoints,
+    templates: TemplatesSnapshot,
+    submissions: Submissions,
     timers: Timers<Timer>,
     rng: ([u8; 32], u64),
     published: BlockId,
@@ -96,6 +100,8 @@ impl Node {
             waiting: self.checks.waiting().cloned().collect(),
             miner: self.miner.clone(),
             checkpoints: self.checkpoints.clone(),
+            templates: self.templates.snapshot(&self.mempool),
+            submissions: self.submissions.clone(),
             timers: self.timers.clone(),
             rng: self.rng.state(),
             published: self.published,
@@ -155,6 +161,7 @@ impl Node {
         for transaction in snapshot.mempool {
             mempool.restore(Arc::new(CheckedTransaction::new(transaction, &genesis_id)));
         }
+        let templates = Templates::restore(snapshot.templates, &mempool, &genesis_id);
         Ok(Self {
             config: snapshot.config,
             chain,
@@ -171,6 +178,8 @@ impl Node {
             newest_header: snapshot.newest_header,
             checks: Checks::of_waiting(snapshot.waiting),
             miner: snapshot.miner,
+            templates,
+            submissions: snapshot.submissions,
             jobs: BTreeMap::new(),
             effects: BTreeMap::new(),
             checkpoints: snapshot.checkpoints,

@@ -23,6 +23,8 @@ mod admission;
 mod attempts;
 mod blocks;
 mod greeting;
+mod known_bugs_headers;
+mod mining;
 mod promises;
 mod sync;
 mod transactions;
@@ -103,7 +105,7 @@ impl Alice {
     fn miner() -> Self {
         Self::with(Some(Mining {
             beneficiary: person(90).account,
-            hashrate: 1_000,
+            hashrate: Some(1_000),
         }))
     }
 
@@ -210,7 +212,6 @@ impl Alice {
                 done.push_back(Input::BansKept { call, result });
             }
             Output::Dial(peer) => self.dialled.push(peer),
-            Output::Abandon(_) => {}
         }
     }
 

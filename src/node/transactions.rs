@@ -201,7 +201,7 @@ impl Node {
                 {
                     peer.last_transaction = Some(now);
                 }
-                self.note_mempool_change();
+                self.note_mempool_change(checked, now);
                 self.publish_soon(now);
                 if let Source::Call(call) = source {
                     self.promise(call, checked, now);

@@ -33,9 +33,6 @@ impl Reactor {
                 self.counters.jobs += 1;
                 self.ports.workers.run(job, work);
             }
-            // A search is a slice of 100 ms. One that ended early would give another result here
-            // than when the record is replayed, so it runs to its end.
-            Output::Abandon(_) => {}
             Output::Publish(published) => {
                 let was_ready = self.published.as_ref().is_some_and(|before| before.ready);
                 if published.ready && !was_ready && !self.stopping {
@@ -75,6 +72,10 @@ impl Reactor {
         for (call, question) in self.wishes.questions.drain(..) {
             self.inputs
                 .push_back(crate::node::Input::Called { call, question });
+        }
+        for call in self.wishes.left.drain(..) {
+            self.inputs
+                .push_back(crate::node::Input::CallerLeft { call });
         }
         for (exchange, response) in std::mem::take(&mut self.wishes.responses) {
             self.respond(exchange, &response);

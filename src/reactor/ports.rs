@@ -83,8 +83,11 @@ pub trait Service {
     fn answered(&mut self, call: CallId, reply: Result<Reply, CallError>, desk: &mut Desk<'_>);
     /// A recording of [`Desk::save_record`] is in its file, so many bytes, or could not be written.
     fn saved(&mut self, save: SaveId, result: Result<u64, String>, desk: &mut Desk<'_>);
+    /// The client of an unanswered request sends no more: it may have gone, or only have said all
+    /// that it has to say.
+    fn left(&mut self, exchange: ExchangeId, desk: &mut Desk<'_>);
     /// The client of an unanswered request went away.
-    fn gone(&mut self, exchange: ExchangeId);
+    fn gone(&mut self, exchange: ExchangeId, desk: &mut Desk<'_>);
 }
 
 /// What the loop counts.
@@ -122,6 +125,7 @@ pub struct Counters {
 #[derive(Debug, Default)]
 pub(super) struct Wishes {
     pub(super) questions: Vec<(CallId, Question)>,
+    pub(super) left: Vec<CallId>,
     pub(super) responses: Vec<(ExchangeId, HttpResponse)>,
     pub(super) saves: Vec<(SaveId, PathBuf)>,
     pub(super) stop: bool,
@@ -148,6 +152,11 @@ impl Desk<'_> {
         let call = CallId(*self.next_call);
         self.wishes.questions.push((call, question));
         call
+    }
+
+    /// Tells the node that whoever waits for this reply may have gone.
+    pub fn caller_left(&mut self, call: CallId) {
+        self.wishes.left.push(call);
     }
 
     /// Answers a request.
@@ -198,6 +207,10 @@ impl LooseDesk {
 
     pub(crate) fn take_questions(&mut self) -> Vec<(CallId, Question)> {
         std::mem::take(&mut self.wishes.questions)
+    }
+
+    pub(crate) fn take_left(&mut self) -> Vec<CallId> {
+        std::mem::take(&mut self.wishes.left)
     }
 
     pub(crate) fn take_responses(&mut self) -> Vec<(ExchangeId, HttpResponse)> {

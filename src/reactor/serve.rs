@@ -6,7 +6,7 @@ use mio::Interest;
 
 use crate::base::Time;
 
-use super::http::{HttpResponse, Status};
+use super::http::{HttpRequest, HttpResponse, Status};
 use super::peers::is_of_one_connection;
 use super::web::WebSocket;
 use super::{ExchangeId, Reactor, SWEEP_INTERVAL, Timer};
@@ -15,6 +15,8 @@ use super::{ExchangeId, Reactor, SWEEP_INTERVAL, Timer};
 const CONNECTIONS_MAX: usize = 256;
 /// The most connections accepted in a turn.
 const ACCEPT_MAX: usize = 64;
+/// The most bodies of more than 1 MiB that are received at a time: 33 MB of memory.
+const LARGE_BODIES_MAX: usize = 4;
 /// The most requests of one connection that are begun in a turn.
 const REQUESTS_MAX: usize = 64;
 
@@ -62,10 +64,13 @@ impl Reactor {
         if web.read(now, &mut self.buffer).is_err() {
             return self.drop_web(exchange);
         }
+        if web.take_left() {
+            self.with_service(|service, desk| service.left(exchange, desk));
+            self.run_inputs();
+        }
         let mut begun = 0;
-        while let Some(web) = self.web.get_mut(&exchange)
-            && begun < REQUESTS_MAX
-            && let Some(request) = web.http.next_request(now, &self.config.http_hosts)
+        while begun < REQUESTS_MAX
+            && let Some(request) = self.next_request(exchange, now)
         {
             begun += 1;
             self.counters.http_requests += 1;
@@ -86,6 +91,20 @@ impl Reactor {
         }
     }
 
+    /// The next request of a connection. A large body is received when few others are.
+    fn next_request(&mut self, exchange: ExchangeId, now: Time) -> Option<HttpRequest> {
+        let web = self.web.get_mut(&exchange)?;
+        let request = web.http.next_request(now, &self.config.http_hosts);
+        if !web.http.asks_leave() {
+            return request;
+        }
+        let large = |web: &&WebSocket| web.http.receives_large_body();
+        let leave = self.web.values().filter(large).count() < LARGE_BODIES_MAX;
+        let web = self.web.get_mut(&exchange)?;
+        web.http.give_leave(now, leave);
+        web.http.next_request(now, &self.config.http_hosts)
+    }
+
     pub(super) fn respond(&mut self, exchange: ExchangeId, response: &HttpResponse) {
         let now = self.clock.now();
         if let Some(web) = self.web.get_mut(&exchange)
@@ -100,7 +119,8 @@ impl Reactor {
         if let Some(web) = self.web.remove(&exchange)
             && web.http.is_waiting()
         {
-            self.ports.service.gone(exchange);
+            self.with_service(|service, desk| service.gone(exchange, desk));
+            self.run_inputs();
         }
         self.counters.http_connections = self.web.len() as u64;
     }

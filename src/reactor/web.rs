@@ -31,6 +31,8 @@ pub(super) struct WebSocket {
     at_end: bool,
     /// The client has sent all that it will.
     finished: bool,
+    /// That it has done so before its last request was answered was said.
+    told: bool,
     /// The last answer is sent: how many more bytes are thrown away, and until when.
     lingering: Option<(usize, Time)>,
 }
@@ -45,6 +47,7 @@ impl WebSocket {
             writable: true,
             at_end: false,
             finished: false,
+            told: false,
             lingering: None,
         }
     }
@@ -89,6 +92,11 @@ impl WebSocket {
             Err(error) => return Err(error),
         }
         Ok(())
+    }
+
+    /// Whether the client has ended its side while its request waits for an answer. Says so once.
+    pub(super) fn take_left(&mut self) -> bool {
+        self.finished && self.http.is_waiting() && !std::mem::replace(&mut self.told, true)
     }
 
     /// Writes what the socket takes, up to this turn's share.

@@ -4,9 +4,10 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
-use crate::chain::TransactionFault;
 use crate::chain::state::PageError;
-use crate::node::CallError;
+use crate::chain::{IsolatedFault, TransactionFault};
+use crate::consensus::HeaderFault;
+use crate::node::{BlockRefusal, CallError};
 
 /// Why a call was refused, as the caller sees it.
 #[derive(Clone, Debug, PartialEq)]
@@ -93,6 +94,11 @@ impl RpcError {
         Self::new(1_008, "answer_too_large", message)
     }
 
+    /// A block that is not taken; `word` names the rule.
+    pub fn block_rejected(word: &'static str, message: impl Into<String>) -> Self {
+        Self::new(1_009, word, message)
+    }
+
     /// With a number or text that the error speaks of.
     #[must_use]
     pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
@@ -135,6 +141,7 @@ impl From<CallError> for RpcError {
             CallError::QueueFull => Self::no_room("account_queue_full", text),
             CallError::DiskFull => Self::no_room("disk_full", text),
             CallError::MempoolFull => Self::no_room("mempool_full", text),
+            CallError::Block(refusal) => of_block(&refusal, text),
             CallError::NotFound(_) => Self::not_found(text),
             CallError::Starting => Self::starting(text),
             CallError::Busy => Self::busy(text),
@@ -171,6 +178,21 @@ fn of_transaction(fault: &TransactionFault, text: String) -> RpcError {
         TransactionFault::Fee { needed, paid } => rejected("fee")
             .with("needed", needed.to_string())
             .with("paid", paid.to_string()),
+    }
+}
+
+/// The rule that a block breaks; of times with both numbers.
+fn of_block(refusal: &BlockRefusal, text: String) -> RpcError {
+    let rejected = RpcError::block_rejected(refusal.word(), text);
+    match refusal {
+        BlockRefusal::TimeTooNew { latest, found } => {
+            rejected.with("latest", latest.0).with("found", found.0)
+        }
+        BlockRefusal::Isolated(IsolatedFault::Header(HeaderFault::TimeTooEarly {
+            earliest,
+            found,
+        })) => rejected.with("earliest", earliest.0).with("found", found.0),
+        _ => rejected,
     }
 }
 

@@ -38,6 +38,10 @@ pub(super) enum Kind {
     Method,
     /// The absolute path of a file.
     File,
+    /// A text, whose form the summary tells.
+    Text,
+    /// A whole number, or its decimal digits for those who can't write great ones.
+    Digits,
 }
 
 impl Kind {
@@ -51,13 +55,24 @@ impl Kind {
                 "oneOf": [{ "type": "integer", "minimum": 0 }, { "type": "string", "pattern": id }]
             }),
             Self::Hex => json!({ "type": "string", "pattern": "^([0-9a-fA-F]{2})*$" }),
-            Self::Address | Self::Peer | Self::BanTarget | Self::Method | Self::File => {
+            Self::Address
+            | Self::Peer
+            | Self::BanTarget
+            | Self::Method
+            | Self::File
+            | Self::Text => {
                 json!({ "type": "string" })
             }
             Self::PeerRef => json!({
                 "oneOf": [{ "type": "integer", "minimum": 0 }, { "type": "string" }]
             }),
             Self::AddOrRemove => json!({ "type": "string", "enum": ["add", "remove"] }),
+            Self::Digits => json!({
+                "oneOf": [
+                    { "type": "integer", "minimum": 0 },
+                    { "type": "string", "pattern": "^[0-9]{1,20}$" }
+                ]
+            }),
             Self::Verbosity => json!({
                 "oneOf": [{ "type": "integer", "enum": [0, 1] }, { "type": "boolean" }]
             }),
@@ -79,6 +94,11 @@ pub(super) struct Param {
 pub(super) enum BlockRef {
     At(Height),
     Id(BlockId),
+}
+
+fn needed(param: &Param) -> RpcError {
+    let text = format!("{} is missing: {}", param.name, param.summary);
+    RpcError::invalid_params(text).with("parameter", param.name)
 }
 
 /// The parameters of a call, in the order of the method's table.
@@ -119,8 +139,7 @@ impl Params {
         values.resize(table.len(), Value::Null);
         for (param, value) in table.iter().zip(&values) {
             if param.required && value.is_null() {
-                let text = format!("{} is missing: {}", param.name, param.summary);
-                return Err(RpcError::invalid_params(text).with("parameter", param.name));
+                return Err(needed(param));
             }
         }
         Ok(Self { table, values })
@@ -142,6 +161,32 @@ impl Params {
             .ok_or_else(|| self.wrong(at, "a string is needed"))
     }
 
+    /// The error of a parameter that this call can't do without.
+    pub(super) fn needed(&self, at: usize) -> RpcError {
+        needed(&self.table[at])
+    }
+
+    /// A value that is read from text.
+    pub(super) fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(
+        &self,
+        at: usize,
+    ) -> Result<T, RpcError> {
+        self.text(at)?
+            .parse()
+            .map_err(|error| self.wrong(at, error))
+    }
+
+    /// A whole number, as one or as text.
+    pub(super) fn digits(&self, at: usize) -> Result<u64, RpcError> {
+        let number = match &self.values[at] {
+            Value::String(text) if text.bytes().all(|byte| byte.is_ascii_digit()) => {
+                text.parse().ok()
+            }
+            value => value.as_u64(),
+        };
+        number.ok_or_else(|| self.wrong(at, "a whole number below 2^64 is needed"))
+    }
+
     pub(super) fn height(&self, at: usize) -> Result<Height, RpcError> {
         let number = self.values[at].as_u64();
         number
@@ -150,9 +195,7 @@ impl Params {
     }
 
     pub(super) fn txid(&self, at: usize) -> Result<TxId, RpcError> {
-        self.text(at)?
-            .parse()
-            .map_err(|error| self.wrong(at, error))
+        self.parsed(at)
     }
 
     pub(super) fn block_id(&self, at: usize) -> Result<BlockId, RpcError> {
@@ -181,9 +224,7 @@ impl Params {
     }
 
     pub(super) fn peer(&self, at: usize) -> Result<PeerAddress, RpcError> {
-        self.text(at)?
-            .parse()
-            .map_err(|error| self.wrong(at, error))
+        self.parsed(at)
     }
 
     pub(super) fn ban_target(&self, at: usize) -> Result<BanTarget, RpcError> {

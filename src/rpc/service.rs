@@ -283,7 +283,15 @@ impl Service for RpcService {
         self.settle(exchange, place, id, result, desk);
     }
 
-    fn gone(&mut self, exchange: ExchangeId) {
+    fn left(&mut self, exchange: ExchangeId, desk: &mut Desk<'_>) {
+        let of_it = |(_, waiting): &(&CallId, &Waiting)| waiting.exchange == exchange;
+        for (call, _) in self.calls.iter().filter(of_it) {
+            desk.caller_left(*call);
+        }
+    }
+
+    fn gone(&mut self, exchange: ExchangeId, desk: &mut Desk<'_>) {
+        self.left(exchange, desk);
         self.exchanges.remove(&exchange);
     }
 }

@@ -427,9 +427,78 @@ fn a_batch_has_a_cap_on_its_answers() {
 fn a_client_that_went_away_is_forgotten() {
     let mut caller = Caller::new(None);
     caller.start("getpeerinfo", json!([]));
-    caller.service.gone(EXCHANGE);
+    caller.service.gone(EXCHANGE, &mut caller.desk.desk());
     caller.reply(&Question::Peers, Ok(Reply::Peers(Vec::new())));
     assert!(caller.desk.take_responses().is_empty());
+}
+
+#[test]
+fn the_node_hears_of_a_client_that_left_what_it_waits_for() {
+    let mut caller = Caller::new(None);
+    let address = encode_address("dkeel", &AccountId([3; 32]));
+    let longpollid = "ab".repeat(40);
+    caller.start("getblocktemplate", json!([address, longpollid]));
+    let questions = caller.desk.take_questions();
+    let [
+        (
+            call,
+            Question::Template {
+                after: Some(after), ..
+            },
+        ),
+    ] = &questions[..]
+    else {
+        panic!("a poll is asked: {questions:?}");
+    };
+    assert_eq!(after.tip, BlockId([0xab; 32]));
+    caller.service.left(EXCHANGE, &mut caller.desk.desk());
+    assert_eq!(caller.desk.take_left(), [*call]);
+    // It may only have no more to say: the answer still goes to it.
+    let busy = Err(CallError::Busy);
+    caller
+        .service
+        .answered(*call, busy, &mut caller.desk.desk());
+    assert_eq!(caller.desk.take_responses().len(), 1);
+}
+
+#[test]
+fn calls_of_miners_are_read_strictly() {
+    let mut caller = Caller::new(None);
+    let address = encode_address("dkeel", &AccountId([3; 32]));
+    let id = "w0011223344556677";
+    for (method, params, parameter) in [
+        ("getblocktemplate", json!({}), "address"),
+        ("getblocktemplate", json!({ "mode": "x" }), "mode"),
+        ("getblocktemplate", json!({ "mode": "proposal" }), "data"),
+        ("getblocktemplate", json!([address, "ab"]), "longpollid"),
+        ("submitwork", json!([id]), "nonce"),
+        ("submitwork", json!(["00", 1]), "template_id"),
+        ("submitwork", json!([id, -1]), "nonce"),
+        ("submitwork", json!([id, "+1"]), "nonce"),
+        ("submitwork", json!([id, "18446744073709551616"]), "nonce"),
+        ("submitwork", json!([id, 1, "soon"]), "time"),
+        ("submitblock", json!(["0"]), "block"),
+    ] {
+        let error = caller.call(method, params.clone()).unwrap_err();
+        assert_eq!(error.word(), "invalid_params", "{method} {params}");
+        assert_eq!(error.data["parameter"], parameter, "{method} {params}");
+    }
+    let greatest = json!([id, u64::MAX.to_string(), 5]);
+    caller.start("submitwork", greatest);
+    let questions = caller.desk.take_questions();
+    let [
+        (
+            _,
+            Question::SubmitWork {
+                nonce: u64::MAX,
+                time: Some(Millis(5)),
+                ..
+            },
+        ),
+    ] = &questions[..]
+    else {
+        panic!("{questions:?}");
+    };
 }
 
 #[test]

@@ -619,7 +619,6 @@ impl World {
             }
             Output::Store(request) => self.store(node, life, request),
             Output::Run { job, work } => self.work(node, life, job, work),
-            Output::Abandon(_) => {}
             Output::Publish(published) => {
                 if let Some(running) = &mut self.machines[node].running {
                     running.published = Some(published);
@@ -660,6 +659,9 @@ impl World {
             }
             Job::CheckTransactions { transactions, .. } => {
                 Span::from_micros(50 + 15 * transactions.len() as u64)
+            }
+            Job::CheckProposal { bytes, .. } => {
+                Span::from_millis(2) + Span::from_micros(bytes.len() as u64 / 16)
             }
             Job::Execute(_) | Job::Assemble(_) | Job::Checkpoint { .. } | Job::Release { .. } => {
                 Span::from_millis(2)

@@ -23,6 +23,8 @@ pub const HEADER_COMMON_BYTES: usize = 192;
 pub const WORK_HEADER_BYTES: usize = 204;
 /// Bytes of a proof-of-stake header.
 pub const STAKE_HEADER_BYTES: usize = 266;
+/// Where the time stands in a header.
+pub const TIME_OFFSET: usize = 44;
 /// Where the nonce stands in a proof-of-work header.
 pub const NONCE_OFFSET: usize = 196;
 /// No block's encoding has more bytes: header, count, transactions, certificate of 256 signers.

@@ -27,7 +27,7 @@ pub use address::{AddressError, NodeKey, decode_address, encode_address};
 pub use block::{
     BLOCK_BYTES_MAX, BLOCK_TRANSACTIONS_MAX, BLOCK_WEIGHT_MAX, Block, Certificate, CertificateKind,
     HEADER_COMMON_BYTES, Header, NONCE_OFFSET, ParentCertificate, STAKE_HEADER_BYTES, Seal,
-    WORK_HEADER_BYTES,
+    TIME_OFFSET, WORK_HEADER_BYTES,
 };
 pub use endpoint::{NetworkAddress, NetworkKind, PeerAddress, PeerAddressError};
 pub use genesis::{EngineRules, Genesis, GenesisError, GenesisValidator, Profile, Reward, Rules};

@@ -4,6 +4,7 @@ mod bench;
 mod devnet;
 mod fuzz_seeds;
 mod journey;
+mod mining;
 mod process;
 mod recording;
 mod rpc;

@@ -3,7 +3,7 @@
 use crate::base::{Span, Time};
 
 use super::request::{Head, read_head};
-use super::{HEAD_BYTES_MAX, HttpRequest, HttpResponse, Refusal, Status};
+use super::{BODY_BYTES_MAX, HEAD_BYTES_MAX, HttpRequest, HttpResponse, Refusal, Status};
 
 /// How long a request may take from its first byte to its last.
 const REQUEST_TIME: Span = Span::from_secs(10);
@@ -17,6 +17,8 @@ const REQUESTS_MAX: u32 = 1_000_000;
 enum State {
     /// The head of a request is awaited.
     Head,
+    /// The head is read, of a body that needs leave.
+    Asking(Head),
     /// The head is read, the body is awaited.
     Body(Head),
     /// A request was given out and not answered yet.
@@ -58,7 +60,7 @@ impl HttpConnection {
         let most = match &self.state {
             State::Head | State::Waiting { .. } => HEAD_BYTES_MAX,
             State::Body(head) => head.content_length,
-            State::Ending => 0,
+            State::Asking(_) | State::Ending => 0,
         };
         most.saturating_sub(self.input.len())
     }
@@ -72,18 +74,19 @@ impl HttpConnection {
     }
 
     /// The next request, when one is complete and the one before is answered. What can't be
-    /// served is answered here, and the connection ends.
+    /// served is answered here, and the connection ends. A large body needs
+    /// [leave](Self::asks_leave) first.
     pub fn next_request(&mut self, now: Time, hosts: &[String]) -> Option<HttpRequest> {
         if matches!(self.state, State::Head) {
             match read_head(&self.input, hosts) {
                 Ok(None) => return None,
                 Ok(Some((head, length))) => {
                     self.input.drain(..length);
-                    if head.expects_continue && self.input.len() < head.content_length {
-                        self.output
-                            .extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+                    if head.content_length > BODY_BYTES_MAX {
+                        self.state = State::Asking(head);
+                        return None;
                     }
-                    self.state = State::Body(head);
+                    self.await_body(head);
                 }
                 Err(refusal) => {
                     self.refuse(now, refusal);
@@ -110,6 +113,42 @@ impl HttpConnection {
             }),
             _ => None,
         }
+    }
+
+    fn await_body(&mut self, head: Head) {
+        if head.expects_continue && self.input.len() < head.content_length {
+            self.output
+                .extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+        }
+        self.state = State::Body(head);
+    }
+
+    /// Whether the client is about to send a body of more than [`BODY_BYTES_MAX`] bytes. Nothing
+    /// more is received before [`give_leave`](Self::give_leave).
+    #[must_use]
+    pub const fn asks_leave(&self) -> bool {
+        matches!(self.state, State::Asking(_))
+    }
+
+    /// Lets the client send its large body, or not.
+    pub fn give_leave(&mut self, now: Time, leave: bool) {
+        match std::mem::replace(&mut self.state, State::Ending) {
+            State::Asking(head) if leave => self.await_body(head),
+            State::Asking(_) => self.refuse(
+                now,
+                Refusal {
+                    status: Status::Unavailable,
+                    rule: "as many bodies of over 1 MiB come already as may; send it again soon",
+                },
+            ),
+            other => self.state = other,
+        }
+    }
+
+    /// Whether a large body is being received.
+    #[must_use]
+    pub fn receives_large_body(&self) -> bool {
+        matches!(&self.state, State::Body(head) if head.content_length > BODY_BYTES_MAX)
     }
 
     /// Answers the request that was given out last.

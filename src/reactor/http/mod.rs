@@ -8,6 +8,8 @@
 //! an address nor a configured name, is refused, so that no web page reaches the node through
 //! somebody's browser, whatever name it had itself resolved by.
 
+use crate::types::BLOCK_BYTES_MAX;
+
 mod connection;
 mod request;
 mod response;
@@ -22,6 +24,9 @@ pub use response::{HttpResponse, Status};
 pub const HEAD_BYTES_MAX: usize = 8 << 10;
 /// The most headers of a request.
 pub const HEADERS_MAX: usize = 64;
-/// The most bytes of a request's body: a batch of 100 transactions of the greatest size is more,
-/// but nobody sends those.
+/// The most bytes of a body that every request may have: a batch of 100 transactions of the
+/// greatest size is more, but nobody sends those.
 pub const BODY_BYTES_MAX: usize = 1 << 20;
+/// The most bytes of a body that few requests at a time may have: the greatest block in
+/// hexadecimal, and the call around it.
+pub const LARGE_BODY_BYTES_MAX: usize = 2 * BLOCK_BYTES_MAX + 1_024;

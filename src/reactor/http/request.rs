@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::{BODY_BYTES_MAX, HEAD_BYTES_MAX, HEADERS_MAX, Status};
+use super::{HEAD_BYTES_MAX, HEADERS_MAX, LARGE_BODY_BYTES_MAX, Status};
 
 /// What a request wants done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -249,13 +249,13 @@ fn content_length(method: Method, fields: &Fields<'_>) -> Result<usize, Refusal>
         .flatten();
     let length = digits.and_then(|text| text.parse::<u64>().ok());
     match length.and_then(|length| usize::try_from(length).ok()) {
-        Some(length) if length <= BODY_BYTES_MAX => match method {
+        Some(length) if length <= LARGE_BODY_BYTES_MAX => match method {
             Method::Get if length > 0 => Err(Refusal::bad("a GET request has no body")),
             _ => Ok(length),
         },
         _ => Err(Refusal::new(
             Status::ContentTooLarge,
-            "a request's body may have 1,048,576 bytes",
+            "a request's body may have as many bytes as the greatest block in hexadecimal",
         )),
     }
 }

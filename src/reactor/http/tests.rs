@@ -64,7 +64,7 @@ fn a_request_whose_end_is_in_doubt_is_refused() {
         ("X: y\0z\r\nContent-Length: 4\r\n", bad),
         (": y\r\nContent-Length: 4\r\n", bad),
         ("", Status::LengthRequired),
-        ("Content-Length: 1048577\r\n", Status::ContentTooLarge),
+        ("Content-Length: 8234511\r\n", Status::ContentTooLarge),
         (
             "Content-Length: 18446744073709551616\r\n",
             Status::ContentTooLarge,
@@ -223,6 +223,44 @@ fn half_a_request_does_not_hold_a_connection() {
         HttpConnection::new(NOW).time_out(NOW),
         "nothing was sent: nothing to say"
     );
+}
+
+#[test]
+fn a_large_body_needs_leave_and_one_that_is_too_large_gets_none() {
+    let length = BODY_BYTES_MAX + 1;
+    let head = post(&format!(
+        "Content-Length: {length}\r\nExpect: 100-continue\r\n"
+    ));
+    let asking = || {
+        let mut connection = HttpConnection::new(NOW);
+        connection.receive(NOW, head.as_bytes());
+        assert!(connection.next_request(NOW, &[]).is_none());
+        assert!(connection.asks_leave() && !connection.receives_large_body());
+        assert_eq!((connection.room(), connection.output()), (0, &b""[..]));
+        connection
+    };
+    let mut connection = asking();
+    connection.give_leave(NOW, true);
+    assert!(!connection.asks_leave() && connection.receives_large_body());
+    assert!(taken(&mut connection).starts_with("HTTP/1.1 100 "));
+    assert_eq!(connection.room(), length);
+    connection.receive(NOW, &vec![7; length]);
+    let request = connection.next_request(NOW, &[]).unwrap();
+    assert_eq!(request.body.len(), length);
+    assert!(!connection.receives_large_body());
+
+    let mut connection = asking();
+    connection.give_leave(NOW, false);
+    assert!(connection.next_request(NOW, &[]).is_none());
+    assert!(taken(&mut connection).starts_with("HTTP/1.1 503 "));
+    assert!(connection.is_over());
+
+    let mut connection = HttpConnection::new(NOW);
+    let length = LARGE_BODY_BYTES_MAX + 1;
+    let head = post(&format!("Content-Length: {length}\r\n"));
+    connection.receive(NOW, head.as_bytes());
+    assert!(connection.next_request(NOW, &[]).is_none());
+    assert!(taken(&mut connection).starts_with("HTTP/1.1 413 "));
 }
 
 proptest! {

@@ -1,6 +1,7 @@
 //! The methods: a table, from which calls are served, and the help and the OpenRPC document made.
 
 mod chain;
+mod mining;
 mod network;
 pub(super) mod server;
 mod transactions;
@@ -223,6 +224,31 @@ pub(super) const METHODS: &[Method] = &[
         run: chain::get_block_header,
     },
     Method {
+        name: "getblocktemplate",
+        summary: "Work for a miner: the header of a block on the tip, which lacks the nonce. With \
+                  mode proposal: whether a block would be valid if its work were done.",
+        params: &[
+            optional(
+                "address",
+                Kind::Address,
+                "who receives reward and tips; not needed for a proposal",
+            ),
+            optional(
+                "longpollid",
+                Kind::Text,
+                "what the last template gave: the answer waits for something better",
+            ),
+            optional(
+                "mode",
+                Kind::Text,
+                "template, which is the default, or proposal",
+            ),
+            optional("data", Kind::Hex, "the bytes of the proposed block"),
+        ],
+        result: "object, or with mode proposal null or the reason as a string",
+        run: mining::get_block_template,
+    },
+    Method {
         name: "getchaintips",
         summary: "The end of every branch, the best chain's first.",
         params: &[],
@@ -353,6 +379,29 @@ pub(super) const METHODS: &[Method] = &[
         params: &[],
         result: "string",
         run: server::stop,
+    },
+    Method {
+        name: "submitblock",
+        summary: "Takes a block; answered when it is decided and durable what becomes of it.",
+        params: &[required("block", Kind::Hex, "the block's bytes")],
+        result: "object: status, hash, height",
+        run: mining::submit_block,
+    },
+    Method {
+        name: "submitwork",
+        summary: "Completes a template; answered when it is decided and durable what becomes of \
+                  the block.",
+        params: &[
+            required("template_id", Kind::Text, "the template's name"),
+            required("nonce", Kind::Digits, "the nonce"),
+            optional(
+                "time",
+                Kind::Number,
+                "the header's time in ms, where it is not the template's",
+            ),
+        ],
+        result: "object: status, hash, height",
+        run: mining::submit_work,
     },
     Method {
         name: "uptime",

@@ -69,7 +69,7 @@ fn four(world: &mut World, miners: usize) -> Vec<NodeIndex> {
     for place in 0..4 {
         let mining = (place < miners).then(|| Mining {
             beneficiary: person(90 + place as u8).account,
-            hashrate: 2_000,
+            hashrate: Some(2_000),
         });
         let before = nodes.clone();
         nodes.push(world.add(&format!("node {place}"), &before, mining));
@@ -244,7 +244,7 @@ fn a_newcomer_catches_up() {
     let mut world = world(5, &genesis);
     let mining = Some(Mining {
         beneficiary: alice.account,
-        hashrate: 8_000,
+        hashrate: Some(8_000),
     });
     let miner = world.add("miner", &[], mining);
     assert!(world.run_until(Span::from_secs(600), |w| height(w, miner) >= 60));

@@ -42,7 +42,7 @@ fn is_ready(world: &World, node: NodeIndex) -> bool {
 fn mining_for(person: &Person) -> Option<Mining> {
     Some(Mining {
         beneficiary: person.account,
-        hashrate: 16_000,
+        hashrate: Some(16_000),
     })
 }
 
