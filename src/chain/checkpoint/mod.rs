@@ -14,6 +14,9 @@
 mod kept;
 mod record;
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::sync::Arc;
 

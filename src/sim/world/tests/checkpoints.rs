@@ -238,3 +238,52 @@ fn a_damaged_page_stops_execution_and_the_next_start_goes_back() {
     assert!(height(&world, node) >= before.header.height.0);
     assert!(world.node(node).unwrap().knows_block(&before.tip));
 }
+
+fn in_best_chain(world: &mut World, node: NodeIndex, id: crate::types::BlockId) -> bool {
+    let call = world.call(node, Question::Header(id));
+    match answer(world, call) {
+        Ok(Reply::Header { in_best_chain, .. }) => in_best_chain,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Both sides of a split make checkpoints. The side that loses has some on a dead branch: they are
+/// kept, no start goes on from them, and what is below the fork serves.
+#[test]
+fn a_checkpoint_on_a_dead_branch_is_passed_over() {
+    let alice = person(1);
+    let genesis = genesis(&[&alice]);
+    let mut passed_over = 0;
+    for seed in 0..3 {
+        // Each side passes height 24 alone, and the loser then executes fewer than 12 blocks.
+        let mut world = often(seed, &genesis, 12);
+        let nodes = four(&mut world, 4);
+        assert!(world.run_until(Span::from_secs(120), |w| height(w, nodes[0]) >= 20));
+        for (a, b) in [(0, 2), (0, 3), (1, 2), (1, 3)] {
+            world.cut(nodes[a], nodes[b]);
+        }
+        world.run(Span::from_secs(30));
+        let sides = [nodes[0], nodes[2]].map(|node| tip(&world, node).unwrap());
+        for (a, b) in [(0, 2), (0, 3), (1, 2), (1, 3)] {
+            world.mend(nodes[a], nodes[b]);
+        }
+        assert!(world.run_until(Span::from_secs(300), |w| agree(w, &nodes)));
+        let best = tip(&world, nodes[0]).unwrap();
+        for (node, side) in [(nodes[0], sides[0]), (nodes[2], sides[1])] {
+            let lost = !in_best_chain(&mut world, node, side);
+            let made = checkpoints(&world, node);
+            world.crash(node);
+            world.start(node);
+            let begun = tip(&world, node).unwrap();
+            if lost && height(&world, node) < *made.last().unwrap() {
+                passed_over += 1;
+            }
+            assert!(world.run_until(Span::from_secs(5), |w| is_ready(w, node)));
+            let led_to_tip = in_best_chain(&mut world, node, begun);
+            assert!(led_to_tip, "a start goes on from the best chain");
+            assert!(world.node(node).unwrap().knows_block(&best));
+        }
+        assert!(world.run_until(Span::from_secs(300), |w| agree(w, &nodes)));
+    }
+    assert!(passed_over > 0, "no start met a dead branch");
+}
