@@ -145,7 +145,6 @@ pub(super) struct ChainFacts {
     pub(super) genesis_id: String,
     pub(super) prefix: String,
     pub(super) decimals: u8,
-    pub(super) base_fee: u64,
     pub(super) account_fee: u64,
 }
 
@@ -160,7 +159,6 @@ impl ChainFacts {
                 genesis_id: text("genesis_id")?,
                 prefix: text("hrp")?,
                 decimals: u8::try_from(info["decimals"].as_u64()?).ok()?,
-                base_fee: amount("base_fee")?,
                 account_fee: amount("account_fee")?,
             })
         };
@@ -226,7 +224,7 @@ pub(super) fn status(args: &StatusArgs, output: &Output) -> Result<(), CommandEr
             ),
             row(
                 "base fee",
-                format!("{} per 1,000 weight", text_of(&chain["base_fee"])),
+                format!("{} per 1,000 weight", text_of(&chain["next_base_fee"])),
             ),
             row("node", text_of(&network["peer_address"])),
             row("version", text_of(&network["subversion"])),

@@ -15,8 +15,8 @@ use crate::wallet::{Payment, least_fee, parse_amount, read_key};
 use super::ask::ChainFacts;
 use super::{CommandError, ExitCode, NodeArgs, Output};
 
-/// The base fee may rise for so many full blocks before the payment is in one.
-const FULL_BLOCKS: u32 = 8;
+/// The node is asked what to pay to be in one of so many next blocks.
+const TARGET_BLOCKS: u32 = 6;
 /// How often the node is asked whether a payment is in a block.
 const ASK_INTERVAL: Duration = Duration::from_millis(200);
 
@@ -32,7 +32,7 @@ pub(super) struct SendArgs {
     /// How much, like 1.5
     #[arg(long)]
     amount: String,
-    /// What to give for the transaction, like 0.001 [default: what the node's base fee asks for]
+    /// What to give for the transaction, like 0.001 [default: what the node advises]
     #[arg(long)]
     fee: Option<String>,
     /// The payer's transactions so far [default: what the chain says]
@@ -77,7 +77,7 @@ pub(super) fn send(args: &SendArgs, output: &Output) -> Result<(), CommandError>
         None => {
             let payee = client.call("getaccount", &json!([args.to]))?;
             let creates = payee["exists"].as_bool() == Some(false);
-            least_fee(facts.base_fee, FULL_BLOCKS, facts.account_fee, creates)
+            least_fee(advised_rate(&mut client)?, 0, facts.account_fee, creates)
         }
     };
     let genesis: GenesisId = facts
@@ -125,6 +125,15 @@ pub(super) fn send(args: &SendArgs, output: &Output) -> Result<(), CommandError>
     Ok(())
 }
 
+/// What the node advises to pay per 1,000 weight.
+fn advised_rate(client: &mut Client) -> Result<u64, CommandError> {
+    let advice = client.call("estimatesmartfee", &json!([TARGET_BLOCKS]))?;
+    let rate = advice["feerate"]
+        .as_str()
+        .and_then(|rate| rate.parse().ok());
+    rate.ok_or_else(|| CommandError::failed("the node does not say what to pay"))
+}
+
 fn next_nonce(client: &mut Client, address: &str) -> Result<Nonce, CommandError> {
     let nonce = client
         .call("getnextnonce", &json!([address]))
@@ -147,8 +156,16 @@ fn wait(client: &mut Client, txid: &str, time: Duration) -> Result<Value, Comman
     let begun = Instant::now();
     loop {
         let status = client.call("gettransactionstatus", &json!([txid]))?;
-        if status["status"].as_str() == Some("included") {
-            return Ok(status);
+        match status["status"].as_str() {
+            Some("included") => return Ok(status),
+            Some("gone") => {
+                let reason = status["reason"].as_str().unwrap_or("unknown").to_owned();
+                return Err(CommandError::new(
+                    ExitCode::Rejected,
+                    format!("{txid} left the node's mempool ({reason}): it will be in no block"),
+                ));
+            }
+            _ => {}
         }
         if begun.elapsed() >= time {
             return Err(CommandError::failed(format!(

@@ -12,7 +12,7 @@ use crate::chain::{
 use crate::codec::{Encode, Writer};
 use crate::p2p::{Action, Arrival, ConnId, Room, Sync};
 use crate::store::{Append, Kind, Log};
-use crate::types::{BlockId, Hash, Height, Rules, Uint256};
+use crate::types::{BlockId, Hash, Height, TxId, Uint256};
 use crate::wire::message::{ANNOUNCE_HEADERS_MAX, GET_BLOCKS_MAX, HEADERS_MAX, RequestId};
 use crate::wire::{Lane, Message};
 
@@ -217,7 +217,7 @@ impl Node {
             }
         }
         if !self.ready && self.chain.is_settled() {
-            self.start(now);
+            self.readmit(now);
         }
     }
 
@@ -251,15 +251,15 @@ impl Node {
         Ok(Reply::Done)
     }
 
-    /// The log was read and its tip reached, or a better one: the node takes part from now on.
-    fn start(&mut self, now: Time) {
+    /// The log was read, its tip reached, or a better one, and the mempool is what it was: the node
+    /// takes part from now on.
+    pub(super) fn start(&mut self, now: Time) {
         self.ready = true;
         let entry = self.chain.tip_entry();
         let (height, tip) = (entry.header.height, self.chain.tip());
         self.event(Event::Ready { height, tip });
-        self.readmit_journal();
         if self.logged_tip != tip {
-            self.log_tip(self.logged_tip, tip, height);
+            self.log_tip(self.logged_tip, tip, height, Vec::new());
         } else if !self.waits_for_tip() {
             self.show_tip(tip);
         }
@@ -310,26 +310,20 @@ impl Node {
 
     fn tip_moved(&mut self, moved: &TipChange, now: Time) {
         if !self.ready {
+            // What is back in the mempool already follows in any case.
+            let left = if self.mempool.is_empty() {
+                Vec::new()
+            } else {
+                self.mempool_follows(moved, now)
+            };
             // Up to the tip that the log names this happened before.
             if self.chain.work(&moved.to) > self.chain.work(&self.logged_tip) {
-                self.log_tip(self.logged_tip, moved.to, moved.height);
+                self.log_tip(self.logged_tip, moved.to, moved.height, left);
             }
             return;
         }
-        self.log_tip(moved.from, moved.to, moved.height);
-        let view = self.chain.tip_view();
-        let height = moved.height.next();
-        let rules = *Rules::at(&self.config.genesis, height);
-        let removed =
-            self.mempool
-                .follow(&view, &rules, height, &moved.disconnected, &moved.connected);
-        self.forget_transactions(&removed.gone);
-        // What was mined is promised by its block; the journal's record of it is moot.
-        for block in &moved.connected {
-            for checked in &block.transactions {
-                self.journaled.remove(&checked.wtxid);
-            }
-        }
+        let left = self.mempool_follows(moved, now);
+        self.log_tip(moved.from, moved.to, moved.height, left);
         self.relay.tip_moved();
         self.announce(moved);
         let transactions = moved
@@ -351,23 +345,25 @@ impl Node {
     }
 
     /// Writes down that the tip moved; readers see it when that is durable.
-    fn log_tip(&mut self, from: BlockId, to: BlockId, height: Height) {
+    /// What `left` the mempool for good is written off then.
+    fn log_tip(&mut self, from: BlockId, to: BlockId, height: Height, left: Vec<TxId>) {
         self.chain.hold_state(to);
         self.logged_tip = to;
         let record = tip_record(&from, &to, height);
-        self.store(vec![record], true, vec![Effect::Tip(to)]);
+        self.store(vec![record], true, vec![Effect::Tip { tip: to, left }]);
     }
 
     /// Whether a Tip record is on its way to the disk.
     fn waits_for_tip(&self) -> bool {
         let mut effects = self.effects.values().flatten();
-        effects.any(|effect| matches!(effect, Effect::Tip(_)))
+        effects.any(|effect| matches!(effect, Effect::Tip { .. }))
     }
 
     /// A tip's record is durable: readers see it from now on.
-    pub(super) fn tip_stored(&mut self, tip: BlockId) {
+    pub(super) fn tip_stored(&mut self, tip: BlockId, left: &[TxId]) {
         self.show_tip(tip);
         self.chain.release_state(&tip);
+        self.tip_is_durable(&tip, left);
     }
 
     fn show_tip(&mut self, tip: BlockId) {

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use crate::base::Time;
 use crate::chain::CheckedBlock;
 use crate::chain::tree::Verdict;
-use crate::types::BlockId;
+use crate::types::{BlockId, TxId};
 
+use super::journal::Whereabouts;
 use super::{
     BranchStatus, CallError, CallId, ChainTip, Job, MempoolInfo, Node, Owner, PeerInfo, Question,
     Reply, TransactionStatus,
@@ -32,7 +33,7 @@ impl Node {
                     self.header_reply(&id)
                 }),
             Question::Header(id) => self.header_reply(&id),
-            Question::Transaction(txid) => Ok(Reply::Transaction(self.transaction_status(&txid))),
+            Question::Transaction(txid) => self.transaction_status(&txid).map(Reply::Transaction),
             Question::Peers => Ok(Reply::Peers(self.peer_infos(now))),
             Question::Ban(target, span) => return self.ban(call, target, span, now),
             Question::Unban(target) => return self.unban(call, target, now),
@@ -42,8 +43,13 @@ impl Node {
             Question::Mempool => Ok(Reply::Mempool(MempoolInfo {
                 transactions: self.mempool.iter().map(|checked| checked.txid).collect(),
                 bytes: self.mempool.bytes(),
-                fee_floor: self.config.genesis.rules.base_fee_min,
             })),
+            Question::FeeAdvice(blocks) => {
+                let (rules, _, base_fee) = self.next_rules();
+                let floor = self.mempool.floor(rules, now);
+                let advice = self.mempool.advise(rules, base_fee, floor, blocks);
+                Ok(Reply::FeeAdvice(advice))
+            }
             Question::NextNonce(account) => {
                 let nonce = self.mempool.next_nonce(&self.chain.tip_view(), &account);
                 match nonce {
@@ -119,20 +125,25 @@ impl Node {
         })
     }
 
-    fn transaction_status(&self, txid: &crate::types::TxId) -> TransactionStatus {
+    fn transaction_status(&self, txid: &TxId) -> Result<TransactionStatus, CallError> {
         if let Some((block, index)) = self.chain.find_transaction(txid)
             && let Some(entry) = self.chain.tree().get(&block)
         {
-            return TransactionStatus::Included {
+            return Ok(TransactionStatus::Included {
                 block,
                 height: entry.header.height,
                 index,
-            };
+            });
         }
         if self.mempool.has_txid(txid) {
-            TransactionStatus::Waiting
-        } else {
-            TransactionStatus::Unknown
+            return Ok(TransactionStatus::Waiting);
+        }
+        match self.journal.whereabouts(txid) {
+            Some(Whereabouts::Aside(why)) => Ok(TransactionStatus::Aside(why)),
+            Some(Whereabouts::Gone(why)) => Ok(TransactionStatus::Gone(why)),
+            // It may be in what was not read yet.
+            None if !self.ready => Err(CallError::Starting),
+            None => Ok(TransactionStatus::Unknown),
         }
     }
 

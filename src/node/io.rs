@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::{Span, Time};
 use crc32c::{crc32c, crc32c_append};
 
+use crate::chain::mempool::{FeeAdvice, Leaving};
 use crate::chain::{StateView, TransactionFault};
 use crate::crypto::hash::sha256_parts;
 use crate::p2p::bans::BANS_MAX;
@@ -318,6 +319,8 @@ pub enum Question {
     Peers,
     /// What the mempool holds.
     Mempool,
+    /// What to pay to be in one of so many next blocks.
+    FeeAdvice(u32),
     /// Connect to this peer from now on.
     AddPeer(PeerAddress),
     /// The end of every branch.
@@ -420,6 +423,8 @@ pub enum Reply {
     },
     /// Whether a proposed block would be valid.
     Proposed(Result<(), BlockRefusal>),
+    /// What to pay.
+    FeeAdvice(FeeAdvice),
     /// Done.
     Done,
 }
@@ -468,6 +473,10 @@ pub enum TransactionStatus {
         /// Its place in the block.
         index: u32,
     },
+    /// It was accepted here, can't be mined for now, and is kept until it can be or is given up.
+    Aside(Leaving),
+    /// It was accepted here and left without being mined here.
+    Gone(Leaving),
     /// It is in none of the blocks that the node remembers, nor in the mempool.
     Unknown,
 }
@@ -512,8 +521,6 @@ pub struct MempoolInfo {
     pub transactions: Vec<TxId>,
     /// Their bytes together.
     pub bytes: u64,
-    /// The least fee per 1,000 weight that it takes now.
-    pub fee_floor: u64,
 }
 
 /// What readers outside see: a moment of the node, all of it durable. Readers never wait for the
@@ -540,6 +547,12 @@ pub struct Published {
     pub mempool_count: usize,
     /// Their bytes.
     pub mempool_bytes: u64,
+    /// The memory that they take.
+    pub mempool_memory: u64,
+    /// The least fee per 1,000 weight that the mempool takes, as peers are told.
+    pub mempool_floor: u64,
+    /// What the block after the tip burns per 1,000 weight.
+    pub next_base_fee: u64,
 }
 
 /// Why a request was not granted.
@@ -558,8 +571,20 @@ pub enum CallError {
     },
     /// As many transactions of the account wait as may.
     QueueFull,
-    /// As many bytes of transactions wait as may.
-    MempoolFull,
+    /// The transaction expires too soon to be passed on.
+    ExpiresSoon {
+        /// The last height at which it may be mined.
+        expiry: Height,
+        /// The earliest that is taken.
+        least: Height,
+    },
+    /// There is no room for what pays so little.
+    MempoolFull {
+        /// The fee, in base units, that would find room now.
+        needed: u64,
+    },
+    /// The transaction was taken, and left again before the answer.
+    Gone(Leaving),
     /// The block is not taken, for this reason.
     Block(BlockRefusal),
     /// There is no such thing here; the text says what.
@@ -591,7 +616,17 @@ impl fmt::Display for CallError {
             Self::QueueFull => f.write_str(
                 "64 transactions of this account wait already; send more when some are mined",
             ),
-            Self::MempoolFull => f.write_str("the mempool is full; send it again later"),
+            Self::ExpiresSoon { expiry, least } => write!(
+                f,
+                "the transaction expires after height {expiry}; to be passed on it must be valid \
+                 up to {least} at least, or for ever"
+            ),
+            Self::MempoolFull { needed } => write!(
+                f,
+                "the mempool is full of transactions that pay more; a fee of {needed} base units \
+                 finds room"
+            ),
+            Self::Gone(why) => write!(f, "the transaction was taken and left again: {why}"),
             Self::Block(refusal) => write!(f, "{refusal}"),
             Self::NotFound(what) => write!(f, "there is no such {what}"),
             Self::Starting => f.write_str("the node is still reading its log; ask again soon"),

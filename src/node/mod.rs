@@ -22,8 +22,10 @@ mod calls;
 mod checkpoints;
 mod io;
 mod job;
+mod journal;
 mod mining;
 mod peers;
+mod promises;
 mod recorder;
 mod recovered;
 mod snapshot;
@@ -43,7 +45,7 @@ use crate::chain::{ATTEMPTS_MAX, Chain, CheckedBlock, Mempool};
 use crate::codec::{Decode, DecodeError, Reader};
 use crate::consensus::UnsupportedEngine;
 use crate::p2p::{Action, BanList, Discouragement, Relay, Sync};
-use crate::store::{Append, Lsn, Request};
+use crate::store::{Append, Lsn, Request, Upkeep};
 use crate::types::{
     AccountId, BlockId, Genesis, Hash, Header, Height, NodeKey, NodeRecord, PeerAddress, Rules,
     TxId, Uint256, WtxId,
@@ -60,12 +62,13 @@ pub use io::{
 pub use job::{BLOCK_RECORD_PREFIX, BlockReader, Job, JobResult, Workbench};
 
 pub use recorder::{Entry, Inline, Recorder, Recording, ReplayError, Replayed, Runner};
-pub use recovered::Recovered;
+pub use recovered::{JournalFound, Recovered};
 pub use snapshot::Snapshot;
 pub use work::{BlockRefusal, LongPollId, Submitted, TemplateId, WorkTemplate};
 
 use arrived::Arrived;
 use checkpoints::{CheckpointWork, Checkpoints};
+use journal::Journal;
 use mining::Miner;
 use peers::{Dial, Peer};
 use submission::Submissions;
@@ -145,6 +148,8 @@ enum Owner {
     Blocks(Vec<(ConnId, BlockId)>),
     /// Checking transactions, with who waits for each.
     Transactions(Vec<transactions::Source>),
+    /// Checking transactions of the journal, by where their records stand.
+    Readmission(Vec<Lsn>),
     /// Bringing the tip to the best branch.
     Execution,
     /// Reading a block to execute it.
@@ -176,13 +181,13 @@ enum Effect {
     Logged(BlockId),
     /// A block that was brought here, or made here, may be seen.
     Own(Arc<CheckedBlock>),
-    /// Readers may see this tip.
-    Tip(BlockId),
+    /// Readers may see this tip; what left the mempool with it is written off.
+    Tip { tip: BlockId, left: Vec<TxId> },
     /// The block may be executed for the first time.
     Begun(BlockId),
-    /// A transaction is promised: tell who asked.
+    /// The journal holds a transaction: tell who asked, if somebody did.
     Accepted {
-        call: CallId,
+        call: Option<CallId>,
         txid: TxId,
         wtxid: WtxId,
     },
@@ -190,6 +195,10 @@ enum Effect {
     Pages { last: Lsn },
     /// The checkpoint whose record stands here is complete.
     Checkpoint { at: Lsn },
+    /// Transactions moved to the journal's end.
+    Moved { txid: TxId, wtxid: WtxId },
+    /// Nothing but the journal's end.
+    Journaled,
     /// Nothing.
     Nothing,
 }
@@ -234,11 +243,9 @@ pub struct Node {
     ready: bool,
     /// Whether the disk has no space: records wait, so nothing new is taken in.
     disk_full: bool,
-    journal: Vec<Vec<u8>>,
-    /// Transactions of the mempool that the journal holds.
-    journaled: BTreeSet<WtxId>,
-    /// Those of them whose record is not durable yet.
-    promising: BTreeSet<WtxId>,
+    journal: Journal,
+    /// What the mempool takes at least, per 1,000 weight.
+    floor: u64,
     next_job: u64,
     next_ticket: u64,
     /// How many inputs and timeouts were handled.
@@ -304,9 +311,8 @@ impl Node {
             arrived: Arrived::default(),
             ready: false,
             disk_full: false,
-            journal: recovered.journal,
-            journaled: BTreeSet::new(),
-            promising: BTreeSet::new(),
+            journal: Journal::found(recovered.journal),
+            floor: config.genesis.rules.base_fee_min,
             next_job: 0,
             next_ticket: 0,
             events: 0,
@@ -420,8 +426,8 @@ impl Node {
             self.request_blocks(now);
             self.request_transactions(now);
         }
-        let fee_floor = self.config.genesis.rules.base_fee_min;
-        self.relay.set_fee_floor(fee_floor, now);
+        self.floor = self.mempool.floor(&self.config.genesis.rules, now);
+        self.relay.set_fee_floor(self.floor, now);
         for (timer, deadline) in [
             (Timer::Sync, self.sync.deadline()),
             (Timer::Relay, self.relay.deadline()),
@@ -468,7 +474,10 @@ impl Node {
                 self.blocks_checked(blocks, checked, now);
             }
             (Owner::Transactions(sources), JobResult::Transactions(checked)) => {
-                self.transactions_checked(sources, checked, now);
+                self.transactions_checked(job, sources, checked, now);
+            }
+            (Owner::Readmission(lsns), JobResult::Transactions(checked)) => {
+                self.readmitted(&lsns, checked, now);
             }
             (Owner::Execution, JobResult::Executed(executed)) => self.executed(executed, now),
             (Owner::Body(id), JobResult::Read(block)) => self.body_read(&id, block, now),
@@ -504,14 +513,24 @@ impl Node {
     /// Appends records; `effects` follow, one for each record, when they are stored.
     fn store(&mut self, records: Vec<Append>, durable: bool, effects: Vec<Effect>) {
         debug_assert_eq!(records.len(), effects.len());
+        self.request(records, durable, None, effects);
+    }
+
+    fn request(
+        &mut self,
+        records: Vec<Append>,
+        sync: bool,
+        then: Option<Upkeep>,
+        effects: Vec<Effect>,
+    ) {
         self.next_ticket += 1;
         let ticket = self.next_ticket;
         self.effects.insert(ticket, effects);
         self.outputs.push_back(Output::Store(Request {
             ticket,
             records,
-            sync: durable,
-            then: None,
+            sync,
+            then,
         }));
     }
 
@@ -528,12 +547,13 @@ impl Node {
                     self.brought_stored(block, now);
                     self.chain.logged(&id, *lsn);
                 }
-                Effect::Tip(tip) => self.tip_stored(tip),
+                Effect::Tip { tip, left } => self.tip_stored(tip, &left),
                 Effect::Begun(id) => self.chain.begun(id),
                 Effect::Accepted { call, txid, wtxid } => {
-                    self.promising.remove(&wtxid);
-                    let reply = Ok(Reply::Accepted { txid, wtxid });
-                    self.outputs.push_back(Output::Answer { call, reply });
+                    self.journal.stored_accepted(&txid, &wtxid, *lsn);
+                    if let Some(call) = call {
+                        self.promised(call, txid, wtxid);
+                    }
                 }
                 Effect::Pages { last } => {
                     assert!(*lsn == last, "{ONE_WRITER}");
@@ -543,10 +563,16 @@ impl Node {
                     assert!(*lsn == at, "{ONE_WRITER}");
                     self.checkpoint_stored();
                 }
+                Effect::Moved { txid, wtxid } => {
+                    self.journal.stored_accepted(&txid, &wtxid, *lsn);
+                    self.journal.moved();
+                }
+                Effect::Journaled => self.journal.stored(*lsn),
                 Effect::Nothing => {}
             }
         }
         self.decide_submissions(None);
+        self.trim_journal(now);
         self.advance(now);
     }
 
@@ -614,6 +640,13 @@ impl Node {
             peers: self.peers.values().filter(|peer| peer.is_ready()).count(),
             mempool_count: self.mempool.len(),
             mempool_bytes: self.mempool.bytes(),
+            mempool_memory: self.mempool.memory(),
+            mempool_floor: self.floor,
+            next_base_fee: crate::consensus::next_base_fee(
+                Rules::at(&self.config.genesis, state.header.height.next()),
+                state.header.base_fee,
+                state.weight,
+            ),
         };
         self.outputs.push_back(Output::Publish(Arc::new(published)));
     }

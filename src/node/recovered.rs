@@ -6,7 +6,7 @@ use crate::chain::checkpoint::Checkpoint;
 use crate::chain::{Attempt, ChainState, Kept, KeptCheckpoint};
 use crate::codec::{Decode, Reader};
 use crate::store::{Failure, Kind, Layout, Log, Lsn, Reader as LogReader, Store};
-use crate::types::{BlockId, Header, wtxid_of};
+use crate::types::{BlockId, Header, Transaction, WtxId, wtxid_of};
 
 use super::BLOCK_RECORD_PREFIX;
 use super::blocks::{ATTEMPT_ENDED, ATTEMPT_PARKED};
@@ -25,8 +25,8 @@ pub struct Recovered {
     pub unfinished: Option<Attempt>,
     /// Blocks that were parked because every attempt on them ended with the process.
     pub parked: Vec<BlockId>,
-    /// Accepted transactions of the journal that did not leave for good, in its order.
-    pub journal: Vec<Vec<u8>>,
+    /// What the journal holds.
+    pub journal: JournalFound,
     /// The checkpoints that are kept and can be used.
     pub kept: Kept,
     /// Their states, the newest first.
@@ -35,6 +35,52 @@ pub struct Recovered {
     pub layout: Option<Layout>,
     /// Why checkpoints that are kept can't be used.
     pub damaged: Vec<String>,
+}
+
+/// What a node found in its journal.
+#[derive(Clone, Debug, Default)]
+pub struct JournalFound {
+    /// Accepted transactions that did not leave for good, with where their newest records stand:
+    /// each account's in the order of their nonces.
+    pub accepted: Vec<(Lsn, Transaction)>,
+    /// How long the journal's segments are.
+    pub segment_size: u64,
+    /// The first segment that is kept.
+    pub first_segment: u64,
+    /// Where the next record will stand, or a little before it.
+    pub end: Lsn,
+}
+
+impl JournalFound {
+    fn read(store: &mut Store) -> Result<Self, Failure> {
+        let (segment_size, end) = (store.segment_size(Log::Journal), store.end(Log::Journal));
+        let first_segment = store.first_segment(Log::Journal);
+        let mut accepted: BTreeMap<WtxId, (Lsn, Transaction)> = BTreeMap::new();
+        store.replay(Log::Journal, Lsn::default(), |lsn, kind, body| match kind {
+            Kind::Accepted => {
+                let bytes = body.get(ACCEPTED_PREFIX..).unwrap_or_default();
+                // What no longer decodes was accepted under other rules.
+                if let Ok(transaction) = Transaction::from_bytes(bytes) {
+                    accepted.insert(wtxid_of(bytes), (lsn, transaction));
+                }
+            }
+            Kind::Gone => {
+                let wtxid = body.try_into().ok().map(|bytes: [u8; 32]| bytes.into());
+                wtxid.and_then(|wtxid: WtxId| accepted.remove(&wtxid));
+            }
+            _ => {}
+        })?;
+        let mut accepted: Vec<_> = accepted.into_values().collect();
+        accepted.sort_by_cached_key(|(lsn, transaction)| {
+            (transaction.sender(), transaction.nonce, *lsn)
+        });
+        Ok(Self {
+            accepted,
+            segment_size,
+            first_segment,
+            end,
+        })
+    }
 }
 
 impl Recovered {
@@ -76,27 +122,7 @@ impl Recovered {
             }
             _ => {}
         })?;
-        // The order of acceptance, without what left meanwhile.
-        let (mut places, mut accepted) = (BTreeMap::new(), BTreeMap::new());
-        let mut place = 0_u64;
-        store.replay(Log::Journal, Lsn::default(), |_, kind, body| match kind {
-            Kind::Accepted => {
-                let bytes = body.get(ACCEPTED_PREFIX..).unwrap_or_default();
-                let wtxid = wtxid_of(bytes);
-                if let std::collections::btree_map::Entry::Vacant(vacant) = places.entry(wtxid) {
-                    vacant.insert(place);
-                    accepted.insert(place, bytes.to_vec());
-                    place += 1;
-                }
-            }
-            Kind::Gone => {
-                let wtxid = body.try_into().ok().map(|bytes: [u8; 32]| bytes.into());
-                if let Some(place) = wtxid.and_then(|wtxid| places.remove(&wtxid)) {
-                    accepted.remove(&place);
-                }
-            }
-            _ => {}
-        })?;
+        let journal = JournalFound::read(store)?;
         let checkpoints = Checkpoints::find(store);
         Ok(Self {
             kept: Kept::of(checkpoints.kept),
@@ -107,7 +133,7 @@ impl Recovered {
             tip,
             unfinished: unfinished.filter(|_| !was_clean),
             parked: parked.into_iter().collect(),
-            journal: accepted.into_values().collect(),
+            journal,
         })
     }
 }

@@ -11,14 +11,16 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::base::{Rng, Timers};
+use crate::chain::mempool::MempoolSnapshot;
 use crate::chain::{Chain, ChainSnapshot, CheckedTransaction, Mempool, RestoreError};
 use crate::crypto::hash::sha256;
 use crate::p2p::{BanList, ConnId, Discouragement, Relay, Sync};
-use crate::types::{BlockId, Hash, NodeKey, Transaction, WtxId};
+use crate::types::{BlockId, Hash, NodeKey, Transaction};
 use crate::wire::ConnectionLimits;
 
 use super::arrived::Arrived;
 use super::checkpoints::{CheckpointWork, Checkpoints};
+use super::journal::Journal;
 use super::mining::Miner;
 use super::peers::{Dial, Peer};
 use super::submission::Submissions;
@@ -31,7 +33,7 @@ use super::{Node, NodeConfig, Timer};
 pub struct Snapshot {
     config: NodeConfig,
     chain: ChainSnapshot,
-    mempool: Vec<Transaction>,
+    mempool: MempoolSnapshot,
     sync: Sync,
     relay: Relay,
     peers: BTreeMap<ConnId, Peer>,
@@ -52,8 +54,10 @@ pub struct Snapshot {
     logged_tip: BlockId,
     ready: bool,
     disk_full: bool,
-    journal: Vec<Vec<u8>>,
-    journaled: BTreeSet<WtxId>,
+    journal: Journal,
+    /// What the journal keeps aside.
+    aside: Vec<Transaction>,
+    floor: u64,
     next_job: u64,
     next_ticket: u64,
     events: u64,
@@ -83,11 +87,7 @@ impl Node {
         Snapshot {
             config: self.config.clone(),
             chain: self.chain.snapshot(),
-            mempool: self
-                .mempool
-                .iter()
-                .map(|checked| checked.transaction.clone())
-                .collect(),
+            mempool: self.mempool.snapshot(),
             sync: self.sync.clone(),
             relay: self.relay.clone(),
             peers: self.peers.clone(),
@@ -109,7 +109,13 @@ impl Node {
             ready: self.ready,
             disk_full: self.disk_full,
             journal: self.journal.clone(),
-            journaled: self.journaled.clone(),
+            aside: self
+                .journal
+                .aside()
+                .iter()
+                .map(|checked| checked.transaction.clone())
+                .collect(),
+            floor: self.floor,
             next_job: self.next_job,
             next_ticket: self.next_ticket,
             events: self.events,
@@ -119,6 +125,7 @@ impl Node {
                 .chain(template)
                 .chain(keeping)
                 .chain(self.arrived.names())
+                .chain(self.checks.finished())
                 .collect(),
         }
     }
@@ -157,9 +164,10 @@ impl Node {
         let mut chain = Chain::restore_snapshot(Arc::clone(&genesis), snapshot.chain, block)?;
         chain.hold_state(snapshot.published);
         let genesis_id = genesis.id();
-        let mut mempool = Mempool::default();
-        for transaction in snapshot.mempool {
-            mempool.restore(Arc::new(CheckedTransaction::new(transaction, &genesis_id)));
+        let mempool = Mempool::restore(snapshot.mempool, &genesis_id);
+        let mut journal = snapshot.journal;
+        for transaction in snapshot.aside {
+            journal.restore_aside(Arc::new(CheckedTransaction::new(transaction, &genesis_id)));
         }
         let templates = Templates::restore(snapshot.templates, &mempool, &genesis_id);
         Ok(Self {
@@ -192,9 +200,8 @@ impl Node {
             logged_tip: snapshot.logged_tip,
             ready: snapshot.ready,
             disk_full: snapshot.disk_full,
-            journal: snapshot.journal,
-            journaled: snapshot.journaled,
-            promising: BTreeSet::new(),
+            journal,
+            floor: snapshot.floor,
             next_job: snapshot.next_job,
             next_ticket: snapshot.next_ticket,
             events: snapshot.events,

@@ -470,9 +470,10 @@ impl Node {
                 nonce: 0,
             },
         };
+        let limit = u64::from(rules.max_block_weight);
         Assembly {
             genesis: Arc::clone(&self.config.genesis),
-            candidates: self.mempool.candidates(u64::from(rules.max_block_weight)),
+            candidates: self.mempool.candidates(limit, header.base_fee),
             base,
             header,
         }

@@ -12,7 +12,7 @@ use crate::chain::read_back;
 use crate::chain::testing::{self, Made, Maker, Person, pay, person};
 use crate::codec::Encode;
 use crate::crypto::ed25519::SecretKey;
-use crate::store::{Kind, Log};
+use crate::store::{Commits, Kind, Log, Store};
 use crate::types::{
     EngineKind, Millis, NetworkAddress, RecordContent, Services, Transaction, Uint256,
 };
@@ -23,6 +23,8 @@ mod admission;
 mod attempts;
 mod blocks;
 mod greeting;
+mod journal;
+mod known_bugs;
 mod known_bugs_headers;
 mod mining;
 mod promises;
@@ -76,6 +78,10 @@ struct Alice {
     ban_files: Vec<String>,
     records: u64,
     calls: u64,
+    /// A real store, where the story has one.
+    store: Option<(Store, Commits)>,
+    /// The store failed: the machine stopped.
+    stopped: bool,
 }
 
 /// Somebody with money in every story.
@@ -115,10 +121,29 @@ impl Alice {
 
     fn configured(change: impl FnOnce(&mut NodeConfig)) -> Self {
         let genesis = testing::genesis(&[&rich()], 1_000_000_000);
+        let mut alice = Self::new_on(&genesis, change, Recovered::default(), None);
+        alice.drain();
+        alice
+    }
+
+    /// A node that starts on what a real store has, and stores everything there.
+    fn on_store(genesis: &Arc<Genesis>, mut store: Store) -> Self {
+        let recovered = Recovered::read(&mut store, false).unwrap();
+        let mut alice = Self::new_on(genesis, |_| {}, recovered, Some((store, Commits::new())));
+        alice.drain();
+        alice
+    }
+
+    fn new_on(
+        genesis: &Arc<Genesis>,
+        change: impl FnOnce(&mut NodeConfig),
+        recovered: Recovered,
+        store: Option<(Store, Commits)>,
+    ) -> Self {
         let now = Time::from_millis(genesis.time.0) + Span::from_secs(100);
         let mut config = NodeConfig {
-            record: record(&genesis, OWN_KEY),
-            genesis: Arc::clone(&genesis),
+            record: record(genesis, OWN_KEY),
+            genesis: Arc::clone(genesis),
             peers: Vec::new(),
             listen_port: 9_700,
             mining: None,
@@ -128,10 +153,10 @@ impl Alice {
             min_chain_work: Uint256::ZERO,
         };
         change(&mut config);
-        let node = Node::open(config, Recovered::default(), [9; 32], now).unwrap();
-        let mut alice = Self {
+        let node = Node::open(config, recovered, [9; 32], now).unwrap();
+        Self {
             node,
-            maker: Maker::new(&genesis),
+            maker: Maker::new(genesis),
             now,
             bench: Workbench::new([7; 32], Arc::new(NoLog)),
             log: BTreeMap::new(),
@@ -146,9 +171,9 @@ impl Alice {
             ban_files: Vec::new(),
             records: 0,
             calls: 0,
-        };
-        alice.drain();
-        alice
+            store,
+            stopped: false,
+        }
     }
 
     /// Something happens, and everything that follows from it at once.
@@ -194,7 +219,11 @@ impl Alice {
             Output::Run { job, work } => {
                 let result = match work {
                     Job::Read { genesis_id, lsn } => {
-                        let block = read_back(&genesis_id, &self.log[&lsn]);
+                        let bytes = match &self.store {
+                            Some((store, _)) => store.reader().read_block(lsn).unwrap(),
+                            None => Arc::clone(&self.log[&lsn]),
+                        };
+                        let block = read_back(&genesis_id, &bytes);
                         JobResult::Read(Ok(Arc::new(block.unwrap())))
                     }
                     work => work.run(&mut self.bench),
@@ -237,8 +266,36 @@ impl Alice {
 
     /// Everything that waits for the disk, and what follows from it, is on the disk.
     fn store_done(&mut self) {
-        while !self.unstored.is_empty() {
-            self.store_next();
+        while !self.unstored.is_empty() && !self.stopped {
+            if self.store.is_some() {
+                self.store_really();
+            } else {
+                self.store_next();
+            }
+        }
+    }
+
+    /// Everything that waits goes to the real store in one group.
+    fn store_really(&mut self) {
+        let Some((store, commits)) = &mut self.store else {
+            return;
+        };
+        self.unstored
+            .drain(..)
+            .for_each(|request| commits.push(request));
+        let mut done = Vec::new();
+        while !commits.is_empty() {
+            done.extend(commits.run(store));
+        }
+        for completion in done {
+            let ticket = Ticket(completion.ticket);
+            match completion.result {
+                Ok(lsns) => self.happens(Input::Stored { ticket, lsns }),
+                Err(_) => {
+                    self.stopped = true;
+                    return;
+                }
+            }
         }
     }
 
@@ -360,6 +417,16 @@ impl Alice {
 
     fn submit(&mut self, transaction: &Transaction) -> CallId {
         self.ask(Question::SubmitTransaction(transaction.to_bytes()))
+    }
+
+    /// Where a transaction stands.
+    fn status(&mut self, transaction: &Transaction) -> TransactionStatus {
+        let txid = transaction.txid(&self.maker.genesis.id());
+        let call = self.ask(Question::Transaction(txid));
+        match &self.answers[&call] {
+            Ok(Reply::Transaction(status)) => status.clone(),
+            other => panic!("{other:?} is no status"),
+        }
     }
 
     /// What readers see as the tip.

@@ -1,22 +1,21 @@
 //! A transaction's journey: from whoever brings it to the mempool, and on to the peers.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::base::Time;
-use crate::chain::mempool::Refusal;
+use crate::chain::mempool::{Leaving, Left, Next, Origin, Refusal};
 use crate::chain::{CheckedTransaction, IsolatedFault};
 use crate::codec::{Decode, DecodeError, Encode};
 use crate::p2p::ConnId;
 use crate::p2p::relay::Arrival;
-use crate::store::{Append, Kind, Log};
 use crate::types::{Hash, Rules, Transaction, WtxId, wtxid_of};
 use crate::wire::message::RequestId;
 use crate::wire::{Message, MessageKind};
 
-use super::{CallError, CallId, Effect, Job, Node, Output, Owner, Reply};
+use super::{CallError, CallId, Job, JobId, Node, Output, Owner, Reply};
 
 /// How many transactions one check takes: the signature batch of a job of a few milliseconds.
 const CHECK_MAX: usize = 512;
@@ -33,15 +32,25 @@ pub(super) enum Source {
     Peer(ConnId),
     /// Somebody outside, who waits for an answer.
     Call(CallId),
-    /// The node's own journal, where it was accepted before a restart.
-    Journal,
 }
 
+/// What came of a check, with who waits for each transaction.
+type Finished = (
+    Vec<Source>,
+    Vec<Result<Arc<CheckedTransaction>, IsolatedFault>>,
+);
+
 /// Transactions that wait for a job to check them.
+///
+/// They are let in in the order in which they came, whichever check is done first: an account's
+/// second transaction must not come before its first.
 #[derive(Debug, Default)]
 pub(super) struct Checks {
     waiting: VecDeque<(Source, Transaction)>,
-    under_way: usize,
+    /// In the order in which they began.
+    under_way: VecDeque<JobId>,
+    /// Those that are done before an earlier one.
+    finished: BTreeMap<JobId, Finished>,
 }
 
 impl Checks {
@@ -54,8 +63,13 @@ impl Checks {
     pub(super) fn of_waiting(waiting: Vec<(Source, Transaction)>) -> Self {
         Self {
             waiting: waiting.into(),
-            under_way: 0,
+            ..Self::default()
         }
+    }
+
+    /// Which checks are done before an earlier one, for the hash of a busy node.
+    pub(super) fn finished(&self) -> impl Iterator<Item = String> {
+        self.finished.keys().map(|job| format!("{job:?} is done"))
     }
 }
 
@@ -83,18 +97,6 @@ impl Node {
             }
         };
         self.answer(call, Err(refusal));
-    }
-
-    /// Brings back what was accepted before a restart.
-    pub(super) fn readmit_journal(&mut self) {
-        for bytes in std::mem::take(&mut self.journal) {
-            // What no longer decodes was accepted under other rules.
-            if let Ok(transaction) = Transaction::from_bytes(&bytes) {
-                self.checks
-                    .waiting
-                    .push_back((Source::Journal, transaction));
-            }
-        }
     }
 
     /// Transactions came from a peer: only what was asked for.
@@ -139,48 +141,53 @@ impl Node {
     /// Starts checks of what waits, in batches: one batch of signatures costs half of what they
     /// cost one by one, and what comes while it runs makes the next.
     pub(super) fn check_transactions(&mut self) {
-        while self.checks.under_way < CHECKS_MAX && !self.checks.waiting.is_empty() {
+        while self.checks.under_way.len() < CHECKS_MAX && !self.checks.waiting.is_empty() {
             let count = self.checks.waiting.len().min(CHECK_MAX);
             let (sources, transactions) = self.checks.waiting.drain(..count).unzip();
-            self.checks.under_way += 1;
-            let height = self.chain.tip_entry().header.height.next();
-            let genesis = Arc::clone(self.chain.genesis());
-            let genesis_id = *self.chain.genesis_id();
-            let job = Job::CheckTransactions {
-                genesis,
-                genesis_id,
-                height,
-                transactions,
-            };
-            self.run(Owner::Transactions(sources), job);
+            let job = self.check_job(transactions);
+            let job = self.run(Owner::Transactions(sources), job);
+            self.checks.under_way.push_back(job);
+        }
+    }
+
+    /// A check of transactions by themselves.
+    pub(super) fn check_job(&self, transactions: Vec<Transaction>) -> Job {
+        Job::CheckTransactions {
+            genesis: Arc::clone(self.chain.genesis()),
+            genesis_id: *self.chain.genesis_id(),
+            height: self.chain.tip_entry().header.height.next(),
+            transactions,
         }
     }
 
     pub(super) fn transactions_checked(
         &mut self,
+        job: JobId,
         sources: Vec<Source>,
         checked: Vec<Result<Arc<CheckedTransaction>, IsolatedFault>>,
         now: Time,
     ) {
-        self.checks.under_way -= 1;
-        for (source, checked) in sources.into_iter().zip(checked) {
-            match checked {
-                Ok(checked) => {
-                    if let Source::Peer(conn) = source {
-                        self.relay.checked(conn, checked.bytes as usize);
+        self.checks.finished.insert(job, (sources, checked));
+        while let Some(first) = self.checks.under_way.front()
+            && let Some((sources, checked)) = self.checks.finished.remove(first)
+        {
+            self.checks.under_way.pop_front();
+            for (source, checked) in sources.into_iter().zip(checked) {
+                match (source, checked) {
+                    (_, Ok(checked)) => {
+                        if let Source::Peer(conn) = source {
+                            self.relay.checked(conn, checked.bytes as usize);
+                        }
+                        self.admit(source, &checked, now);
                     }
-                    self.admit(source, &checked, now);
-                }
-                Err(fault) => match source {
                     // No honest peer passes on what is invalid whatever the chain.
-                    Source::Peer(conn) => {
+                    (Source::Peer(conn), Err(fault)) => {
                         self.fault(conn, format!("a transaction is invalid: {fault}"), now);
                     }
-                    Source::Call(call) => {
+                    (Source::Call(call), Err(fault)) => {
                         self.answer(call, Err(CallError::Malformed(fault.to_string())));
                     }
-                    Source::Journal => {}
-                },
+                }
             }
         }
     }
@@ -190,12 +197,20 @@ impl Node {
         let view = self.chain.tip_view();
         let (rules, height, base_fee) = self.next_rules();
         let rules: Rules = *rules;
-        let admitted = self.mempool.add(&view, &rules, (height, base_fee), checked);
-        let wtxid = checked.wtxid;
-        match admitted {
-            Ok(replaced) => {
-                self.forget_transactions(&replaced.into_iter().collect::<Vec<_>>());
-                self.relay.accepted(wtxid, now);
+        let next = Next {
+            view: &view,
+            rules: &rules,
+            height,
+            base_fee,
+            now,
+        };
+        let (origin, call) = match source {
+            Source::Peer(_) => (Origin::Peer, None),
+            Source::Call(call) => (Origin::Caller, Some(call)),
+        };
+        match self.mempool.add(&next, checked, origin) {
+            Ok(left) => {
+                self.relay.accepted(checked.wtxid, now);
                 if let Source::Peer(conn) = source
                     && let Some(peer) = self.peers.get_mut(&conn)
                 {
@@ -203,73 +218,44 @@ impl Node {
                 }
                 self.note_mempool_change(checked, now);
                 self.publish_soon(now);
-                if let Source::Call(call) = source {
-                    self.promise(call, checked, now);
-                } else if source == Source::Journal {
-                    self.journaled.insert(wtxid);
-                }
+                self.admitted(call, checked, &left, now);
             }
             Err(Refusal::Known) => {
-                if let Source::Call(call) = source {
+                if let Some(call) = call {
                     // Known from a peer, perhaps, and not in the journal yet.
-                    self.promise_known(call, checked, now);
+                    self.accepted_again(call, checked, now);
                 }
             }
             Err(refusal) => {
-                self.relay.refuse(wtxid);
-                match source {
-                    Source::Call(call) => self.answer(call, Err(refusal.into())),
-                    // It was mined, or its account spent elsewhere: the journal may forget it.
-                    Source::Journal => self.write_gone(&[wtxid]),
-                    // The peer's chain may be another than ours for now.
-                    Source::Peer(_) => {}
+                self.relay.refuse(checked.wtxid);
+                // The peer's chain may be another than ours for now: no fault of its.
+                if let Some(call) = call {
+                    self.answer(call, Err(refusal.into()));
                 }
             }
         }
     }
 
-    /// Answers for a transaction that waits already, as soon as the journal has it.
-    fn promise_known(&mut self, call: CallId, checked: &CheckedTransaction, now: Time) {
-        let (txid, wtxid) = (checked.txid, checked.wtxid);
-        let held = self.mempool.wtxid_of(&txid).unwrap_or(wtxid);
-        if self.journaled.contains(&held) && !self.promising.contains(&held) {
-            self.answer(call, Ok(Reply::Accepted { txid, wtxid: held }));
-        } else if let Some(held) = self.mempool.get(&held).map(Arc::clone) {
-            // A second record beside one on its way is rare, and is read as one.
-            self.promise(call, &held, now);
+    /// A newcomer is in the mempool: what was promised is written before anybody is answered.
+    fn admitted(
+        &mut self,
+        call: Option<CallId>,
+        checked: &Arc<CheckedTransaction>,
+        left: &[Left],
+        now: Time,
+    ) {
+        for left in left.iter().filter(|left| left.why == Leaving::Room) {
+            self.relay.refuse(left.checked.wtxid);
         }
-    }
-
-    /// The promise is kept before it is made: the answer waits for the journal.
-    fn promise(&mut self, call: CallId, checked: &CheckedTransaction, now: Time) {
-        let (txid, wtxid) = (checked.txid, checked.wtxid);
-        let mut body = now.as_micros().to_le_bytes().to_vec();
-        body.extend(checked.transaction.to_bytes());
-        let record = Append::new(Log::Journal, Kind::Accepted, body);
-        self.journaled.insert(wtxid);
-        self.promising.insert(wtxid);
-        let effect = Effect::Accepted { call, txid, wtxid };
-        self.store(vec![record], true, vec![effect]);
-    }
-
-    /// Transactions left the mempool for good, and not by a block.
-    pub(super) fn forget_transactions(&mut self, gone: &[WtxId]) {
-        let journaled: Vec<WtxId> = gone
+        // A promise that its own account replaced goes on in what replaced it.
+        let inherits = left
             .iter()
-            .filter(|wtxid| self.journaled.remove(wtxid))
-            .copied()
-            .collect();
-        self.write_gone(&journaled);
-    }
-
-    fn write_gone(&mut self, gone: &[WtxId]) {
-        if gone.is_empty() {
-            return;
+            .any(|left| left.promised && matches!(left.why, Leaving::Replaced { .. }));
+        if call.is_some() || inherits {
+            self.promise(call, checked, left, now);
+        } else {
+            self.write_off_left(left);
         }
-        let record = |wtxid: &WtxId| Append::new(Log::Journal, Kind::Gone, wtxid.0.to_vec());
-        let records: Vec<Append> = gone.iter().map(record).collect();
-        let effects = records.iter().map(|_| Effect::Nothing).collect();
-        self.store(records, false, effects);
     }
 
     pub(super) fn tell(&mut self, now: Time) {
@@ -338,8 +324,10 @@ impl From<Refusal> for CallError {
             Refusal::Conflict { with, needed } => Self::Conflict { with, needed },
             Refusal::QueueFull => Self::QueueFull,
             Refusal::Failure(error) => Self::Failed(error.to_string()),
-            // `Known` is no refusal to a caller; a full pool names its floor.
-            Refusal::Known | Refusal::Full => Self::MempoolFull,
+            Refusal::ExpiresSoon { expiry, least } => Self::ExpiresSoon { expiry, least },
+            Refusal::Full { needed } => Self::MempoolFull { needed },
+            // No caller is told: what is known is accepted again.
+            Refusal::Known => Self::Busy,
         }
     }
 }

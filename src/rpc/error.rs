@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
+use crate::chain::mempool::Leaving;
 use crate::chain::state::PageError;
 use crate::chain::{IsolatedFault, TransactionFault};
 use crate::consensus::HeaderFault;
@@ -140,7 +141,13 @@ impl From<CallError> for RpcError {
                 .with("needed", needed.to_string()),
             CallError::QueueFull => Self::no_room("account_queue_full", text),
             CallError::DiskFull => Self::no_room("disk_full", text),
-            CallError::MempoolFull => Self::no_room("mempool_full", text),
+            CallError::MempoolFull { needed } => {
+                Self::no_room("mempool_full", text).with("needed", needed.to_string())
+            }
+            CallError::ExpiresSoon { expiry, least } => Self::rejected("expires_soon", text)
+                .with("expiry", expiry.0)
+                .with("least", least.0),
+            CallError::Gone(why) => Self::no_room("gone", text).with("reason", reason(&why)),
             CallError::Block(refusal) => of_block(&refusal, text),
             CallError::NotFound(_) => Self::not_found(text),
             CallError::Starting => Self::starting(text),
@@ -149,6 +156,18 @@ impl From<CallError> for RpcError {
             CallError::BansFull => Self::no_room("bans_full", text),
             CallError::NotKept(_) => Self::failed(text),
         }
+    }
+}
+
+/// Why an accepted transaction is not in the mempool, as a word for programs.
+pub(super) fn reason(why: &Leaving) -> &'static str {
+    match why {
+        Leaving::Replaced { .. } => "replaced",
+        Leaving::Room => "evicted",
+        Leaving::Expired => "expired",
+        Leaving::NonceUsed => "nonce_used",
+        Leaving::Balance => "balance",
+        Leaving::Stranded => "stranded",
     }
 }
 

@@ -9,6 +9,7 @@ use super::auth::Cookie;
 use super::methods::METHODS;
 use super::{Facts, RpcError, RpcService};
 use crate::base::{Time, decode_hex, encode_hex};
+use crate::chain::mempool::{FeeAdvice, Leaving};
 use crate::chain::{ChainState, TransactionFault};
 use crate::codec::{Decode, Encode};
 use crate::crypto::ed25519::SecretKey;
@@ -55,6 +56,9 @@ impl Caller {
             peers: 0,
             mempool_count: 0,
             mempool_bytes: 0,
+            mempool_memory: 0,
+            mempool_floor: 100,
+            next_base_fee: 875,
         }));
         let facts = Facts {
             genesis_id: genesis.id(),
@@ -377,7 +381,6 @@ fn a_batch_is_answered_in_order_when_its_last_call_is() {
     let mempool = crate::node::MempoolInfo {
         transactions: vec![TxId([3; 32])],
         bytes: 1,
-        fee_floor: 0,
     };
     caller.reply(&Question::Mempool, Ok(Reply::Mempool(mempool)));
     let answer = caller.answer();
@@ -614,5 +617,56 @@ fn a_recording_is_answered_when_its_file_is_there() {
         let answer = caller.answer();
         assert_eq!(answer["result"]["bytes"], wanted);
         assert_eq!(answer["error"]["data"]["code"] == json!("failed"), failed);
+    }
+}
+
+#[test]
+fn an_accepted_transaction_that_left_says_so_with_the_reason() {
+    let (txid, by) = (TxId([5; 32]), TxId([6; 32]));
+    for (status, wanted) in [
+        (TransactionStatus::Unknown, json!({ "status": "unknown" })),
+        (TransactionStatus::Waiting, json!({ "status": "waiting" })),
+        (
+            TransactionStatus::Gone(Leaving::Room),
+            json!({ "status": "gone", "reason": "evicted" }),
+        ),
+        (
+            TransactionStatus::Gone(Leaving::Replaced { by }),
+            json!({ "status": "gone", "reason": "replaced", "replaced_by": by.to_string() }),
+        ),
+        (
+            TransactionStatus::Aside(Leaving::Balance),
+            json!({ "status": "aside", "reason": "balance" }),
+        ),
+    ] {
+        let mut caller = Caller::new(None);
+        caller.start("gettransactionstatus", json!([txid.to_string()]));
+        let reply = Reply::Transaction(status);
+        caller.reply(&Question::Transaction(txid), Ok(reply));
+        let mut wanted = wanted;
+        wanted["txid"] = txid.to_string().into();
+        assert_eq!(caller.answer()["result"], wanted);
+    }
+}
+
+#[test]
+fn fee_advice_is_for_one_to_a_hundred_blocks() {
+    let mut caller = Caller::new(None);
+    caller.start("estimatesmartfee", json!({ "conf_target": 6 }));
+    let advice = FeeAdvice {
+        next_base_fee: 875,
+        floor: 100,
+        rate: 1_577,
+        blocks: 6,
+    };
+    caller.reply(&Question::FeeAdvice(6), Ok(Reply::FeeAdvice(advice)));
+    let wanted = json!({
+        "feerate": "1577", "blocks": 6, "next_base_fee": "875", "mempoolminfee": "100",
+    });
+    assert_eq!(caller.answer()["result"], wanted);
+    for target in [0, 101, 1_u64 << 40] {
+        caller.start("estimatesmartfee", json!([target]));
+        let error = caller.answer()["error"].clone();
+        assert_eq!(error["data"]["parameter"], json!("conf_target"));
     }
 }

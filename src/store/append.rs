@@ -138,6 +138,12 @@ impl Store {
         self.super_next.first_segment[log.number()]
     }
 
+    /// How long the segments of a log are.
+    #[must_use]
+    pub fn segment_size(&self, log: Log) -> u64 {
+        self.files.shape(log).segment_size
+    }
+
     /// The segment that a position is in.
     #[must_use]
     pub fn segment_of(&self, log: Log, lsn: Lsn) -> u64 {

@@ -12,6 +12,7 @@ use crate::types::{
     Seal,
 };
 
+mod known_bugs;
 mod model;
 
 const MINER: AccountId = AccountId([0xee; 32]);

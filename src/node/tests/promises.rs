@@ -1,6 +1,8 @@
 //! Promises to people outside: an answer is given when it can be kept.
 
+use super::super::journal::KEPT_DEPTH;
 use super::*;
+use crate::chain::mempool::Leaving;
 
 #[test]
 fn a_transaction_is_accepted_only_when_its_record_is_stored() {
@@ -51,21 +53,35 @@ fn what_a_peer_brought_is_written_before_it_is_promised_to_somebody_outside() {
 }
 
 #[test]
-fn a_promise_that_was_mined_is_not_kept_in_mind_for_ever() {
+fn a_promise_that_was_mined_is_kept_in_mind_until_it_is_buried() {
     let (mut alice, bob) = (Alice::new(), peer(2));
     let payment = alice.pays(0, 7);
     alice.submit(&payment);
     alice.store_done();
     alice.connect(bob);
     let (root, who) = (alice.maker.root(), person(91).account);
-    let mined = alice.maker.child(&root, who, &[payment]);
-    alice.gets_block(bob, &mined);
-    alice.store_done();
-    assert!(alice.node.journaled.is_empty());
+    let mut tip = alice.maker.child(&root, who, &[payment]);
+    for depth in 0..=KEPT_DEPTH {
+        // Blocks are not ahead of the clock.
+        alice.now += Span::from_secs(2);
+        alice.gets_block(bob, &tip);
+        assert_eq!(
+            alice.node.journal.len(),
+            1,
+            "depth {depth}, its record is on its way"
+        );
+        alice.store_done();
+        assert_eq!(alice.node.journal.len(), usize::from(depth < KEPT_DEPTH));
+        tip = alice.block_on(&tip);
+    }
+    assert!(
+        alice.unstored.is_empty(),
+        "what was mined is not written off"
+    );
 }
 
 #[test]
-fn a_transaction_that_is_replaced_is_written_off() {
+fn a_transaction_that_is_replaced_is_written_off_behind_what_replaces_it() {
     let mut alice = Alice::new();
     let poor = alice.pays(0, 7);
     let genesis = Arc::clone(&alice.maker.genesis);
@@ -73,13 +89,45 @@ fn a_transaction_that_is_replaced_is_written_off() {
     alice.submit(&poor);
     alice.store_done();
     let call = alice.submit(&rich);
-    let kinds: Vec<Kind> = alice
-        .unstored
-        .iter()
-        .map(|request| request.records[0].kind)
-        .collect();
-    assert_eq!(kinds, [Kind::Gone, Kind::Accepted]);
-    assert_eq!(alice.unstored[0].records[0].body, poor.wtxid().0);
+    assert_eq!(alice.unstored.len(), 1, "in one go");
+    let records = &alice.unstored[0].records;
+    let kinds: Vec<Kind> = records.iter().map(|record| record.kind).collect();
+    assert_eq!(kinds, [Kind::Accepted, Kind::Gone]);
+    assert_eq!(records[1].body, poor.wtxid().0);
+    alice.store_done();
+    assert!(alice.answers[&call].is_ok());
+    let by = rich.txid(&genesis.id());
+    let status = alice.status(&poor);
+    assert_eq!(status, TransactionStatus::Gone(Leaving::Replaced { by }));
+}
+
+#[test]
+fn a_promise_goes_on_in_what_a_peer_brings_to_replace_it() {
+    let (mut alice, bob) = (Alice::new(), peer(2));
+    let poor = alice.pays(0, 7);
+    let genesis = Arc::clone(&alice.maker.genesis);
+    let rich = pay(&genesis, &rich(), (0, 50_000), person(2).account, 7);
+    alice.submit(&poor);
+    alice.store_done();
+    alice.connect(bob);
+    alice.gets_transaction(bob, &rich);
+    let records = &alice.unstored[0].records;
+    assert_eq!(records[0].body[8..], rich.to_bytes());
+    assert_eq!(records[1].kind, Kind::Gone);
+}
+
+#[test]
+fn what_an_account_has_before_a_promised_one_is_held_with_it() {
+    let (mut alice, bob) = (Alice::new(), peer(2));
+    let (first, second) = (alice.pays(0, 7), alice.pays(1, 8));
+    alice.connect(bob);
+    alice.gets_transaction(bob, &first);
+    assert!(alice.unstored.is_empty());
+    let call = alice.submit(&second);
+    let records = &alice.unstored[0].records;
+    let held: Vec<&[u8]> = records.iter().map(|record| &record.body[8..]).collect();
+    assert_eq!(held, [first.to_bytes(), second.to_bytes()]);
+    assert!(alice.answers.is_empty());
     alice.store_done();
     assert!(alice.answers[&call].is_ok());
 }
@@ -122,4 +170,127 @@ fn a_full_disk_takes_nothing_in_and_serves_what_there_is() {
     let request = alice.expect_get_blocks(bob, &[&second]);
     alice.receive(bob, block(request, &second));
     assert_eq!(alice.node.chain.tip(), second.id);
+}
+
+#[test]
+fn checks_that_end_in_another_order_let_transactions_in_in_theirs() {
+    let mut alice = Alice::new();
+    let (first, second) = (alice.pays(0, 7), alice.pays(1, 8));
+    let (mut jobs, mut calls) = (Vec::new(), Vec::new());
+    for payment in [&first, &second] {
+        calls.push(CallId(jobs.len() as u64));
+        let question = Question::SubmitTransaction(payment.to_bytes());
+        let call = *calls.last().unwrap();
+        alice
+            .node
+            .handle(alice.now, Input::Called { call, question });
+        while let Some(output) = alice.node.poll_output() {
+            if let Output::Run { job, work } = output {
+                jobs.push((job, work));
+            }
+        }
+    }
+    assert_eq!(jobs.len(), 2, "both are checked at once");
+    for (job, work) in jobs.into_iter().rev() {
+        let result = work.run(&mut alice.bench);
+        alice.node.handle(alice.now, Input::Done { job, result });
+        alice.drain();
+    }
+    alice.store_done();
+    assert!(calls.iter().all(|call| alice.answers[call].is_ok()));
+}
+
+#[test]
+fn what_a_reorganisation_makes_invalid_is_kept_and_returns_with_the_money() {
+    let (mut alice, bob) = (Alice::new(), peer(2));
+    let genesis = Arc::clone(&alice.maker.genesis);
+    let poor = person(2);
+    let gift = alice.pays(0, 50_000);
+    let spending = pay(&genesis, &poor, (0, 5_000), person(3).account, 10_000);
+    alice.connect(bob);
+    let (root, who) = (alice.maker.root(), person(91).account);
+    let with_gift = alice.maker.child(&root, who, std::slice::from_ref(&gift));
+    alice.gets_block(bob, &with_gift);
+    let call = alice.submit(&spending);
+    alice.store_done();
+    assert!(alice.answers[&call].is_ok());
+    // Another branch without the gift: the spending can't be mined now.
+    let branch = alice.maker.branch(&root, person(92).account, 2);
+    alice.receive(bob, announce(&[&branch[0], &branch[1]]));
+    let request = alice.expect_get_blocks(bob, &[&branch[0], &branch[1]]);
+    alice.receive(bob, block(request, &branch[0]));
+    alice.receive(bob, block(request, &branch[1]));
+    assert_eq!(alice.node.chain.tip(), branch[1].id);
+    alice.store_done();
+    assert_eq!(
+        alice.status(&spending),
+        TransactionStatus::Aside(Leaving::Balance)
+    );
+    assert_eq!(
+        alice.status(&gift),
+        TransactionStatus::Waiting,
+        "a block gave it back"
+    );
+    // The gift is mined again, and the spending waits for the next block by itself.
+    let again = alice.maker.child(&branch[1].state, who, &[gift]);
+    alice.gets_block(bob, &again);
+    alice.store_done();
+    assert_eq!(alice.status(&spending), TransactionStatus::Waiting);
+    let last = alice
+        .maker
+        .child(&again.state, who, std::slice::from_ref(&spending));
+    alice.gets_block(bob, &last);
+    alice.store_done();
+    let status = alice.status(&spending);
+    assert!(
+        matches!(status, TransactionStatus::Included { .. }),
+        "{status:?}"
+    );
+}
+
+#[test]
+fn what_goes_for_room_is_written_off_and_told_of_and_peers_hear_the_floor() {
+    let people: Vec<Person> = (1..=3).map(person).collect();
+    let genesis = testing::genesis(&people.iter().collect::<Vec<_>>(), 1_000_000_000);
+    let mut alice = Alice::new_on(&genesis, |_| {}, Recovered::default(), None);
+    alice.drain();
+    let bob = peer(2);
+    let by = |who: usize, fee| pay(&genesis, &people[who], (0, fee), people[0].account, 7);
+    let (cheap, dear) = (by(0, 3_000), by(1, 5_000));
+    alice.connect(bob);
+    let mut calls = vec![alice.submit(&cheap)];
+    let room = alice.node.mempool.memory();
+    alice.node.mempool = Mempool::with_limit(room);
+    calls.push(alice.submit(&cheap));
+    alice.store_done();
+    assert!(calls.iter().all(|call| alice.answers[call].is_ok()));
+    let call = alice.submit(&dear);
+    let records = &alice.unstored[0].records;
+    let kinds: Vec<Kind> = records.iter().map(|record| record.kind).collect();
+    assert_eq!(kinds, [Kind::Accepted, Kind::Gone], "before the answer");
+    alice.store_done();
+    assert!(alice.answers[&call].is_ok());
+    assert_eq!(alice.status(&cheap), TransactionStatus::Gone(Leaving::Room));
+    assert_eq!(alice.status(&dear), TransactionStatus::Waiting);
+    // Its owner learns what gets past the floor, and then what would find room.
+    let call = alice.submit(&cheap);
+    assert_eq!(
+        alice.answers[&call],
+        Err(CallError::MempoolFull { needed: 3_020 })
+    );
+    let call = alice.submit(&by(2, 4_000));
+    assert_eq!(
+        alice.answers[&call],
+        Err(CallError::MempoolFull { needed: 5_020 })
+    );
+    // Peers are told.
+    alice.wait(Span::from_secs(1));
+    let floors: Vec<u64> = alice.sent[&bob.conn]
+        .iter()
+        .filter_map(|message| match message {
+            Message::FeeFilter { fee } => Some(*fee),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(floors, [20_100], "what was refused last, and a step");
 }

@@ -46,6 +46,7 @@ pub(super) fn get_blockchain_info(view: &mut View<'_>, _: &Params) -> Ran {
         "time": header.time.0,
         "chainwork": encode_hex(&published.work.to_be_bytes()),
         "state_root": header.state_root.to_string(),
+        "next_base_fee": published.next_base_fee.to_string(),
         "base_fee": header.base_fee.to_string(),
         "account_fee": rules.account_fee.to_string(),
         "initialblockdownload": published.best_header > header.height,

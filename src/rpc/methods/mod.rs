@@ -154,6 +154,17 @@ pub(super) const METHODS: &[Method] = &[
         run: network::disconnect_node,
     },
     Method {
+        name: "estimatesmartfee",
+        summary: "What to pay to be in one of the next blocks, in base units per 1,000 weight.",
+        params: &[required(
+            "conf_target",
+            Kind::Number,
+            "within how many blocks, 1 to 100",
+        )],
+        result: "object: feerate, blocks, next_base_fee, mempoolminfee",
+        run: transactions::estimate_smart_fee,
+    },
+    Method {
         name: "getaccount",
         summary: "What an account holds after the tip.",
         params: &[ADDRESS],
@@ -259,7 +270,8 @@ pub(super) const METHODS: &[Method] = &[
         name: "getmempoolinfo",
         summary: "How much waits in the mempool.",
         params: &[],
-        result: "object: size, bytes, mempoolminfee (base units per 1,000 weight)",
+        result: "object: size, bytes, usage, maxmempool, mempoolminfee (base units per 1,000 \
+                 weight)",
         run: transactions::get_mempool_info,
     },
     Method {
@@ -299,9 +311,10 @@ pub(super) const METHODS: &[Method] = &[
     },
     Method {
         name: "gettransactionstatus",
-        summary: "Where a transaction stands: waiting, included or unknown.",
+        summary: "Where a transaction stands: waiting, included, aside, gone or unknown.",
         params: &[TXID],
-        result: "object: txid, status, and when included block, height, index, finality",
+        result: "object: txid, status; included: block, height, index, finality; aside or gone: \
+                 reason",
         run: transactions::get_transaction_status,
     },
     Method {

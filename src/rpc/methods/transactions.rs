@@ -3,12 +3,14 @@
 use serde_json::{Value, json};
 
 use crate::base::encode_hex;
+use crate::chain::mempool::{ADVICE_BLOCKS_MAX, Leaving, MEMORY_MAX};
 use crate::codec::Encode;
 use crate::node::{Question, Reply, TransactionStatus};
 use crate::types::proof::{Proof, TxProof};
 use crate::types::{BlockId, TxId};
 
 use super::super::RpcError;
+use super::super::error::reason;
 use super::super::params::Params;
 use super::super::render::finality;
 use super::chain::{nothing, read_block};
@@ -55,6 +57,8 @@ fn status_json(
     let tip = view.published()?.header.height.0;
     Ok(match status {
         TransactionStatus::Waiting => json!({ "txid": txid, "status": "waiting" }),
+        TransactionStatus::Aside(why) => departed(&txid, "aside", why),
+        TransactionStatus::Gone(why) => departed(&txid, "gone", why),
         TransactionStatus::Unknown => json!({ "txid": txid, "status": "unknown" }),
         // What readers see is durable: a block that is not yet under their tip is not shown.
         TransactionStatus::Included { height, .. } if height.0 > tip => {
@@ -73,6 +77,15 @@ fn status_json(
             "finality": finality(tip + 1 - height.0),
         }),
     })
+}
+
+/// An accepted transaction that is not in the mempool.
+fn departed(txid: &str, status: &str, why: &Leaving) -> Value {
+    let mut value = json!({ "txid": txid, "status": status, "reason": reason(why) });
+    if let Leaving::Replaced { by } = why {
+        value["replaced_by"] = by.to_string().into();
+    }
+    value
 }
 
 pub(super) fn get_tx_proof(_: &mut View<'_>, params: &Params) -> Ran {
@@ -104,6 +117,28 @@ fn tx_proof(id: &BlockId, bytes: &[u8], index: u32) -> Result<Value, RpcError> {
     }))
 }
 
+pub(super) fn estimate_smart_fee(_: &mut View<'_>, params: &Params) -> Ran {
+    let wanted = params.height(0)?.0;
+    let blocks = u32::try_from(wanted).ok();
+    let Some(blocks @ 1..=ADVICE_BLOCKS_MAX) = blocks else {
+        let message = format!("conf_target is {wanted}; it is 1 to {ADVICE_BLOCKS_MAX} blocks");
+        return Err(RpcError::invalid_params(message).with("parameter", "conf_target"));
+    };
+    Ok(Outcome::ask(
+        Question::FeeAdvice(blocks),
+        |_, reply| match reply {
+            Reply::FeeAdvice(advice) => Ok(json!({
+                "feerate": advice.rate.to_string(),
+                "blocks": advice.blocks,
+                "next_base_fee": advice.next_base_fee.to_string(),
+                "mempoolminfee": advice.floor.to_string(),
+            }))
+            .into(),
+            other => unexpected(&other),
+        },
+    ))
+}
+
 pub(super) fn get_raw_mempool(_: &mut View<'_>, _: &Params) -> Ran {
     Ok(Outcome::ask(Question::Mempool, |_, reply| match reply {
         Reply::Mempool(mempool) => {
@@ -122,6 +157,8 @@ pub(super) fn get_mempool_info(view: &mut View<'_>, _: &Params) -> Ran {
     Ok(Outcome::Done(Ok(json!({
         "size": published.mempool_count,
         "bytes": published.mempool_bytes,
-        "mempoolminfee": view.facts.genesis.rules.base_fee_min.to_string(),
+        "usage": published.mempool_memory,
+        "maxmempool": MEMORY_MAX,
+        "mempoolminfee": published.mempool_floor.to_string(),
     }))))
 }

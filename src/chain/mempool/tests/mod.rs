@@ -1,18 +1,24 @@
+//! The rules of admission one by one, and the mempool against models that know no index.
+
+use super::queue::{Chunk, spends};
 use super::*;
 use crate::chain::ChainState;
 use crate::chain::testing::{Made, Maker, Person, genesis, pay, person};
-use crate::types::Genesis;
+use crate::types::{Genesis, Transaction};
 use proptest::prelude::*;
+
+mod model;
+mod relay;
+mod room;
 
 const BALANCE: u64 = 1_000_000;
 
-fn checked(genesis: &Genesis, transaction: crate::types::Transaction) -> Arc<CheckedTransaction> {
+fn checked(genesis: &Genesis, transaction: Transaction) -> Arc<CheckedTransaction> {
     Arc::new(CheckedTransaction::new(transaction, &genesis.id()))
 }
 
-fn spends(checked: &CheckedTransaction) -> u128 {
-    checked.transaction.amount_sum() + u128::from(checked.transaction.fee.0)
-}
+/// When every story happens.
+const NOW: Time = Time::from_millis(1_700_000_000_000);
 
 /// A tip and the mempool that follows it.
 struct Story {
@@ -20,6 +26,8 @@ struct Story {
     people: Vec<Person>,
     pool: Mempool,
     tip: Vec<Made>,
+    /// The blocks that the last switch left.
+    left: Vec<Made>,
 }
 
 impl Story {
@@ -32,6 +40,7 @@ impl Story {
             people,
             pool: Mempool::default(),
             tip: Vec::new(),
+            left: Vec::new(),
         }
     }
 
@@ -65,55 +74,88 @@ impl Story {
         checked(&self.maker.genesis, payment)
     }
 
-    fn add(&mut self, checked: &Arc<CheckedTransaction>) -> Result<Option<WtxId>, Refusal> {
-        let state = self.state();
+    fn add(&mut self, checked: &Arc<CheckedTransaction>) -> Result<Vec<Left>, Refusal> {
+        self.add_from(checked, Origin::Peer)
+    }
+
+    fn add_from(
+        &mut self,
+        checked: &Arc<CheckedTransaction>,
+        origin: Origin,
+    ) -> Result<Vec<Left>, Refusal> {
         let rules = self.maker.genesis.rules;
-        let next = (state.header.height.next(), rules.base_fee_min);
-        self.pool.add(&self.view(), &rules, next, checked)
+        let next = Next {
+            view: &self.view(),
+            rules: &rules,
+            height: self.state().header.height.next(),
+            base_fee: rules.base_fee_min,
+            now: NOW,
+        };
+        self.pool.add(&next, checked, origin)
     }
 
     /// Leaves `back` blocks for one more empty ones, or takes one block with what waits.
-    fn reorganise(&mut self, back: usize) -> Removed {
+    fn reorganise(&mut self, back: usize) -> Followed {
         let back = back.min(self.tip.len());
-        let kept = self.tip.len() - back;
-        let left: Vec<Made> = self.tip.split_off(kept).into_iter().rev().collect();
-        let state = self.state();
-        let came = if back == 0 {
-            let takes: Vec<_> = self
-                .pool
-                .candidates(4_000_000)
-                .iter()
-                .map(|c| c.transaction.clone())
-                .collect();
-            vec![self.maker.child(&state, person(90).account, &takes)]
+        if back == 0 {
+            let candidates = self.pool.candidates(4_000_000, 0);
+            let takes: Vec<_> = candidates.iter().map(|c| c.transaction.clone()).collect();
+            self.switch(0, 1, &takes)
         } else {
-            self.maker.branch(&state, person(91).account, back + 1)
-        };
-        self.tip.extend(came.iter().cloned());
+            self.switch(back, back + 1, &[])
+        }
+    }
+
+    /// Leaves `back` blocks for `came` others, the first of which has what can be of `takes`.
+    fn switch(&mut self, back: usize, came: usize, takes: &[Transaction]) -> Followed {
+        let kept = self.tip.len() - back;
+        self.left = self.tip.split_off(kept).into_iter().rev().collect();
+        for place in 0..came {
+            let takes = if place == 0 { takes } else { &[] };
+            // Two branches never have the same block.
+            let miner = person(90 + u8::from(back > 0)).account;
+            let made = self.maker.child(&self.state(), miner, takes);
+            self.tip.push(made);
+        }
         let bodies = |made: &[Made]| {
             made.iter()
                 .map(|m| Arc::clone(&m.checked))
                 .collect::<Vec<_>>()
         };
-        let next = self.state().header.height.next();
-        let (view, rules) = (self.view(), self.maker.genesis.rules);
-        self.pool
-            .follow(&view, &rules, next, &bodies(&left), &bodies(&came))
+        // Rewards of the blocks that are left were made by people who have no transactions.
+        let moved = TipMove {
+            disconnected: &bodies(&self.left),
+            connected: &bodies(&self.tip[kept..]),
+            matured: &[],
+        };
+        let rules = self.maker.genesis.rules;
+        let next = Next {
+            view: &self.view(),
+            rules: &rules,
+            height: self.state().header.height.next(),
+            base_fee: 0,
+            now: NOW,
+        };
+        self.pool.follow(&next, &moved, &[], &|_| false)
     }
 
     /// The invariants, read off the queues from outside.
     fn check(&self) -> Result<(), TestCaseError> {
         let view = self.view();
-        let (mut count, mut bytes) = (0, 0);
+        let (mut count, mut bytes, mut memory) = (0, 0, 0);
         for (account, queue) in &self.pool.queues {
             let record = view.account(account).unwrap();
             prop_assert!(record.is_some(), "a queue of nobody");
             let record = record.unwrap();
-            prop_assert!(!queue.is_empty() && queue.len() <= QUEUE_MAX);
-            let nonces: Vec<u64> = queue.keys().map(|nonce| nonce.0).collect();
+            prop_assert!(!queue.is_empty());
+            let nonces: Vec<u64> = queue
+                .iter()
+                .map(|waiting| waiting.checked.transaction.nonce.0)
+                .collect();
             let wanted: Vec<u64> = (record.nonce.0..).take(queue.len()).collect();
             prop_assert_eq!(nonces, wanted, "a gap");
-            let spent: u128 = queue.values().map(|c| spends(c)).sum();
+            let spent: u128 = queue.iter().map(|waiting| spends(&waiting.checked)).sum();
+            prop_assert_eq!(spent, queue.spent());
             prop_assert!(
                 spent <= u128::from(record.balance.0),
                 "{} of {}",
@@ -121,19 +163,31 @@ impl Story {
                 record.balance.0
             );
             count += queue.len();
-            for (nonce, checked) in queue {
+            memory += queue.memory();
+            for waiting in queue.iter() {
+                let checked = &waiting.checked;
                 bytes += u64::from(checked.bytes);
-                prop_assert_eq!(
-                    self.pool.by_wtxid.get(&checked.wtxid),
-                    Some(&(*account, *nonce))
-                );
-                prop_assert_eq!(self.pool.wtxid_of(&checked.txid), Some(checked.wtxid));
+                let place = (*account, checked.transaction.nonce);
+                prop_assert_eq!(self.pool.by_wtxid.get(&checked.wtxid), Some(&place));
+                prop_assert_eq!(self.pool.by_txid.get(&checked.txid), Some(&checked.wtxid));
             }
+            let rates: Vec<u64> = queue.chunks().iter().map(Chunk::rate).collect();
+            prop_assert!(rates.is_sorted_by(|a, b| a >= b), "{:?}", rates);
+            prop_assert_eq!(queue.chunks().last().unwrap().end, queue.len());
         }
         prop_assert_eq!(
             (self.pool.len(), self.pool.by_txid.len(), self.pool.bytes()),
             (count, count, bytes)
         );
+        prop_assert_eq!(self.pool.memory(), memory);
+        prop_assert!(memory <= self.pool.limit());
+        prop_assert_eq!(self.pool.ends.len(), self.pool.queues.len());
+        let restored = Mempool::restore(self.pool.snapshot(), &self.maker.genesis.id());
+        prop_assert_eq!(
+            format!("{:?}", restored.ends),
+            format!("{:?}", self.pool.ends)
+        );
+        prop_assert_eq!(restored.memory(), memory);
         Ok(())
     }
 
@@ -213,7 +267,7 @@ proptest! {
                     match story.add(&payment) {
                         Ok(replaced) => {
                             prop_assert!(nonce <= next, "a gap was let in");
-                            prop_assert_eq!(replaced.is_some(), nonce < next);
+                            prop_assert_eq!(!replaced.is_empty(), nonce < next);
                             prop_assert!(story.pool.get(&payment.wtxid).is_some());
                         }
                         Err(_) => prop_assert_eq!(story.pool.len(), before),
@@ -227,10 +281,14 @@ proptest! {
                     for wtxid in before {
                         let waits = story.pool.get(&wtxid).is_some();
                         let mined = took.iter().any(|c| c.wtxid == wtxid);
-                        prop_assert!(waits || mined || removed.gone.contains(&wtxid));
+                        let left = removed.left.iter().any(|left| left.checked.wtxid == wtxid);
+                        prop_assert!(waits || mined || left);
                     }
-                    for wtxid in &removed.gone {
-                        prop_assert!(story.pool.get(wtxid).is_none());
+                    for left in &removed.left {
+                        prop_assert!(story.pool.get(&left.checked.wtxid).is_none());
+                    }
+                    for back in &removed.returned {
+                        prop_assert!(story.pool.get(&back.wtxid).is_some());
                     }
                 }
             }
@@ -259,7 +317,7 @@ proptest! {
             story.reorganise(back);
             story.check()?;
             for (place, person) in story.people[..3].iter().enumerate() {
-                let waiting = story.pool.queues.get(&person.account).map_or(0, BTreeMap::len);
+                let waiting = story.pool.queues.get(&person.account).map_or(0, Queue::len);
                 prop_assert_eq!(waiting, story.minable(&known, &person.account), "{}", place);
                 // What no longer waits is made anew under its nonce.
                 let start = story.view().account(&person.account).unwrap().unwrap().nonce.0;
@@ -284,25 +342,43 @@ proptest! {
                 nonces[from] += 1;
             }
         }
-        let all = story.pool.candidates(u64::MAX);
+        let all = story.pool.candidates(u64::MAX, 0);
         prop_assert_eq!(all.len(), story.pool.len());
-        let mut next = [0; 3];
-        for checked in &all {
-            // The naive rule: of every account's next transaction, none pays more.
-            let place = story.people.iter().position(|p| p.account == checked.sender).unwrap();
-            for (other, person) in story.people[..3].iter().enumerate() {
-                let head =
-                    story.pool.queues.get(&person.account).and_then(|q| q.get(&Nonce(next[other])));
-                prop_assert!(head.is_none_or(|head| head.fee_rate() <= checked.fee_rate()));
+        // The naive rule: of every account's best run of next transactions none pays more than the
+        // run that was taken.
+        let queues: Vec<Vec<_>> = story.people[..3].iter().map(|person| {
+            let queue = story.pool.queues.get(&person.account);
+            queue.into_iter().flat_map(Queue::iter).map(|w| Arc::clone(&w.checked)).collect()
+        }).collect();
+        let best_run = |rest: &[Arc<CheckedTransaction>]| {
+            let (mut fee, mut weight, mut best) = (0_u64, 0_u64, (0, 0));
+            for (count, checked) in rest.iter().enumerate() {
+                fee += checked.transaction.fee.0;
+                weight += checked.weight.0;
+                best = best.max((fee * 1_000_000 / weight, count + 1));
             }
-            prop_assert_eq!(checked.transaction.nonce.0, next[place]);
-            next[place] += 1;
+            best
+        };
+        let mut next = [0; 3];
+        let mut at = 0;
+        while at < all.len() {
+            let place = story.people.iter().position(|p| p.account == all[at].sender).unwrap();
+            let (rate, count) = best_run(&queues[place][next[place]..]);
+            for other in 0..3 {
+                prop_assert!(best_run(&queues[other][next[other]..]).0 <= rate);
+            }
+            for checked in &all[at..at + count] {
+                prop_assert_eq!(checked.txid, queues[place][next[place]].txid);
+                next[place] += 1;
+            }
+            at += count;
         }
-        let some = story.pool.candidates(limit);
+        let some = story.pool.candidates(limit, 0);
         let weight: u64 = some.iter().map(|c| c.weight.0).sum();
         prop_assert!(weight <= limit);
-        let least = story.pool.iter().map(|c| c.weight.0).max().unwrap_or(0);
-        prop_assert!(some.len() == all.len() || weight + least > limit, "there was room");
+        let chunks = story.pool.queues.values().flat_map(Queue::chunks);
+        let most = chunks.map(|chunk| chunk.weight).max().unwrap_or(0);
+        prop_assert!(some.len() == all.len() || weight + most > limit, "there was room");
     }
 }
 
@@ -316,7 +392,14 @@ fn money_that_a_lost_block_brought_is_not_spent() {
     let spending = story.payment(3, 0, 5_000, 1, 400_000);
     story.add(&spending).unwrap();
     let removed = story.reorganise(1);
-    assert_eq!(removed.gone, [spending.wtxid]);
+    let left: Vec<_> = removed
+        .left
+        .iter()
+        .map(|l| (l.checked.txid, l.why))
+        .collect();
+    assert_eq!(left, [(spending.txid, Leaving::Balance)]);
+    let returned: Vec<_> = removed.returned.iter().map(|c| c.txid).collect();
+    assert_eq!(returned, [gift.txid]);
     assert!(
         story.pool.get(&gift.wtxid).is_some(),
         "it waits to be mined again"
@@ -328,13 +411,13 @@ fn sixty_four_transactions_of_an_account_wait_and_no_more() {
     let mut story = Story::new();
     for nonce in 0..64 {
         let payment = story.payment(0, nonce, 400, 1, 1);
-        assert_eq!(story.add(&payment), Ok(None));
+        assert_eq!(story.add(&payment), Ok(Vec::new()));
     }
     let payment = story.payment(0, 64, 400, 1, 1);
     assert_eq!(story.add(&payment), Err(Refusal::QueueFull));
     let better = story.payment(0, 63, 4_000, 1, 1);
     assert!(
-        matches!(story.add(&better), Ok(Some(_))),
+        matches!(story.add(&better).as_deref(), Ok([_])),
         "one in place of another is no more"
     );
 }
@@ -350,6 +433,12 @@ fn a_replacement_pays_for_its_own_relay_too() {
     let (with, refused) = (old.txid, story.add(&almost));
     assert_eq!(refused, Err(Refusal::Conflict { with, needed }));
     let enough = story.payment(0, 0, needed, 1, 7);
-    assert_eq!(story.add(&enough), Ok(Some(old.wtxid)));
+    let left = story.add(&enough).unwrap();
+    assert_eq!(left.len(), 1);
+    let by = enough.txid;
+    assert_eq!(
+        (left[0].checked.txid, left[0].why),
+        (old.txid, Leaving::Replaced { by })
+    );
     assert!(story.pool.get(&old.wtxid).is_none());
 }

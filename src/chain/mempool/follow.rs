@@ -1,0 +1,246 @@
+//! What a new tip changes: what blocks took leaves, what blocks gave back returns, and of every
+//! account that they touched only what can still be mined stays.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::types::{AccountId, Height, Op, TxId};
+
+use super::queue::{Queue, Waiting};
+use super::{CheckedBlock, CheckedTransaction, Leaving, Left, Mempool, Next};
+
+/// How the tip moved.
+#[derive(Clone, Copy, Debug)]
+pub struct TipMove<'a> {
+    /// The blocks that left the best chain.
+    pub disconnected: &'a [Arc<CheckedBlock>],
+    /// The blocks that entered it.
+    pub connected: &'a [Arc<CheckedBlock>],
+    /// Whose rewards the blocks that left had made spendable.
+    pub matured: &'a [AccountId],
+}
+
+/// What came of it.
+#[derive(Clone, Debug, Default)]
+pub struct Followed {
+    /// What left without being mined, and what could not return.
+    pub left: Vec<Left>,
+    /// What returned.
+    pub returned: Vec<Arc<CheckedTransaction>>,
+}
+
+/// What is known of the blocks while queues are gone through.
+struct Settling<'a> {
+    next: &'a Next<'a>,
+    mined: BTreeSet<TxId>,
+    followed: Followed,
+}
+
+impl Mempool {
+    /// Follows the tip to the state of `next`. `aside` are transactions that wait elsewhere to
+    /// become valid again; `promised` says what somebody outside was promised to be kept.
+    pub fn follow(
+        &mut self,
+        next: &Next<'_>,
+        moved: &TipMove<'_>,
+        aside: &[Arc<CheckedTransaction>],
+        promised: &dyn Fn(&TxId) -> bool,
+    ) -> Followed {
+        self.fade(next.now);
+        let mut touched: BTreeMap<AccountId, Vec<Waiting>> = BTreeMap::new();
+        let mut mined = BTreeSet::new();
+        for checked in moved.connected.iter().flat_map(|block| &block.transactions) {
+            mined.insert(checked.txid);
+            touched.entry(checked.sender).or_default();
+        }
+        let returning = |checked: &Arc<CheckedTransaction>| Waiting {
+            checked: Arc::clone(checked),
+            promised: promised(&checked.txid),
+        };
+        for block in moved.disconnected {
+            for checked in &block.transactions {
+                touched
+                    .entry(checked.sender)
+                    .or_default()
+                    .push(returning(checked));
+                // Money that a lost block brought may be gone: queues may rest on it.
+                for op in &checked.transaction.ops {
+                    if let Op::Transfer { to, .. } = op {
+                        touched.entry(*to).or_default();
+                    }
+                }
+            }
+        }
+        for account in moved.matured {
+            touched.entry(*account).or_default();
+        }
+        for checked in aside {
+            touched
+                .entry(checked.sender)
+                .or_default()
+                .push(returning(checked));
+        }
+        // Blocks are few and accounts many: expiry is looked at for all, the rest for those that
+        // a block touched.
+        let late = self
+            .by_expiry
+            .range(..(next.height, crate::types::WtxId([0; 32])));
+        for (_, wtxid) in late {
+            let sender = self.by_wtxid.get(wtxid).map(|(sender, _)| *sender);
+            touched.extend(sender.map(|sender| (sender, Vec::new())));
+        }
+        let mut settling = Settling {
+            next,
+            mined,
+            followed: Followed::default(),
+        };
+        for (account, returning) in touched {
+            self.settle(&account, returning, &mut settling);
+        }
+        let mut followed = settling.followed;
+        self.drop_excess(next, &mut followed);
+        followed
+    }
+
+    /// Brings back transactions that were accepted before a restart, in any order.
+    pub fn readmit(
+        &mut self,
+        next: &Next<'_>,
+        accepted: impl IntoIterator<Item = Arc<CheckedTransaction>>,
+    ) -> Followed {
+        let mut returning: BTreeMap<AccountId, Vec<Waiting>> = BTreeMap::new();
+        for checked in accepted {
+            returning.entry(checked.sender).or_default().push(Waiting {
+                checked,
+                promised: true,
+            });
+        }
+        let mut settling = Settling {
+            next,
+            mined: BTreeSet::new(),
+            followed: Followed::default(),
+        };
+        for (account, returning) in returning {
+            self.settle(&account, returning, &mut settling);
+        }
+        let mut followed = settling.followed;
+        self.drop_excess(next, &mut followed);
+        followed
+    }
+
+    fn drop_excess(&mut self, next: &Next<'_>, followed: &mut Followed) {
+        let excess = self.trim(next);
+        let back: BTreeSet<TxId> = excess.iter().map(|left| left.checked.txid).collect();
+        followed
+            .returned
+            .retain(|checked| !back.contains(&checked.txid));
+        followed.left.extend(excess);
+    }
+
+    /// Keeps of an account's queue, and of what returns to it, the longest run that can be mined.
+    ///
+    /// What a block needs may have risen since a transaction was accepted: it waits then, and is
+    /// not lost. So fees are looked at once, when a transaction comes.
+    fn settle(
+        &mut self,
+        account: &AccountId,
+        returning: Vec<Waiting>,
+        settling: &mut Settling<'_>,
+    ) {
+        let queue = self.take(account);
+        if queue.is_empty() && returning.is_empty() {
+            return;
+        }
+        let Ok(record) = settling.next.view.account(account) else {
+            self.keep_unread(account, queue, returning, settling);
+            return;
+        };
+        let nonce = record.map_or(0, |record| record.nonce.0);
+        let balance = record.map_or(0, |record| u128::from(record.balance.0));
+        let was_in = queue
+            .into_waiting()
+            .into_iter()
+            .map(|waiting| (waiting, true));
+        let returns = returning.into_iter().map(|waiting| (waiting, false));
+        let mut all: Vec<(Waiting, bool)> = was_in.chain(returns).collect();
+        // Of two of the same nonce the one that waits stays, as what its account wanted last; of
+        // two that return, the one that pays more.
+        all.sort_by_key(|(waiting, was_in)| {
+            let checked = &waiting.checked;
+            let rate = std::cmp::Reverse(checked.fee_rate());
+            (checked.transaction.nonce, !was_in, rate)
+        });
+        let mut kept = Queue::default();
+        for (waiting, was_in) in all {
+            let transaction = &waiting.checked.transaction;
+            let place = transaction.nonce.0.checked_sub(nonce);
+            let verdict = match place {
+                _ if settling.mined.contains(&waiting.checked.txid) => {
+                    if was_in {
+                        self.unindex(&waiting.checked);
+                    }
+                    continue;
+                }
+                None => Some(Leaving::NonceUsed),
+                Some(place) if place < kept.len() as u64 => {
+                    let other = kept.at(place as usize).map(|other| other.checked.txid);
+                    if other == Some(waiting.checked.txid) && !was_in {
+                        continue;
+                    }
+                    other.map(|by| Leaving::Replaced { by })
+                }
+                Some(place) if place > kept.len() as u64 => Some(Leaving::Stranded),
+                _ if is_late(transaction.expiry, settling.next.height) => Some(Leaving::Expired),
+                _ if kept.spent() + waiting.spends() > balance => Some(Leaving::Balance),
+                _ => None,
+            };
+            match verdict {
+                Some(verdict) => {
+                    if was_in {
+                        self.unindex(&waiting.checked);
+                    }
+                    settling.followed.left.push(Left::new(waiting, verdict));
+                }
+                None => {
+                    if !was_in {
+                        self.index(&waiting.checked);
+                        settling
+                            .followed
+                            .returned
+                            .push(Arc::clone(&waiting.checked));
+                    }
+                    kept.push(waiting);
+                }
+            }
+        }
+        self.put(*account, kept);
+    }
+
+    /// The state can't be read, which says nothing against anybody's transactions: what waits
+    /// goes on waiting, and what would return may at the next tip.
+    fn keep_unread(
+        &mut self,
+        account: &AccountId,
+        queue: Queue,
+        returning: Vec<Waiting>,
+        settling: &mut Settling<'_>,
+    ) {
+        let mut kept = Queue::default();
+        for waiting in queue.into_waiting() {
+            if settling.mined.contains(&waiting.checked.txid) {
+                self.unindex(&waiting.checked);
+            } else {
+                kept.push(waiting);
+            }
+        }
+        self.put(*account, kept);
+        let stranded = returning
+            .into_iter()
+            .map(|waiting| Left::new(waiting, Leaving::Stranded));
+        settling.followed.left.extend(stranded);
+    }
+}
+
+fn is_late(expiry: Height, next: Height) -> bool {
+    expiry != Height(0) && expiry < next
+}
