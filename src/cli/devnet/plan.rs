@@ -1,5 +1,6 @@
 //! Where the nodes of a devnet stand, whom each dials, and how hard its blocks are to find.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 
 use crate::cli::{DEFAULT_PORT, DEFAULT_RPC_PORT};
@@ -49,6 +50,17 @@ fn dials(node: usize, nodes: usize) -> Vec<usize> {
     dials
 }
 
+/// The nodes that a node is connected with; with nobody else there, itself.
+pub(super) fn neighbours(places: &[&Place], node: usize) -> BTreeSet<usize> {
+    let dialled = places[node].dials.iter().copied();
+    let by = |other: &usize| places[*other].dials.contains(&node);
+    let mut found: BTreeSet<usize> = dialled.chain((0..places.len()).filter(by)).collect();
+    if found.is_empty() {
+        found.insert(node);
+    }
+    found
+}
+
 /// Places whose ports nobody listens on. The search begins at `first`, so that two devnets started
 /// at the same moment look at different addresses.
 pub(in crate::cli) fn free_places(nodes: usize, first: u8) -> Result<Vec<Place>, String> {
@@ -86,8 +98,6 @@ pub(super) fn target_for(nodes: usize, hashrate: u64, interval_ms: u32) -> Compa
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
     use crate::types::work_of_target;
 
@@ -114,6 +124,19 @@ mod tests {
             }
             assert_eq!(reached.len(), nodes, "{nodes} nodes");
         }
+    }
+
+    #[test]
+    fn a_node_is_cut_off_by_those_around_it() {
+        let around = |nodes, node| {
+            let places = places(nodes, 7);
+            neighbours(&places.iter().collect::<Vec<_>>(), node)
+        };
+        assert_eq!(around(1, 0), BTreeSet::from([0]));
+        assert_eq!(around(2, 1), BTreeSet::from([0]));
+        assert_eq!(around(3, 1), BTreeSet::from([0, 2]));
+        assert_eq!(around(8, 0), BTreeSet::from([1, 4, 7]));
+        assert_eq!(around(8, 5), BTreeSet::from([1, 4, 6]));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use super::chain::BestChain;
 use super::client::{ClientError, Left};
 use super::load::{Counts, Load, Payment};
 use super::node::Node;
-use super::plan::Place;
+use super::plan::{self, Place};
 use super::process::{self, NodeProcess};
 use super::report::{PaymentReport, Report};
 use super::screen::{Row, View};
@@ -32,8 +32,8 @@ const SETTLE_WITHIN: Span = Span::from_secs(60);
 const AUDIT_EVERY: Span = Span::from_millis(500);
 /// How often chaos strikes.
 const CHAOS_EVERY: Span = Span::from_secs(5);
-/// How long a paused node is paused.
-const PAUSE_FOR: Span = Span::from_secs(2);
+/// How long paused nodes are paused: two blocks, and less than the time between two strikes.
+const PAUSE_FOR: Span = Span::from_secs(4);
 /// How long a node may take to stop when asked to.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
 /// One connection carries about this many payments a second, each acknowledged from disk.
@@ -46,7 +46,8 @@ const CONNECTIONS_MAX: u32 = 8;
 pub(super) enum Chaos {
     /// Kill a process with SIGKILL and start it again at once.
     Kill,
-    /// Stop a process with SIGSTOP and let it go on two seconds later.
+    /// Stop the processes that a node is connected with by SIGSTOP, and let them go on four
+    /// seconds later: that node is alone meanwhile, and its blocks meet the others' then.
     Pause,
 }
 
@@ -388,15 +389,19 @@ impl Session {
         let chaos = self.settings.chaos[self.strikes % self.settings.chaos.len()];
         self.strikes += 1;
         let victim = self.rng.below(self.nodes.len() as u64) as usize;
-        let node = &mut self.nodes[victim];
         let done = match chaos {
             Chaos::Kill => {
                 self.kills += 1;
-                node.kill_and_restart()
+                self.nodes[victim].kill_and_restart()
             }
             Chaos::Pause => {
                 self.pauses += 1;
-                node.pause(now + PAUSE_FOR)
+                let places: Vec<&Place> = self.nodes.iter().map(|node| &node.place).collect();
+                let around = plan::neighbours(&places, victim);
+                let mut paused = around
+                    .into_iter()
+                    .map(|node| self.nodes[node].pause(now + PAUSE_FOR));
+                paused.try_for_each(|done| done)
             }
         };
         done.map_err(|error| failed("strike", victim, &error))
