@@ -43,7 +43,7 @@ fuzz: ## Fuzz each target for 10 s, or for SECONDS_EACH
 devnet: build ## The same as run
 	target/release/keel devnet --nodes 4
 
-chaos: build ## Eight nodes for a minute, one killed or paused every 5 s: nothing accepted may be lost
+chaos: build ## Eight nodes for a minute, killed and paused: nothing accepted may be lost
 	target/release/keel devnet --nodes 8 --tps 200 --duration 60s --json --chaos kill,pause
 
 install: build ## Install keel, its unit for systemd and how to operate it under $(PREFIX)
