@@ -196,8 +196,8 @@ impl fmt::Display for StateFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{}: nothing more is executed; check the disk and start the node again, which goes on \
-             from an older checkpoint",
+            "{}: nothing more is executed; the node ends, and its next start goes on from an older \
+             checkpoint",
             self.why
         )
     }

@@ -324,3 +324,45 @@ fn a_queue_that_is_full_hands_the_request_back() {
     // The two that waited were one group.
     assert_eq!(has_started.try_iter().count(), 1);
 }
+
+/// Pages of the state are read through the map while the log goes on, and from segments that were
+/// dropped for as long as a tree holds them.
+#[test]
+fn a_tree_on_the_disk_is_read_through_the_map_and_from_what_it_holds() {
+    use crate::chain::state::{PageCursor, StateTree};
+    use crate::types::state::KeyHash;
+
+    let key = |number: u64| KeyHash(crate::crypto::hash::sha256(&number.to_le_bytes()));
+    let directory = Directory::new();
+    let (mut store, _) = Store::open(directory.disk(), &options()).unwrap();
+    let mut tree = StateTree::new();
+    let mut held = Vec::new();
+    for round in 0..6_u64 {
+        // Each round changes every record, so that nothing of the last one is in use.
+        let writes = (0..800).map(|number| (key(number), Some(vec![round as u8; 17])));
+        tree.apply(&writes.collect()).unwrap();
+        let layout = store.layout(Log::State);
+        let mut cursor = PageCursor::new(tree.clone(), layout, Default::default());
+        while !cursor.is_done() {
+            store.append(&cursor.step().unwrap()).unwrap();
+        }
+        store.sync().unwrap();
+        let written = cursor.finish();
+        let used: std::collections::BTreeSet<u64> = written
+            .live()
+            .segments()
+            .map(|(segment, _)| segment)
+            .collect();
+        let pages = store.reader().holding(Log::State, used.iter().copied());
+        written.swap(&mut tree, Arc::new(pages.unwrap()));
+        assert_eq!(tree.changed_bytes(), 0);
+        store.keep_only(Log::State, &used).unwrap();
+        held.push(tree.clone());
+        for (round, tree) in held.iter().enumerate() {
+            for number in 0..800 {
+                assert_eq!(tree.get(&key(number)), Ok(Some(vec![round as u8; 17])));
+            }
+        }
+    }
+    assert!(!directory.0.join("state/00000000.seg").exists());
+}

@@ -214,6 +214,7 @@ impl Node {
     /// A step was made: its records go to the log, and the next step begins when they are there.
     pub(super) fn pages_made(&mut self, step: Result<CheckpointStep, StateFailure>) {
         let step = match step {
+            Ok(_) if self.checkpoints.stage == Stage::Broken => return,
             Ok(step) => step,
             Err(failure) => return self.state_failed(&failure),
         };
@@ -233,6 +234,9 @@ impl Node {
 
     /// Every record made so far is in the log.
     pub(super) fn pages_stored(&mut self) {
+        if self.checkpoints.stage == Stage::Broken {
+            return;
+        }
         let Some(next) = &self.checkpoints.next else {
             return self.next_pages();
         };
@@ -254,7 +258,9 @@ impl Node {
         if let Some(next) = self.checkpoints.next.take() {
             self.checkpoints.kept = next;
         }
-        self.checkpoints.stage = Stage::Durable;
+        if self.checkpoints.stage != Stage::Broken {
+            self.checkpoints.stage = Stage::Durable;
+        }
         let newest = self.checkpoints.kept.checkpoints().first();
         if let Some((height, id)) = newest.map(|newest| (newest.height, newest.id)) {
             self.event(Event::Checkpoint { height, id });
@@ -266,8 +272,10 @@ impl Node {
             return;
         };
         self.checkpoints.stage = Stage::Releasing;
+        let tip = self.chain.tip();
         let mut states = vec![self.chain.tip_state().clone()];
-        states.extend(self.chain.states());
+        let others = self.chain.states().into_iter();
+        states.extend(others.filter(|state| state.id != tip));
         let work = Job::Release {
             written: self.checkpoint_work.written.take(),
             states,
@@ -278,7 +286,9 @@ impl Node {
 
     /// The states at hand have less in memory now.
     pub(super) fn pages_released(&mut self, released: Released, now: Time) {
-        self.checkpoints.stage = Stage::Idle;
+        if self.checkpoints.stage == Stage::Releasing {
+            self.checkpoints.stage = Stage::Idle;
+        }
         self.checkpoints.changed = released.changed;
         self.chain.replace_states(released.states);
         self.chain.add_base(*released.base);
@@ -290,9 +300,12 @@ impl Node {
     }
 
     /// The state can't be read, so that nothing can be executed on it. Checkpoints that may refer
-    /// to what is damaged are used no more: a start goes on from an older one, or from the genesis
-    /// block.
+    /// to what is damaged are used no more; the process ends when that is durable, and its next
+    /// start goes on from an older one, or from the genesis block.
     pub(super) fn state_failed(&mut self, failure: &StateFailure) {
+        if self.checkpoints.stage == Stage::Broken {
+            return;
+        }
         let why = failure.to_string();
         self.event(Event::DamagedLog { why });
         self.checkpoints.stage = Stage::Broken;

@@ -13,7 +13,7 @@ use crate::node::{
     Recovered, Reply, Ticket, Workbench,
 };
 use crate::p2p::BanList;
-use crate::store::{Commits, Disk, MemoryDisk, Options, Request, Store};
+use crate::store::{Commits, Disk, Failure, MemoryDisk, Options, Request, Store};
 use crate::types::{
     Genesis, Hash, Millis, NodeKey, NodeRecord, PeerAddress, RecordContent, Services,
 };
@@ -428,7 +428,12 @@ impl World {
             self.push(at, Happening::Commit { node, life });
         }
         for completion in completions {
-            let lsns = completion.result.expect("a disk in memory does not fail");
+            let lsns = match completion.result {
+                Ok(lsns) => lsns,
+                // The process ends by itself; somebody starts it again.
+                Err(Failure::Damaged { .. }) => return self.crash(NodeIndex(node)),
+                Err(failure) => panic!("a disk in memory does not fail: {failure}"),
+            };
             self.feed(
                 node,
                 life,

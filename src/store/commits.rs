@@ -45,7 +45,7 @@ pub enum Upkeep {
         needed: BTreeSet<u64>,
     },
     /// The newest complete checkpoint that can be used is this one, or there is none: what newer
-    /// ones refer to is damaged.
+    /// ones refer to is damaged. Its completion is a failure, which ends the process.
     GoBack {
         /// Where its record stands.
         to: Option<Lsn>,
@@ -184,7 +184,10 @@ fn keep_up(store: &mut Store, then: Option<Upkeep>, lsns: &[Lsn]) -> Result<(), 
             }
             None => Ok(()),
         },
-        Some(Upkeep::GoBack { to }) => store.go_back(to),
+        Some(Upkeep::GoBack { to }) => {
+            store.go_back(to)?;
+            Err(Failure::Damaged { log: Log::State })
+        }
         Some(Upkeep::Forget { log, first_kept }) => store.forget_before(log, first_kept),
     }
 }

@@ -36,6 +36,12 @@ pub enum Failure {
     },
     /// The disk would not give bytes back.
     Unreadable(DiskError),
+    /// What a log holds is damaged, and SUPER says from where the next start goes on. The process
+    /// must stop.
+    Damaged {
+        /// The log.
+        log: Log,
+    },
 }
 
 impl fmt::Display for Failure {
@@ -64,6 +70,12 @@ impl fmt::Display for Failure {
                 log.directory()
             ),
             Self::Unreadable(error) => write!(f, "the disk failed ({error}): check the disk"),
+            Self::Damaged { log } => write!(
+                f,
+                "{}/ is damaged and can't be used any more: check the disk, then start again; the \
+                 node goes on from an older checkpoint",
+                log.directory()
+            ),
         }
     }
 }
