@@ -325,6 +325,11 @@ impl Node {
         let left = self.mempool_follows(moved, now);
         self.log_tip(moved.from, moved.to, moved.height, left);
         self.relay.tip_moved();
+        for block in &moved.connected {
+            for checked in &block.transactions {
+                self.admit_early(checked, now);
+            }
+        }
         self.announce(moved);
         let transactions = moved
             .connected

@@ -160,6 +160,7 @@ impl Node {
             ping_min: peer.ping_min,
             bytes: (peer.bytes_in, peer.bytes_out),
             last_new: (peer.last_transaction, peer.last_block),
+            blocks_in_flight: self.sync.asked(*conn),
             is_discouraged: self.discouragement.of_key(&peer.key, now).is_some(),
             is_slow: self.relay.is_slow(*conn),
             fee_filter: self.relay.fee_floor_of(*conn),

@@ -506,6 +506,8 @@ pub struct PeerInfo {
     pub bytes: (u64, u64),
     /// When it brought a transaction, and a block, that was new and good.
     pub last_new: (Option<Time>, Option<Time>),
+    /// How many blocks it is being asked for.
+    pub blocks_in_flight: usize,
     /// Whether it broke a rule lately.
     pub is_discouraged: bool,
     /// Whether it lets requests for transactions lapse.

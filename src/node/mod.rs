@@ -44,7 +44,7 @@ use crate::base::{Rng, Span, Time, Timers};
 use crate::chain::{ATTEMPTS_MAX, Chain, CheckedBlock, Mempool};
 use crate::codec::{Decode, DecodeError, Reader};
 use crate::consensus::UnsupportedEngine;
-use crate::p2p::{Action, BanList, Discouragement, Relay, Sync};
+use crate::p2p::{Action, BanList, Discouragement, Early, Relay, Sync};
 use crate::store::{Append, Lsn, Request, Upkeep};
 use crate::types::{
     AccountId, BlockId, Genesis, Hash, Header, Height, NodeKey, NodeRecord, PeerAddress, Rules,
@@ -223,6 +223,8 @@ pub struct Node {
     /// The best header when it last changed.
     newest_header: BlockId,
     checks: Checks,
+    /// Transactions whose account lacks the one before.
+    early: Early,
     miner: Option<Miner>,
     templates: Templates,
     submissions: Submissions,
@@ -298,6 +300,7 @@ impl Node {
             keeping: BTreeSet::new(),
             newest_header: BlockId::ZERO,
             checks: Checks::default(),
+            early: Early::default(),
             miner,
             templates: Templates::default(),
             submissions: Submissions::default(),

@@ -14,7 +14,7 @@ use crate::base::{Rng, Timers};
 use crate::chain::mempool::MempoolSnapshot;
 use crate::chain::{Chain, ChainSnapshot, CheckedTransaction, Mempool, RestoreError};
 use crate::crypto::hash::sha256;
-use crate::p2p::{BanList, ConnId, Discouragement, Relay, Sync};
+use crate::p2p::{BanList, ConnId, Discouragement, Early, Relay, Sync};
 use crate::types::{BlockId, Hash, NodeKey, Transaction};
 use crate::wire::ConnectionLimits;
 
@@ -44,6 +44,7 @@ pub struct Snapshot {
     bans: BanList,
     newest_header: BlockId,
     waiting: Vec<(Source, Transaction)>,
+    early: Early,
     miner: Option<Miner>,
     checkpoints: Checkpoints,
     templates: TemplatesSnapshot,
@@ -98,6 +99,7 @@ impl Node {
             bans: self.bans.clone(),
             newest_header: self.newest_header,
             waiting: self.checks.waiting().cloned().collect(),
+            early: self.early.clone(),
             miner: self.miner.clone(),
             checkpoints: self.checkpoints.clone(),
             templates: self.templates.snapshot(&self.mempool),
@@ -185,6 +187,7 @@ impl Node {
             keeping: BTreeSet::new(),
             newest_header: snapshot.newest_header,
             checks: Checks::of_waiting(snapshot.waiting),
+            early: snapshot.early,
             miner: snapshot.miner,
             templates,
             submissions: snapshot.submissions,

@@ -23,6 +23,7 @@ mod admission;
 mod attempts;
 mod blocks;
 mod greeting;
+mod hostile;
 mod journal;
 mod known_bugs;
 mod known_bugs_headers;

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::base::Time;
+
 use crate::chain::mempool::{Leaving, Left, Next, Origin, Refusal};
-use crate::chain::{CheckedTransaction, IsolatedFault};
+use crate::chain::{CheckedTransaction, IsolatedFault, TransactionFault};
 use crate::codec::{Decode, DecodeError, Encode};
 use crate::p2p::ConnId;
 use crate::p2p::relay::Arrival;
-use crate::types::{Hash, Rules, Transaction, WtxId, wtxid_of};
+use crate::types::{Hash, Nonce, Rules, Transaction, WtxId, wtxid_of};
 use crate::wire::message::RequestId;
 use crate::wire::{Message, MessageKind};
 
@@ -219,6 +220,7 @@ impl Node {
                 self.note_mempool_change(checked, now);
                 self.publish_soon(now);
                 self.admitted(call, checked, &left, now);
+                self.admit_early(checked, now);
             }
             Err(Refusal::Known) => {
                 if let Some(call) = call {
@@ -228,11 +230,31 @@ impl Node {
             }
             Err(refusal) => {
                 self.relay.refuse(checked.wtxid);
+                // One that goes before it may still be on its way by another peer.
+                if let (
+                    Source::Peer(conn),
+                    Refusal::Invalid(TransactionFault::Nonce { wanted, .. }),
+                ) = (source, &refusal)
+                {
+                    let transaction = checked.transaction.clone();
+                    self.early
+                        .insert(conn, checked.sender, *wanted, transaction);
+                }
                 // The peer's chain may be another than ours for now: no fault of its.
                 if let Some(call) = call {
                     self.answer(call, Err(refusal.into()));
                 }
             }
+        }
+    }
+
+    /// The one after this, of the same account, may have come before it.
+    pub(super) fn admit_early(&mut self, before: &CheckedTransaction, now: Time) {
+        let next = Nonce(before.transaction.nonce.0.saturating_add(1));
+        if let Some((conn, transaction)) = self.early.take(&before.sender, next) {
+            // Its signatures were checked when it came.
+            let checked = CheckedTransaction::new(transaction, self.chain.genesis_id());
+            self.admit(Source::Peer(conn), &Arc::new(checked), now);
         }
     }
 

@@ -7,6 +7,7 @@
 
 pub mod bans;
 mod discouragement;
+mod early;
 pub mod eviction;
 mod recent;
 pub mod relay;
@@ -14,6 +15,7 @@ pub mod sync;
 
 pub use bans::{Ban, BanList, BanTarget};
 pub use discouragement::Discouragement;
+pub use early::Early;
 pub use recent::RecentSet;
 pub use relay::Relay;
 pub use sync::{Arrival, Room, Sync};

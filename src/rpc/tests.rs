@@ -23,6 +23,8 @@ use crate::types::{
 };
 use crate::wallet::Payment;
 
+mod network;
+
 const EXCHANGE: ExchangeId = ExchangeId(9);
 
 fn key() -> SecretKey {

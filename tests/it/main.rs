@@ -5,6 +5,7 @@ mod devnet;
 mod fuzz_seeds;
 mod journey;
 mod mining;
+mod peers;
 mod process;
 mod recording;
 mod rpc;

@@ -194,6 +194,10 @@ impl Node {
             .expect("a height is a number")
     }
 
+    pub(crate) fn process_id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
         kill_process(pid.expect("it has a process id"), signal).expect("it can be signalled");

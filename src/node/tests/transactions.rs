@@ -43,6 +43,36 @@ fn a_transaction_goes_on_to_everybody_but_its_bringer() {
 }
 
 #[test]
+fn transactions_of_an_account_may_come_in_any_order() {
+    let (mut alice, bob, carol) = (Alice::new(), peer(2), peer(3));
+    let payments: Vec<_> = (0..4).map(|nonce| alice.pays(nonce, 7)).collect();
+    alice.connect(bob);
+    alice.connect(carol);
+    for late in [3, 1, 2] {
+        alice.gets_transaction(bob, &payments[late]);
+    }
+    assert!(alice.node.mempool.is_empty());
+    // They are neither forgotten nor asked for again.
+    alice.receive(carol, inventory(&payments[2]));
+    alice.expect_silence(carol);
+    alice.gets_transaction(carol, &payments[0]);
+    assert_eq!(alice.node.mempool.len(), 4);
+    assert!(alice.node.early.is_empty());
+}
+
+#[test]
+fn a_block_can_bring_what_an_early_transaction_waits_for() {
+    let (mut alice, bob) = (Alice::new(), peer(2));
+    let (first, second) = (alice.pays(0, 7), alice.pays(1, 7));
+    alice.connect(bob);
+    alice.gets_transaction(bob, &second);
+    let (root, who) = (alice.maker.root(), person(91).account);
+    let made = alice.maker.child(&root, who, &[first]);
+    alice.gets_block(bob, &made);
+    assert!(alice.node.mempool.get(&second.wtxid()).is_some());
+}
+
+#[test]
 fn a_newcomer_learns_of_what_waits() {
     let (mut alice, bob) = (Alice::new(), peer(2));
     let payment = alice.pays(0, 7);

@@ -379,8 +379,9 @@ impl Requests {
         }
         if peer.unchecked + bytes > UNCHECKED_BYTES_MAX {
             // Whoever else announced it is asked.
-            if let Some(number) = asked {
-                self.release(number, now);
+            match asked {
+                Some(number) => self.release(number, now),
+                None => self.look_at(conn),
             }
             return Arrival::Surplus;
         }

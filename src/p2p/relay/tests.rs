@@ -176,6 +176,23 @@ fn what_is_asked_of_a_peer_is_bounded_in_bytes() {
 }
 
 #[test]
+fn great_answers_that_come_late_leave_no_room_that_is_not_there() {
+    let mut relay = relay();
+    let many: Vec<WtxId> = (0..4_096).map(id).collect();
+    announce(&mut relay, BOB, 0, &many);
+    asks(&mut relay, 0);
+    assert_eq!(asks(&mut relay, 2_000), [], "all have lapsed");
+    // Something waits to be asked for while great answers come, and nothing is scheduled.
+    announce(&mut relay, BOB, 2_000, &[id(9_000)]);
+    for id in &many {
+        relay.came(BOB, id, 16_384, at(2_000));
+    }
+    assert_eq!(asks(&mut relay, 2_000), []);
+    relay.checked(BOB, 2 << 20);
+    assert_eq!(asks(&mut relay, 2_000), [(BOB, vec![id(9_000)])]);
+}
+
+#[test]
 fn a_transaction_greater_than_the_cap_is_still_asked_for() {
     let mut relay = relay();
     announce(&mut relay, BOB, 0, &[id(1)]);

@@ -185,6 +185,12 @@ impl Sync {
             .map_or(Height::GENESIS, |peer| peer.height)
     }
 
+    /// How many blocks a peer is being asked for.
+    #[must_use]
+    pub fn asked(&self, conn: ConnId) -> usize {
+        self.peers.get(&conn).map_or(0, |peer| peer.asks.len())
+    }
+
     /// Whether a peer is known to have a block, because it told of it or of a descendant.
     #[must_use]
     pub fn knows(&self, conn: ConnId, id: &BlockId, chain: &Chain) -> bool {

@@ -112,6 +112,7 @@ fn peer_json(peer: &PeerInfo) -> Value {
         "bytessent": peer.bytes.1,
         "last_transaction": last(peer.last_new.0),
         "last_block": last(peer.last_new.1),
+        "inflight": peer.blocks_in_flight,
         "minfeefilter": peer.fee_filter.to_string(),
         "discouraged": peer.is_discouraged,
         "slow": peer.is_slow,
