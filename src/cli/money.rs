@@ -162,7 +162,7 @@ fn wait(client: &mut Client, txid: &str, time: Duration) -> Result<Value, Comman
                 let reason = status["reason"].as_str().unwrap_or("unknown").to_owned();
                 return Err(CommandError::new(
                     ExitCode::Rejected,
-                    format!("{txid} left the node's mempool ({reason}): it will be in no block"),
+                    format!("{txid} left the node's mempool: {reason}"),
                 ));
             }
             _ => {}

@@ -13,7 +13,7 @@ use crate::chain::mempool::{Followed, Leaving, Left, Next, TipMove};
 use crate::chain::{CheckedTransaction, IsolatedFault, TipChange};
 use crate::codec::Encode;
 use crate::store::{Append, Kind, Log, Lsn, Upkeep};
-use crate::types::{AccountId, BlockId, Height, Rules, TxId, WtxId};
+use crate::types::{AccountId, BlockId, Height, Rules, Transaction, TxId, WtxId};
 
 use super::journal::Whereabouts;
 use super::{CallError, CallId, Effect, Node, Owner, Reply};
@@ -251,14 +251,43 @@ impl Node {
         if owners.any(|owner| matches!(owner, Owner::Readmission(_))) {
             return;
         }
-        let found = self.journal.take_found(READMIT_MAX);
-        if found.is_empty() {
-            self.start(now);
-        } else {
-            let (lsns, transactions) = found.into_iter().unzip();
-            let job = self.check_job(transactions);
-            self.run(Owner::Readmission(lsns), job);
+        let mut found = self.journal.take_found(READMIT_MAX);
+        while !found.is_empty() {
+            found = self.pass_over_mined(found);
+            if !found.is_empty() {
+                let (lsns, transactions) = found.into_iter().unzip();
+                let job = self.check_job(transactions);
+                self.run(Owner::Readmission(lsns), job);
+                return;
+            }
+            found = self.journal.take_found(READMIT_MAX);
         }
+        self.start(now);
+    }
+
+    /// Most of what the journal holds was mined before the restart: its nonce is used, and nothing
+    /// more need be known of it. The block that has it may be too old to be found by its
+    /// transactions; a reorganisation brings them back from there.
+    fn pass_over_mined(&mut self, found: Vec<(Lsn, Transaction)>) -> Vec<(Lsn, Transaction)> {
+        let view = self.chain.tip_view();
+        let tip = view.height();
+        let mut open = Vec::new();
+        for (lsn, transaction) in found {
+            let account = view.account(&transaction.sender()).ok().flatten();
+            if account.is_none_or(|account| account.nonce <= transaction.nonce) {
+                open.push((lsn, transaction));
+                continue;
+            }
+            let checked = CheckedTransaction::new(transaction, self.chain.genesis_id());
+            let (txid, wtxid) = (checked.txid, checked.wtxid);
+            let block = self.chain.find_transaction(&txid);
+            let entry = block.and_then(|(block, _)| self.chain.tree().get(&block));
+            let height = entry.map_or(tip, |entry| entry.header.height);
+            self.journal.hold(&checked);
+            self.journal.stored_accepted(&txid, &wtxid, lsn);
+            self.journal.mined(&txid, height);
+        }
+        open
     }
 
     pub(super) fn readmitted(

@@ -38,14 +38,15 @@ pub struct Options {
 }
 
 impl Options {
-    /// Segments as large as a node in production wants them.
+    /// Segments as large as a node in production wants them; the journal's small, because a start
+    /// reads what is kept of it.
     #[must_use]
     pub fn production(genesis_id: [u8; 32], new_dir_id: u64, created: u64) -> Self {
         Self {
             genesis_id,
             new_dir_id,
             created,
-            segment_sizes: [256 << 20, 256 << 20, 64 << 20, 4 << 20, 16 << 20],
+            segment_sizes: [256 << 20, 256 << 20, 16 << 20, 4 << 20, 16 << 20],
             record_segments: 4,
         }
     }
