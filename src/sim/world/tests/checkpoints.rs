@@ -252,7 +252,11 @@ fn a_checkpoint_on_a_dead_branch_is_passed_over() {
     let alice = person(1);
     let genesis = genesis(&[&alice]);
     let mut passed_over = 0;
-    for seed in 0..3 {
+    // Which side loses, and by how much, is chance: the first seeds that come to it are enough.
+    for seed in 0..20 {
+        if passed_over > 0 {
+            break;
+        }
         // Each side passes height 24 alone, and the loser then executes fewer than 12 blocks.
         let mut world = often(seed, &genesis, 12);
         let nodes = four(&mut world, 4);
