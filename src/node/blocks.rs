@@ -264,6 +264,8 @@ impl Node {
             self.show_tip(tip);
         }
         self.timers.set_earlier(Timer::Dial, now);
+        // What this start had to execute, the next one need not.
+        self.timers.set(Timer::Checkpoint, now);
         if self.miner.is_some() {
             self.timers.set(Timer::Mine, now);
         }

@@ -49,7 +49,7 @@ impl Default for CheckpointInterval {
             blocks: 1_000,
             block_bytes: 64 << 20,
             changed_bytes: 64 << 20,
-            quiet: Span::from_secs(10),
+            quiet: Span::from_secs(2),
             quiet_bytes: 2 << 20,
         }
     }
