@@ -149,6 +149,19 @@ pub fn key_hash(table: Table, key: &[u8]) -> KeyHash {
     KeyHash(sha256_parts(&[domain::STATE_KEY, &[table.byte()], key]))
 }
 
+/// The places of accounts, hashed side by side.
+#[must_use]
+pub fn account_keys(ids: &[AccountId]) -> Vec<KeyHash> {
+    let message = |id: &AccountId| {
+        let mut message = [Table::Account.byte(); 33];
+        message[1..].copy_from_slice(&id.0);
+        message
+    };
+    let messages: Vec<_> = ids.iter().map(message).collect();
+    let hashes = hash_many(domain::STATE_KEY, &messages);
+    hashes.into_iter().map(KeyHash).collect()
+}
+
 /// The hash of a record's value, which its leaf covers.
 #[must_use]
 pub fn value_hash(value: &[u8]) -> Hash {

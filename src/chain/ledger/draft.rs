@@ -1,11 +1,12 @@
 //! A block on its way into the ledger: what its transactions change is kept beside the state, and
 //! written to it in one go at the end.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
+use std::ops::Range;
 
 use crate::codec::Encode;
-use crate::types::state::{AccountRecord, ImmatureRecord, KeyHash, StateKey, SupplyRecord};
+use crate::types::state::{
+    AccountRecord, ImmatureRecord, KeyHash, StateKey, SupplyRecord, account_keys,
+};
 use crate::types::{
     AccountId, Amount, EngineKind, Height, MAX_SUPPLY, Nonce, Op, Rules, Transaction, Weight,
 };
@@ -20,12 +21,14 @@ const NO_MORE_THAN_ISSUED: &str = "no sum of money exceeds what was issued, whic
 
 /// Where the check of a transaction finds accounts.
 trait Accounts {
-    fn account(&mut self, id: &AccountId) -> Result<Option<AccountRecord>, PageError>;
+    /// The account `id`, which the transaction names in this place: its sender first, then those
+    /// it pays in their order.
+    fn account(&self, place: usize, id: &AccountId) -> Result<Option<AccountRecord>, PageError>;
 }
 
-impl Accounts for &StateView {
-    fn account(&mut self, id: &AccountId) -> Result<Option<AccountRecord>, PageError> {
-        StateView::account(self, id)
+impl Accounts for StateView {
+    fn account(&self, _: usize, id: &AccountId) -> Result<Option<AccountRecord>, PageError> {
+        Self::account(self, id)
     }
 }
 
@@ -69,7 +72,7 @@ pub fn check_transaction(
     ahead: &Ahead,
     transaction: &impl Executable,
 ) -> Result<Charge, ExecutionError<TransactionFault>> {
-    check(&mut &*view, rules, height, base_fee, ahead, transaction).map(|(charge, ..)| charge)
+    check(view, rules, height, base_fee, ahead, transaction).map(|(charge, ..)| charge)
 }
 
 /// The least fee of a transaction that a block on the state of `view` begins with.
@@ -80,30 +83,29 @@ pub fn minimum_fee(
     transaction: &impl Executable,
 ) -> Result<u128, PageError> {
     let weight = transaction.weight();
-    fee_needed(
-        &mut &*view,
-        rules,
-        base_fee,
-        transaction.transaction(),
-        weight,
-    )
+    fee_needed(view, rules, base_fee, transaction.transaction(), weight)
+}
+
+/// Those whom a transaction pays, one after the other.
+fn payees(transaction: &Transaction) -> impl Iterator<Item = &AccountId> {
+    transaction.ops.iter().filter_map(|op| match op {
+        Op::Transfer { to, .. } => Some(to),
+        Op::Data(_) => None,
+    })
 }
 
 /// The price of the weight, rounded up for each transaction, and of the accounts that do not
 /// exist yet, each counted where it is paid first.
 fn fee_needed(
-    accounts: &mut impl Accounts,
+    accounts: &impl Accounts,
     rules: &Rules,
     base_fee: u64,
     transaction: &Transaction,
     weight: Weight,
 ) -> Result<u128, PageError> {
     let mut created: Vec<&AccountId> = Vec::new();
-    for op in &transaction.ops {
-        if let Op::Transfer { to, .. } = op
-            && accounts.account(to)?.is_none()
-            && !created.contains(&to)
-        {
+    for (to, place) in payees(transaction).zip(1..) {
+        if accounts.account(place, to)?.is_none() && !created.contains(&to) {
             created.push(to);
         }
     }
@@ -112,21 +114,21 @@ fn fee_needed(
 }
 
 /// The one check of a transaction against a state, for admission, assembly and execution alike.
-/// Gives the charge, and the sender with its account.
+/// Gives the charge, and the sender's account.
 fn check(
-    accounts: &mut impl Accounts,
+    accounts: &impl Accounts,
     rules: &Rules,
     height: Height,
     base_fee: u64,
     ahead: &Ahead,
     executable: &impl Executable,
-) -> Result<(Charge, AccountId, AccountRecord), ExecutionError<TransactionFault>> {
+) -> Result<(Charge, AccountRecord), ExecutionError<TransactionFault>> {
     const fn fault<T>(fault: TransactionFault) -> Result<T, ExecutionError<TransactionFault>> {
         Err(ExecutionError::Fault(fault))
     }
     let transaction = executable.transaction();
     let sender = executable.sender();
-    let Some(account) = accounts.account(&sender)? else {
+    let Some(account) = accounts.account(0, &sender)? else {
         return fault(TransactionFault::UnknownSender { account: sender });
     };
     let Some(account) = ahead.leave(account) else {
@@ -157,10 +159,10 @@ fn check(
         burned: Amount(burned),
         tip: Amount(paid.0 - burned),
     };
-    Ok((charge, sender, account))
+    Ok((charge, account))
 }
 
-/// An account that the block looked at.
+/// An account that the block names.
 struct Touched {
     key: KeyHash,
     before: Option<AccountRecord>,
@@ -168,11 +170,22 @@ struct Touched {
 }
 
 /// A block that is being executed.
-pub(super) struct Draft<'a> {
+///
+/// All accounts that its transactions name are looked up before the first is executed, so that
+/// their keys are hashed side by side, the state is read in its own order, and from there on an
+/// account is found by its number.
+pub(super) struct Draft<'a, T> {
     ledger: &'a Ledger,
     rules: &'a Rules,
     context: BlockContext,
-    accounts: BTreeMap<AccountId, Touched>,
+    transactions: &'a [T],
+    /// The accounts, each once, in the order of their keys.
+    touched: Vec<Touched>,
+    /// The accounts that are named, by number: for each transaction its sender, then those it
+    /// pays.
+    named: Vec<u32>,
+    /// Where in `named` each transaction begins, and the last one ends.
+    begins: Vec<usize>,
     /// The reward that this block makes spendable.
     matured: Option<(Height, ImmatureRecord)>,
     weight: u64,
@@ -180,19 +193,53 @@ pub(super) struct Draft<'a> {
     tips: u64,
 }
 
-impl Accounts for Draft<'_> {
-    fn account(&mut self, id: &AccountId) -> Result<Option<AccountRecord>, PageError> {
-        Ok(self.touch(id)?.after)
+/// The accounts that a transaction of a draft names.
+struct Named<'a> {
+    touched: &'a [Touched],
+    numbers: &'a [u32],
+}
+
+impl Accounts for Named<'_> {
+    fn account(&self, place: usize, _: &AccountId) -> Result<Option<AccountRecord>, PageError> {
+        Ok(self.touched[self.numbers[place] as usize].after)
     }
 }
 
-impl<'a> Draft<'a> {
-    /// Begins a block on `ledger`: a reward that is old enough is credited before anything else,
-    /// so that the block's transactions can spend it.
+/// Looks accounts up: gives each once, in the order of keys, and the number of each of `ids`.
+fn look_up(ledger: &Ledger, ids: &[AccountId]) -> Result<(Vec<Touched>, Vec<u32>), PageError> {
+    let keys = account_keys(ids);
+    let prefix = |key: &KeyHash| u64::from_be_bytes(*key.0.first_chunk().expect("of 32 bytes"));
+    // Comparing numbers is cheap, and as good as always enough.
+    let mut order: Vec<(u64, u32)> = keys.iter().map(prefix).zip(0..).collect();
+    order.sort_unstable_by(|left, right| {
+        let keys = || keys[left.1 as usize].cmp(&keys[right.1 as usize]);
+        left.0.cmp(&right.0).then_with(keys)
+    });
+    let mut touched: Vec<Touched> = Vec::with_capacity(ids.len());
+    let mut numbers = vec![0; ids.len()];
+    for (_, at) in order {
+        let key = keys[at as usize];
+        if touched.last().is_none_or(|last| last.key != key) {
+            let before = ledger.account_at(&key)?;
+            touched.push(Touched {
+                key,
+                before,
+                after: before,
+            });
+        }
+        numbers[at as usize] = touched.len() as u32 - 1;
+    }
+    Ok((touched, numbers))
+}
+
+impl<'a, T: Executable> Draft<'a, T> {
+    /// Begins a block of `transactions`, or of some of them, on `ledger`: a reward that is old
+    /// enough is credited before anything else, so that the block's transactions can spend it.
     pub(super) fn open(
         ledger: &'a Ledger,
         rules: &'a Rules,
         context: &BlockContext,
+        transactions: &'a [T],
     ) -> Result<Self, ExecutionError<BlockFault>> {
         let (wanted, found) = (ledger.height.next(), context.height);
         if wanted != found {
@@ -201,63 +248,59 @@ impl<'a> Draft<'a> {
         if rules.engine_kind() == EngineKind::Stake {
             return Err(ExecutionError::Fault(BlockFault::StakeReserved));
         }
+        let (mut ids, mut begins) = (Vec::new(), vec![0]);
+        for transaction in transactions {
+            ids.push(transaction.sender());
+            ids.extend(payees(transaction.transaction()));
+            begins.push(ids.len());
+        }
+        // The genesis block has no reward: the first one that can be old enough is block 1's.
+        let earned = found.0.saturating_sub(u64::from(rules.maturity));
+        let matured = match earned {
+            0 => None,
+            _ => matured_reward(ledger, Height(earned))?,
+        };
+        ids.extend(matured.iter().map(|(_, reward)| reward.beneficiary));
+        let (touched, named) = look_up(ledger, &ids)?;
         let mut draft = Self {
             ledger,
             rules,
             context: *context,
-            accounts: BTreeMap::new(),
-            matured: None,
+            transactions,
+            touched,
+            named,
+            begins,
+            matured,
             weight: 0,
             burned: 0,
             tips: 0,
         };
-        // The genesis block has no reward: the first one that can be old enough is block 1's.
-        let earned = found.0.saturating_sub(u64::from(rules.maturity));
-        if earned >= 1 {
-            draft.mature(Height(earned))?;
+        if let (Some((_, reward)), Some(beneficiary)) = (&draft.matured, draft.named.last()) {
+            let (beneficiary, amount) = (*beneficiary, reward.amount);
+            draft.credit(beneficiary, amount);
         }
         Ok(draft)
     }
 
-    fn mature(&mut self, earned: Height) -> Result<(), PageError> {
-        let key = StateKey::Immature(earned).hash();
-        let record = self.ledger.tree.read(&key, read_record::<ImmatureRecord>)?;
-        if let Some(record) = record {
-            self.credit(&record.beneficiary, record.amount)?;
-            self.matured = Some((earned, record));
-        }
-        Ok(())
-    }
-
-    fn touch(&mut self, id: &AccountId) -> Result<&mut Touched, PageError> {
-        match self.accounts.entry(*id) {
-            Entry::Occupied(entry) => Ok(entry.into_mut()),
-            Entry::Vacant(entry) => {
-                let key = StateKey::Account(*id).hash();
-                let before = self.ledger.account_at(&key)?;
-                Ok(entry.insert(Touched {
-                    key,
-                    before,
-                    after: before,
-                }))
-            }
-        }
-    }
-
-    fn credit(&mut self, id: &AccountId, amount: Amount) -> Result<(), PageError> {
-        let account = self.touch(id)?.after.get_or_insert_default();
+    fn credit(&mut self, number: u32, amount: Amount) {
+        let account = &mut self.touched[number as usize].after;
+        let account = account.get_or_insert_default();
         account.balance = account
             .balance
             .checked_add(amount)
             .expect(NO_MORE_THAN_ISSUED);
-        Ok(())
     }
 
-    fn debit(&mut self, id: &AccountId, amount: Amount) -> Result<(), PageError> {
+    fn debit(&mut self, number: u32, amount: Amount) {
         const COVERED: &str = "amounts and fee are covered before the first op";
-        let account = self.touch(id)?.after.as_mut().expect(COVERED);
+        let account = self.touched[number as usize].after.as_mut();
+        let account = account.expect(COVERED);
         account.balance = account.balance.checked_sub(amount).expect(COVERED);
-        Ok(())
+    }
+
+    /// What a transaction names, in `named`.
+    fn places(&self, index: usize) -> Range<usize> {
+        self.begins[index]..self.begins[index + 1]
     }
 
     /// What further transactions may weigh.
@@ -273,34 +316,32 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Executes the next transaction. It changes nothing where it is invalid; after a failure the
-    /// draft is of no more use.
-    pub(super) fn push(
-        &mut self,
-        executable: &impl Executable,
-    ) -> Result<(), ExecutionError<TransactionFault>> {
-        let (
-            rules,
-            BlockContext {
-                height, base_fee, ..
-            },
-        ) = (self.rules, self.context);
-        let (charge, sender, account) =
-            check(self, rules, height, base_fee, &Ahead::default(), executable)?;
+    /// Executes the transaction with this index. It changes nothing where it is invalid.
+    pub(super) fn push(&mut self, index: usize) -> Result<(), ExecutionError<TransactionFault>> {
+        let executable = &self.transactions[index];
+        let places = self.places(index);
+        let (rules, context) = (self.rules, &self.context);
+        let named = Named {
+            touched: &self.touched,
+            numbers: &self.named[places.clone()],
+        };
+        let ahead = Ahead::default();
+        let (height, base_fee) = (context.height, context.base_fee);
+        let (charge, account) = check(&named, rules, height, base_fee, &ahead, executable)?;
         let transaction = executable.transaction();
-        // The check covers fee, nonce and amounts, and looked at every account: from here on
-        // nothing can fail.
-        self.touch(&sender)?.after = Some(AccountRecord {
+        // The check covers fee, nonce and amounts: from here on nothing can fail.
+        let sender = self.named[places.start];
+        self.touched[sender as usize].after = Some(AccountRecord {
             balance: Amount(account.balance.0 - transaction.fee.0),
             nonce: Nonce(account.nonce.0 + 1),
         });
+        let mut payees = places.skip(1);
         for op in &transaction.ops {
-            match op {
-                Op::Transfer { to, amount } => {
-                    self.debit(&sender, *amount)?;
-                    self.credit(to, *amount)?;
-                }
-                Op::Data(_) => {}
+            if let Op::Transfer { amount, .. } = op
+                && let Some(place) = payees.next()
+            {
+                self.debit(sender, *amount);
+                self.credit(self.named[place], *amount);
             }
         }
         self.weight += executable.weight().0;
@@ -329,7 +370,7 @@ impl<'a> Draft<'a> {
             let key = StateKey::Immature(height).hash();
             changes.writes.push((key, Some(earned.to_bytes())));
         }
-        for touched in self.accounts.values() {
+        for touched in &self.touched {
             changes.account(touched);
         }
         supply.issued += reward;
@@ -351,6 +392,16 @@ impl<'a> Draft<'a> {
         };
         Ok((ledger, inverse))
     }
+}
+
+/// The reward of a block that is old enough now, unless it had none.
+fn matured_reward(
+    ledger: &Ledger,
+    earned: Height,
+) -> Result<Option<(Height, ImmatureRecord)>, PageError> {
+    let key = StateKey::Immature(earned).hash();
+    let record = ledger.tree.read(&key, read_record::<ImmatureRecord>)?;
+    Ok(record.map(|record| (earned, record)))
 }
 
 /// The records that a block writes, and what was in them before and after: what the sums of the

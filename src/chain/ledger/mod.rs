@@ -190,14 +190,14 @@ impl Ledger {
         context: &BlockContext,
         transactions: &[T],
     ) -> Result<(Self, Inverse), ExecutionError<BlockFault>> {
-        let mut draft = Draft::open(self, rules, context)?;
+        let mut draft = Draft::open(self, rules, context, transactions)?;
         for (index, transaction) in transactions.iter().enumerate() {
             if transaction.weight() > draft.room() {
                 let fault = draft.too_heavy(transaction.weight());
                 return Err(ExecutionError::Fault(fault));
             }
             draft
-                .push(transaction)
+                .push(index)
                 .map_err(|error| error.map(|fault| BlockFault::Transaction { index, fault }))?;
         }
         draft.close()
@@ -214,13 +214,14 @@ impl Ledger {
         context: &BlockContext,
         candidates: &[T],
     ) -> Result<(Self, Vec<usize>), PageError> {
-        let mut draft = Draft::open(self, rules, context).map_err(only_failure)?;
+        let draft = Draft::open(self, rules, context, candidates);
+        let mut draft = draft.map_err(only_failure)?;
         let mut chosen = Vec::new();
         for (index, transaction) in candidates.iter().enumerate() {
             if transaction.weight() > draft.room() {
                 continue;
             }
-            match draft.push(transaction) {
+            match draft.push(index) {
                 Ok(()) => chosen.push(index),
                 Err(ExecutionError::Fault(_)) => {}
                 Err(ExecutionError::Failure(error)) => return Err(error),
