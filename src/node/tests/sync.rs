@@ -343,6 +343,33 @@ fn a_branch_with_more_work_whose_blocks_are_withheld_holds_up_nobody() {
 }
 
 #[test]
+fn a_peer_that_answers_two_ways_holds_up_nobody() {
+    for behind in [10, 200_000] {
+        let (alice, chain) = story(200);
+        let mut crowd = Crowd::new(alice, &chain, Span::from_secs(behind));
+        let mut liar = Actor::new(2, Manner::TwoFaced, &chain[..150]);
+        liar.other = branch(&crowd.alice, &chain, 20, 300, 7);
+        crowd.add(liar);
+        crowd.add(Actor::new(3, Manner::Honest(1 << 20), &chain));
+        let took = crowd.until_tip(chain[199].id, LIMIT).unwrap();
+        assert!(took < Span::from_secs(30), "{took}");
+        assert_eq!(crowd.why_closed(1), None);
+    }
+}
+
+#[test]
+fn bodies_that_are_not_those_of_their_headers_cost_their_sender_and_no_one_else() {
+    let (alice, chain) = story(100);
+    let mut crowd = Crowd::new(alice, &chain, Span::from_secs(10));
+    crowd.add(Actor::new(2, Manner::Damages, &chain));
+    crowd.add(Actor::new(3, Manner::Honest(1 << 20), &chain));
+    let took = crowd.until_tip(chain[99].id, LIMIT).unwrap();
+    assert!(took < Span::from_secs(10), "{took}");
+    assert!(matches!(crowd.why_closed(0), Some(CloseReason::Fault(_))));
+    assert_eq!(crowd.why_closed(1), None);
+}
+
+#[test]
 fn an_invalid_branch_with_more_work_costs_its_sender_and_no_one_else() {
     let (alice, chain) = story(200);
     let longer = branch(&alice, &chain, 50, 200, 7);

@@ -489,12 +489,6 @@ impl Sync {
         self.restless = true;
         Some(ask)
     }
-
-    /// Blocks that somebody is being asked for.
-    #[must_use]
-    pub fn under_way(&self) -> usize {
-        self.under_way.len()
-    }
 }
 
 /// The highest block at or below `id` that nothing speaks against.

@@ -262,7 +262,13 @@ impl Sync {
             peer.told = told;
             self.ask_headers(conn, None, chain, now, out);
         }
-        if self.leader == Some(conn) {
+        if self.leader != Some(conn) {
+            return;
+        }
+        if is_behind(chain, now) {
+            // That can't be all there is: the next one.
+            self.next_leader(chain, now, out);
+        } else {
             self.leader = None;
             self.due.clear(&Due::Leader);
             // The others say whether that was all.
@@ -272,7 +278,7 @@ impl Sync {
         }
     }
 
-    /// The peer that is asked for headers is gone or slow: another one is asked.
+    /// The peer that is asked for headers is gone or slow, or has none: another one is asked.
     pub(super) fn next_leader(&mut self, chain: &Chain, now: Time, out: &mut Vec<Action>) {
         self.due.clear(&Due::Leader);
         self.leader = self.waiting.pop_first();

@@ -273,8 +273,8 @@ impl Sync {
     }
 
     /// How many bytes are kept for peers whose chains have not shown enough work.
-    #[must_use]
-    pub fn presync_memory(&self) -> usize {
+    #[cfg(test)]
+    fn presync_memory(&self) -> usize {
         let kept = self.peers.values().filter_map(|peer| peer.presync.as_ref());
         kept.map(|presync| presync.memory()).sum()
     }

@@ -271,6 +271,7 @@ impl Presync {
     }
 
     /// How many bytes it takes, all in all.
+    #[cfg(test)]
     pub(super) fn memory(&self) -> usize {
         let lookahead = match &self.pass {
             Pass::First => 0,

@@ -60,20 +60,38 @@ impl Story {
 #[test]
 fn one_peer_is_asked_while_all_is_old_and_the_others_say_whether_that_was_all() {
     let mut story = Story::new(0, &[]);
-    let first = questions(&story.meets(BOB, 3, time(0)));
-    assert_eq!(first.len(), 1);
-    assert!(story.meets(CAROL, 3, time(0)).is_empty());
-    assert!(story.meets(DAVE, 3, time(0)).is_empty());
     let root = story.chain.tip_entry().header.clone();
     let headers = headers_on(&story.chain, &root, &[0; 3], 0);
-    let then = questions(&story.answers(first[0], &headers));
-    assert_eq!(
-        then.iter().map(|(conn, _)| *conn).collect::<Vec<_>>(),
-        [CAROL, DAVE]
-    );
+    // The genesis block is older than a day, the third on it is not.
+    let now = Time::from_millis(root.time.0 + 24 * 3_600_000 + 3_000);
+    let first = questions(&story.meets(BOB, 3, now));
+    assert_eq!(first.len(), 1);
+    assert!(story.meets(CAROL, 3, now).is_empty());
+    assert!(story.meets(DAVE, 3, now).is_empty());
+    let then = questions(&story.answers_at(now, first[0], &headers));
+    let conns: Vec<ConnId> = then.iter().map(|(conn, _)| *conn).collect();
+    assert_eq!(conns, [CAROL, DAVE]);
     for question in then {
-        assert!(story.answers(question, &[]).is_empty());
+        assert!(story.answers_at(now, question, &[]).is_empty());
     }
+}
+
+#[test]
+fn while_all_stays_old_one_is_asked_after_the_other() {
+    let mut story = Story::new(0, &[]);
+    let root = story.chain.tip_entry().header.clone();
+    let headers = headers_on(&story.chain, &root, &[0; 3], 0);
+    let mut asked = questions(&story.meets(BOB, 0, time(0)));
+    for conn in [CAROL, DAVE] {
+        assert!(story.meets(conn, 0, time(0)).is_empty());
+    }
+    for (conn, shown) in [(BOB, 0), (CAROL, 2), (DAVE, 3)] {
+        assert_eq!(asked.len(), 1);
+        assert_eq!(asked[0].0, conn);
+        asked = questions(&story.answers(asked[0], &headers[..shown]));
+    }
+    assert!(asked.is_empty());
+    assert_eq!(story.chain.tree().best_header(), headers[2].id());
 }
 
 #[test]
