@@ -14,7 +14,7 @@ use crate::store::{Log, Lsn, ReadError, Reader};
 
 /// Whether a snapshot begins with a piece: its first byte says so.
 pub(super) fn begins(piece: &[u8]) -> bool {
-    piece.first() == Some(&1)
+    piece.first().is_some_and(|begins| *begins != 0)
 }
 
 /// Where the parts of a recording stand.

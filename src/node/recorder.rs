@@ -6,8 +6,10 @@
 //! a node or of an input.
 //!
 //! *Format*, a cache that any other version may discard: a stream of [`Entry`]s, cut into pieces.
-//! A piece is a byte, 1 where a snapshot begins with it and 0 elsewhere, and the next bytes of the
-//! stream. A file is `"KEELREC1"`, the blocks that the stream refers to, and the stream.
+//! A piece is a byte, 2 where the first snapshot of a process begins with it, 1 where a later one
+//! does and 0 elsewhere, and the next bytes of the stream. A process that was killed leaves a
+//! stream that the next one's does not continue, so a recording is of the last process alone. A
+//! file is `"KEELREC1"`, the blocks that the stream refers to, and the stream.
 //!
 //! What came of a job is not written down: a replay does the job again when the recording says
 //! that its result arrived. Blocks that were read from the log are in the file by their position.
@@ -31,6 +33,12 @@ use super::{Input, JobId, Node, Output, Snapshot, header_of};
 const MAGIC: &[u8; 8] = b"KEELREC1";
 /// The most bytes of a piece, so that it fits a record of the smallest segment.
 const PIECE_MAX: usize = 32 << 10;
+/// The first byte of a piece: no snapshot begins with it.
+const NO_SNAPSHOT: u8 = 0;
+/// A snapshot of a process that recorded before begins with it.
+const LATER_SNAPSHOT: u8 = 1;
+/// What a process records begins with it, or goes on after a gap.
+const FIRST_SNAPSHOT: u8 = 2;
 /// The fewest events between two marks.
 const EVENTS_PER_MARK: u64 = 250;
 /// A state hash costs as much as there is state: a mark waits until that is so few bytes for each
@@ -78,7 +86,7 @@ impl Recorder {
             mark_every: EVENTS_PER_MARK,
             pieces: Vec::new(),
         };
-        recorder.base(node);
+        recorder.base(node, FIRST_SNAPSHOT);
         recorder
     }
 
@@ -86,12 +94,12 @@ impl Recorder {
     pub fn input(&mut self, now: Time, input: Input) -> Input {
         let entry = match input {
             Input::Done { job, ref result } => {
-                self.entry(&Entry::Done(now, job, result.measured()), false);
+                self.entry(&Entry::Done(now, job, result.measured()), NO_SNAPSHOT);
                 return input;
             }
             other => Entry::Input(now, other),
         };
-        self.entry(&entry, false);
+        self.entry(&entry, NO_SNAPSHOT);
         match entry {
             Entry::Input(_, input) => input,
             _ => unreachable!("it was made two lines above"),
@@ -100,14 +108,14 @@ impl Recorder {
 
     /// Writes down that the node is about to fire its timers.
     pub fn timeout(&mut self, now: Time) {
-        self.entry(&Entry::Timeout(now), false);
+        self.entry(&Entry::Timeout(now), NO_SNAPSHOT);
     }
 
     /// To be called when the node has handled an event and every output was taken: writes a mark
     /// or a new snapshot when one is due.
     pub fn handled(&mut self, node: &mut Node) {
         if self.since_base >= self.base_every && node.is_quiet() {
-            self.base(node);
+            self.base(node, LATER_SNAPSHOT);
         } else if node.events() >= self.marked + self.mark_every {
             self.mark(node);
         }
@@ -118,20 +126,19 @@ impl Recorder {
         let state = node.snapshot().to_bytes();
         self.mark_every = (state.len() as u64 / MARK_BYTES_PER_EVENT).max(EVENTS_PER_MARK);
         self.marked = node.events();
-        self.entry(&Entry::Mark(self.marked, Hash(sha256(&state))), false);
+        self.entry(&Entry::Mark(self.marked, Hash(sha256(&state))), NO_SNAPSHOT);
     }
 
-    fn base(&mut self, node: &mut Node) {
+    fn base(&mut self, node: &mut Node, begins: u8) {
         node.settle_for_snapshot();
         self.since_base = 0;
         self.marked = node.events();
-        self.entry(&Entry::Base(Box::new(node.snapshot())), true);
+        self.entry(&Entry::Base(Box::new(node.snapshot())), begins);
     }
 
-    fn entry(&mut self, entry: &Entry, begins: bool) {
+    fn entry(&mut self, entry: &Entry, mut begins: u8) {
         let bytes = postcard::to_allocvec(entry).expect("every entry has a form");
         self.since_base += bytes.len() as u64;
-        let mut begins = u8::from(begins);
         let mut rest = bytes.as_slice();
         while !rest.is_empty() {
             let room = self
@@ -250,16 +257,25 @@ pub struct Replayed {
 }
 
 impl Recording {
-    /// A recording of the pieces of a record log, from the oldest snapshot on, and the blocks of
-    /// the block log.
+    /// A recording of the pieces of a record log, from the last process's oldest snapshot on, and
+    /// the blocks of the block log.
     #[must_use]
     pub fn of_pieces<'a>(
         pieces: impl Iterator<Item = &'a [u8]>,
         blocks: BTreeMap<Lsn, Arc<[u8]>>,
     ) -> Self {
-        let mut stream = Vec::new();
-        for piece in pieces.skip_while(|piece| piece.first() != Some(&1)) {
-            stream.extend_from_slice(piece.get(1..).unwrap_or_default());
+        let (mut stream, mut begun) = (Vec::new(), false);
+        for piece in pieces {
+            let Some((begins, bytes)) = piece.split_first() else {
+                continue;
+            };
+            if *begins == FIRST_SNAPSHOT {
+                stream.clear();
+            }
+            begun |= *begins != NO_SNAPSHOT;
+            if begun {
+                stream.extend_from_slice(bytes);
+            }
         }
         Self { blocks, stream }
     }

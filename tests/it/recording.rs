@@ -68,18 +68,28 @@ impl Mining {
             "--hashrate",
             "100000",
         ]);
-        let log = fs::File::create(directory.join("stderr")).expect("a file can be made");
-        let process = Command::new(env!("CARGO_BIN_EXE_keel"))
-            .args(["run", "--record", "on", "--dir", text])
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .expect("the program can be run");
+        let process = Self::run(&directory);
         Self {
             directory,
             rpc,
             process,
         }
+    }
+
+    fn run(directory: &Path) -> Child {
+        let log = fs::File::create(directory.join("stderr")).expect("a file can be made");
+        Command::new(env!("CARGO_BIN_EXE_keel"))
+            .args(["run", "--record", "on", "--dir"])
+            .arg(directory)
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("the program can be run")
+    }
+
+    fn kill(&mut self) {
+        self.process.kill().expect("it runs");
+        self.process.wait().expect("it ends");
     }
 
     fn path(&self, name: &str) -> String {
@@ -152,10 +162,20 @@ fn a_running_node_saves_a_recording_that_replays() {
     assert!(replayed["last_event"].as_u64() > Some(events), "{replayed}");
 
     // A killed one leaves its recording in its directory.
-    node.process.kill().expect("it runs");
-    node.process.wait().expect("it ends");
+    node.kill();
     let third = node.path("3.rec");
     let saved = keel_json(&["record", "save", &third, "--dir", &directory]);
     assert_eq!(saved["bytes"], json!(private_file_len(&third)));
     assert!(keel_json(&["replay", &third])["last_event"].as_u64() > Some(events));
+
+    // So does the one after it, of which the first one's end is no part.
+    node.process = Mining::run(&node.directory);
+    node.wait_for_height(1);
+    let height = keel_json(&["rpc", "getblockcount", "--dir", &directory]);
+    node.wait_for_height(height.as_u64().expect("a height") + 2);
+    node.kill();
+    let fourth = node.path("4.rec");
+    keel_json(&["record", "save", &fourth, "--dir", &directory]);
+    let replayed = keel_json(&["replay", &fourth]);
+    assert!(replayed["last_event"].as_u64() > Some(0), "{replayed}");
 }
