@@ -27,7 +27,7 @@ const ANNOUNCE_EVERY: Duration = Duration::from_millis(100);
 const PING_EVERY: Duration = Duration::from_millis(20);
 /// Connections that hand over work. Each has a batch under way, which is more than all workers
 /// take at once.
-const FLOODS: u64 = 4;
+const FLOODS: u64 = 8;
 /// How long the node may take for what is under way in the end.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// What is asked over the RPC, each answered by the loop without a worker.
