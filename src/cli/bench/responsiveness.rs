@@ -25,9 +25,9 @@ use super::{ASK_EVERY, chain, clock, flood, pause};
 /// How often a block is announced, at most: the next one when the one before was asked for.
 const ANNOUNCE_EVERY: Duration = Duration::from_millis(100);
 const PING_EVERY: Duration = Duration::from_millis(20);
-/// Connections that hand over work. Each has a batch under way, which is more than all workers
-/// take at once.
-const FLOODS: u64 = 8;
+/// Connections that hand over work. Each has a batch under way: together they are more than two
+/// checks take, so that the next is full when one ends.
+const FLOODS: u64 = 12;
 /// How long the node may take for what is under way in the end.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// What is asked over the RPC, each answered by the loop without a worker.
