@@ -2,7 +2,7 @@
 //! into the chain, done by jobs.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::VerifiedCache;
 use super::ledger::Executable;
@@ -103,6 +103,28 @@ pub struct CheckedBlock {
     pub weight: Weight,
     /// The block as it travels.
     pub bytes: Arc<[u8]>,
+    /// Where its transactions are.
+    pub places: TransactionPlaces,
+}
+
+/// Transactions and their places in a block, in the order of their ids.
+pub type SortedPlaces = Arc<[(TxId, u32)]>;
+
+/// The places of a block's transactions, by their ids: what somebody who asks for one is told.
+/// They are sorted when they are first wanted, which is when the block is executed.
+#[derive(Clone, Debug, Default)]
+pub struct TransactionPlaces(OnceLock<SortedPlaces>);
+
+impl CheckedBlock {
+    /// The transactions' places, in the order of their ids.
+    pub fn places(&self) -> &SortedPlaces {
+        self.places.0.get_or_init(|| {
+            let ids = self.transactions.iter().map(|checked| checked.txid);
+            let mut places: Vec<(TxId, u32)> = ids.zip(0..).collect();
+            places.sort_unstable();
+            places.into()
+        })
+    }
 }
 
 /// Why a block or transaction is invalid whatever the chain.
@@ -467,6 +489,7 @@ fn derive(block: Block, genesis_id: &GenesisId, bytes: &Arc<[u8]>) -> CheckedBlo
         ),
         header: block.header,
         bytes: Arc::clone(bytes),
+        places: TransactionPlaces::default(),
     }
 }
 

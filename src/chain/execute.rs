@@ -13,7 +13,7 @@ use crate::types::{Amount, Block, BlockId, Entry, Genesis, Hash, Header, History
 
 use super::ledger::{BlockContext, BlockFault, ExecutionError, Inverse, Ledger};
 use super::state::PageError;
-use super::{CheckedBlock, CheckedTransaction};
+use super::{CheckedBlock, CheckedTransaction, TransactionPlaces};
 
 /// Everything that executing the child of a block needs. Cheap to clone: the ledger is a tree of
 /// shared pages.
@@ -240,6 +240,8 @@ impl Execution {
             match connect(&self.genesis, parent, block) {
                 Ok((state, undo)) => {
                     executed.changed = state.ledger.tree().changed_bytes();
+                    // Sorted here, where there is time for it.
+                    block.places();
                     executed.states.push((state, Arc::new(undo)));
                 }
                 Err(ExecutionError::Fault(fault)) => {
@@ -356,6 +358,7 @@ impl Template {
             transactions: self.transactions.clone(),
             weight: self.weight(),
             bytes: block.to_bytes().into(),
+            places: TransactionPlaces::default(),
         }
     }
 }

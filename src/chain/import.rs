@@ -14,6 +14,7 @@
 //!    leaves the tip as it was.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::mem;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -26,9 +27,9 @@ use crate::types::{BlockId, Genesis, GenesisId, Header, Height, TxId, Uint256};
 
 use super::execute::{ChainState, ContextFault, Executed, Execution};
 use super::refusal::HeaderRefusal;
-use super::states::{Route, States};
+use super::states::{Dropped, Route, States};
 use super::tree::{Body, Entry, Tree, Verdict};
-use super::{ChainSnapshot, CheckedBlock, StateView};
+use super::{ChainSnapshot, CheckedBlock, SortedPlaces, StateView};
 
 /// The work of one block.
 fn work_of(header: &Header) -> Uint256 {
@@ -54,6 +55,8 @@ const RUN_BYTES_MAX: usize = 8 << 20;
 const READS_MAX: usize = 8;
 /// How many transactions of the best chain can be looked up by their id.
 const INDEXED_TRANSACTIONS_MAX: usize = 200_000;
+/// How many blocks are looked through for one, so that it takes less than a millisecond.
+const INDEXED_BLOCKS_MAX: usize = 8_192;
 
 /// What the chain wants done next.
 #[derive(Debug)]
@@ -181,8 +184,10 @@ pub struct Chain {
     /// The first blocks of deep branches that somebody accepted.
     accepted: BTreeSet<BlockId>,
     /// Where recent transactions of the best chain are.
-    index: BTreeMap<TxId, (BlockId, u32)>,
-    indexed: VecDeque<(BlockId, Vec<TxId>)>,
+    indexed: VecDeque<(BlockId, SortedPlaces)>,
+    indexed_transactions: usize,
+    /// What is to be dropped elsewhere.
+    dropped: Dropped,
 }
 
 impl Chain {
@@ -207,8 +212,9 @@ impl Chain {
             plan: None,
             attempts: Attempts::default(),
             accepted: BTreeSet::new(),
-            index: BTreeMap::new(),
             indexed: VecDeque::new(),
+            indexed_transactions: 0,
+            dropped: Dropped::default(),
         })
     }
 
@@ -523,8 +529,16 @@ impl Chain {
                 self.body_order.push_back(id);
             } else if let Some(block) = self.bodies.remove(&id) {
                 self.body_bytes -= block.bytes.len();
+                self.dropped.bodies.push(block);
             }
         }
+    }
+
+    /// What is no longer needed, to be dropped where that may take its time.
+    #[must_use]
+    pub fn take_dropped(&mut self) -> Option<Dropped> {
+        let dropped = mem::take(&mut self.dropped);
+        (!dropped.is_empty()).then_some(dropped)
     }
 
     /// What to do next to bring the tip to the best branch, if anything. Ask again after each
@@ -735,7 +749,7 @@ impl Chain {
             }
             self.tree.executed(&state.id);
             self.attempts.succeeded(&state.id);
-            self.states.add(state, undo);
+            self.states.add(state, undo, &mut self.dropped);
         }
         self.attempts.begun = None;
         if let Some((id, _)) = &executed.fault {
@@ -780,44 +794,45 @@ impl Chain {
     }
 
     fn index_block(&mut self, block: &CheckedBlock) {
-        let txids: Vec<TxId> = block
-            .transactions
-            .iter()
-            .map(|checked| checked.txid)
-            .collect();
-        for (place, txid) in txids.iter().enumerate() {
-            self.index.insert(*txid, (block.id, place as u32));
-        }
-        self.indexed.push_back((block.id, txids));
-        while self.index.len() > INDEXED_TRANSACTIONS_MAX && self.indexed.len() > 1 {
-            let Some((_, txids)) = self.indexed.pop_front() else {
-                break;
-            };
-            for txid in txids {
-                self.index.remove(&txid);
+        self.index_places(block.id, Arc::clone(block.places()));
+    }
+
+    fn index_places(&mut self, id: BlockId, places: SortedPlaces) {
+        self.indexed_transactions += places.len();
+        self.indexed.push_back((id, places));
+        while self.indexed.len() > INDEXED_BLOCKS_MAX
+            || (self.indexed_transactions > INDEXED_TRANSACTIONS_MAX && self.indexed.len() > 1)
+        {
+            if let Some((_, places)) = self.indexed.pop_front() {
+                self.indexed_transactions -= places.len();
             }
         }
     }
 
     fn unindex(&mut self, block: &CheckedBlock) {
-        self.indexed.retain(|(id, _)| *id != block.id);
-        for checked in &block.transactions {
-            self.index.remove(&checked.txid);
+        // It is the newest, unless it was let go.
+        if self.indexed.back().is_some_and(|(id, _)| *id == block.id)
+            && let Some((_, places)) = self.indexed.pop_back()
+        {
+            self.indexed_transactions -= places.len();
         }
     }
 
     /// The block of the best chain that has a transaction, and its place there, while the
-    /// transaction is among the last 200,000.
+    /// transaction is among the last 200,000 and its block among the last 8,192.
     #[must_use]
     pub fn find_transaction(&self, txid: &TxId) -> Option<(BlockId, u32)> {
-        self.index.get(txid).copied()
+        self.indexed.iter().rev().find_map(|(id, places)| {
+            let at = places.binary_search_by_key(txid, |(txid, _)| *txid).ok()?;
+            Some((*id, places[at].1))
+        })
     }
 
     fn trim_states(&mut self) {
         let next = self.plan.as_ref().and_then(|(_, ahead)| ahead.last());
         let base = next.and_then(|id| self.tree.get(id));
         let base = base.map_or(self.tip, |entry| entry.header.parent_id);
-        self.states.trim(&[self.tip, base]);
+        self.states.trim(&[self.tip, base], &mut self.dropped);
     }
 
     /// The chain as a value, without states and blocks.
@@ -831,7 +846,7 @@ impl Chain {
             undos: self.states.undo_order().clone(),
             bases: self.states.bases().collect(),
             bodies: self.body_order.clone(),
-            indexed: self.indexed.clone(),
+            indexed: self.indexed.iter().map(|(id, _)| *id).collect(),
             reading: self.reading.clone(),
             executing: self.executing,
             plan: self.plan.clone(),
@@ -847,6 +862,7 @@ impl Chain {
         snapshot: ChainSnapshot,
         states: States,
         bodies: Vec<Arc<CheckedBlock>>,
+        indexed: Vec<(BlockId, SortedPlaces)>,
     ) {
         self.tree = snapshot.tree;
         (self.tip, self.best, self.plan) = (snapshot.tip, snapshot.best, snapshot.plan);
@@ -857,12 +873,9 @@ impl Chain {
             self.body_order.push_back(block.id);
             self.bodies.insert(block.id, block);
         }
-        for (id, txids) in &snapshot.indexed {
-            let places = txids.iter().zip(0_u32..);
-            self.index
-                .extend(places.map(|(txid, place)| (*txid, (*id, place))));
+        for (id, places) in indexed {
+            self.index_places(id, places);
         }
-        self.indexed = snapshot.indexed;
     }
 
     /// The work of a block's chain.

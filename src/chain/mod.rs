@@ -22,8 +22,8 @@ pub mod tree;
 mod verified;
 
 pub use block::{
-    CheckedBlock, CheckedTransaction, IsolatedFault, SignatureBench, check_block, check_blocks,
-    check_proposal, check_transactions, read_back,
+    CheckedBlock, CheckedTransaction, IsolatedFault, SignatureBench, SortedPlaces,
+    TransactionPlaces, check_block, check_blocks, check_proposal, check_transactions, read_back,
 };
 pub use checkpoint::{CheckpointWriter, Kept, KeptCheckpoint, WrittenState};
 pub use execute::{
@@ -34,4 +34,5 @@ pub use ledger::{StateView, TransactionFault};
 pub use mempool::Mempool;
 pub use refusal::HeaderRefusal;
 pub use snapshot::{ChainSnapshot, RestoreError};
+pub use states::Dropped;
 pub use verified::VerifiedCache;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::types::{BlockId, Genesis, TxId};
+use crate::types::{BlockId, Genesis};
 
 use super::import::Attempts;
 use super::states::States;
@@ -23,7 +23,7 @@ pub struct ChainSnapshot {
     pub(super) undos: VecDeque<BlockId>,
     pub(super) bases: Vec<BlockId>,
     pub(super) bodies: VecDeque<BlockId>,
-    pub(super) indexed: VecDeque<(BlockId, Vec<TxId>)>,
+    pub(super) indexed: VecDeque<BlockId>,
     /// For the hash of a node that is busy; in a quiet moment nothing is read or executed.
     pub(super) reading: BTreeSet<BlockId>,
     pub(super) executing: bool,
@@ -123,7 +123,13 @@ impl Chain {
             .iter()
             .map(read)
             .collect::<Result<Vec<_>, _>>()?;
-        chain.adopt(snapshot, states, bodies);
+        // Of these nothing but the ids of their transactions is kept.
+        let indexed = snapshot
+            .indexed
+            .iter()
+            .map(|id| read(id).map(|block| (*id, Arc::clone(block.places()))))
+            .collect::<Result<Vec<_>, _>>()?;
+        chain.adopt(snapshot, states, bodies, indexed);
         Ok(chain)
     }
 }

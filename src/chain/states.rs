@@ -10,9 +10,9 @@ use std::sync::Arc;
 
 use crate::types::{BlockId, Genesis, Height};
 
-use super::ChainState;
 use super::execute::Undo;
 use super::tree::Tree;
+use super::{ChainState, CheckedBlock};
 
 /// How many of the newest states are at hand for readers and proofs.
 const STATES_MAX: usize = 8;
@@ -31,6 +31,21 @@ pub(super) struct Route {
     pub(super) undos: Vec<Arc<Undo>>,
     /// The blocks to execute then, in order of height.
     pub(super) ahead: Vec<BlockId>,
+}
+
+/// What is no longer needed. To free a state, an inverse or a block means to free thousands of
+/// pieces of memory, which takes longer than an event of the node may.
+#[derive(Debug, Default)]
+pub struct Dropped {
+    pub(super) states: Vec<ChainState>,
+    pub(super) undos: Vec<Arc<Undo>>,
+    pub(super) bodies: Vec<Arc<CheckedBlock>>,
+}
+
+impl Dropped {
+    pub(super) const fn is_empty(&self) -> bool {
+        self.states.is_empty() && self.undos.is_empty() && self.bodies.is_empty()
+    }
 }
 
 /// The states at hand.
@@ -114,7 +129,7 @@ impl States {
     }
 
     /// Takes a new state, and the way back from it.
-    pub(super) fn add(&mut self, state: ChainState, undo: Arc<Undo>) {
+    pub(super) fn add(&mut self, state: ChainState, undo: Arc<Undo>, dropped: &mut Dropped) {
         let id = state.id;
         self.restore(id, Some(state));
         self.restore_undo(id, Some(undo));
@@ -124,6 +139,7 @@ impl States {
             };
             if let Some(undo) = self.undos.remove(&oldest) {
                 self.undo_bytes -= undo.bytes();
+                dropped.undos.push(undo);
             }
         }
     }
@@ -151,7 +167,7 @@ impl States {
     }
 
     /// Lets the oldest states go, except those that are held and those of `needed`.
-    pub(super) fn trim(&mut self, needed: &[BlockId]) {
+    pub(super) fn trim(&mut self, needed: &[BlockId], dropped: &mut Dropped) {
         let mut passes = self.order.len();
         while self.recent.len() > STATES_MAX && passes > 0 {
             passes -= 1;
@@ -161,7 +177,7 @@ impl States {
             if needed.contains(&id) || self.held.contains_key(&id) {
                 self.order.push_back(id);
             } else {
-                self.recent.remove(&id);
+                dropped.states.extend(self.recent.remove(&id));
             }
         }
     }

@@ -11,7 +11,7 @@ use crate::types::{
     Genesis, Hash, Header, Height, Millis, Nonce, Op, Profile, Rules, Seal, Transaction, Weight,
 };
 
-use super::{Assembly, ChainState, CheckedBlock, CheckedTransaction, Execution};
+use super::{Assembly, ChainState, CheckedBlock, CheckedTransaction, Execution, TransactionPlaces};
 
 /// Somebody with a key.
 pub(crate) struct Person {
@@ -174,6 +174,7 @@ impl Maker {
             header: header.clone(),
             transactions,
             bytes: bytes.clone().into(),
+            places: TransactionPlaces::default(),
         });
         let execution = Execution {
             genesis: Arc::clone(&self.genesis),

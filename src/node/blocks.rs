@@ -12,13 +12,12 @@ use crate::chain::{
 use crate::codec::{Encode, Writer};
 use crate::p2p::{Action, Arrival, ConnId, Room, Sync};
 use crate::store::{Append, Kind, Log};
-use crate::types::{BlockId, Hash, Height, TxId, Uint256};
+use crate::types::{BlockId, Hash, Height, TxId};
 use crate::wire::message::{ANNOUNCE_HEADERS_MAX, GET_BLOCKS_MAX, HEADERS_MAX, RequestId};
-use crate::wire::{Lane, Message};
+use crate::wire::{Lane, Message, MessageKind};
 
 use super::{
-    BLOCK_RECORD_PREFIX, CallError, Effect, Event, Job, Node, Output, Owner, Reply, Timer,
-    header_of,
+    CallError, Effect, Event, Job, Node, Output, Owner, Reply, Timer, block_record, header_of,
 };
 
 /// How many blocks may be under way or in check at once: so many small ones that workers stay busy,
@@ -27,6 +26,9 @@ const ROOM: Room = Room {
     blocks: 64,
     bytes: 32 << 20,
 };
+/// Blocks of more bytes are read from the log by a job when a peer asks for them, even when they
+/// are in memory: to copy them takes longer than an event may.
+const COPIED_MAX: usize = 64 << 10;
 /// How many blocks a peer may have asked for and not got.
 const ASKED_PER_PEER: usize = 8 * GET_BLOCKS_MAX;
 
@@ -56,16 +58,6 @@ pub(super) struct Serving {
     sent: usize,
     /// The driver says when there is room again.
     awaits_room: bool,
-}
-
-/// What the log keeps of a block whose chain has this much work.
-#[must_use]
-pub fn block_record(block: &CheckedBlock, work: &Uint256) -> Append {
-    let mut body = Writer::with_capacity(BLOCK_RECORD_PREFIX + block.bytes.len());
-    block.id.encode(&mut body);
-    body.bytes(&work.to_le_bytes());
-    body.bytes(&block.bytes);
-    Append::new(Log::Blocks, Kind::Block, body.into_bytes())
 }
 
 /// What the log keeps of a move of the tip.
@@ -125,7 +117,7 @@ impl Node {
             let (mut owners, mut blocks) = (Vec::new(), Vec::new());
             for (from, id, bytes) in taken {
                 owners.push((from, id));
-                blocks.push(bytes);
+                blocks.push((bytes, self.chain.work(&id)));
             }
             let genesis = Arc::clone(self.chain.genesis());
             let rules = Box::new(self.chain.header_rules().clone());
@@ -146,19 +138,19 @@ impl Node {
     pub(super) fn blocks_checked(
         &mut self,
         blocks: Vec<(ConnId, BlockId)>,
-        checked: Vec<Result<Arc<CheckedBlock>, IsolatedFault>>,
+        checked: Vec<Result<(Arc<CheckedBlock>, Append), IsolatedFault>>,
         now: Time,
     ) {
         self.arrived.checked();
         for ((from, id), checked) in blocks.into_iter().zip(checked) {
             match checked {
-                Ok(block) => {
+                Ok((block, record)) => {
                     self.sync.taken(&id);
                     if self.chain.wants_body(&id) {
                         if let Some(peer) = self.peers.get_mut(&from) {
                             peer.last_block = Some(now);
                         }
-                        self.store_block(&block, false, Effect::Logged(id));
+                        self.store(vec![record], false, vec![Effect::Logged(id)]);
                         self.chain.add_body(block);
                     }
                 }
@@ -183,7 +175,7 @@ impl Node {
         self.event(Event::InvalidBlock { id, why });
     }
 
-    /// Writes a block to the log.
+    /// Writes a block of this node's own to the log.
     pub(super) fn store_block(&mut self, block: &CheckedBlock, durable: bool, effect: Effect) {
         let record = block_record(block, &self.chain.work(&block.id));
         self.store(vec![record], durable, vec![effect]);
@@ -249,6 +241,13 @@ impl Node {
         self.sync.changed();
         self.advance(now);
         Ok(Reply::Done)
+    }
+
+    /// Has a job free what the chain no longer needs.
+    pub(super) fn discard(&mut self) {
+        if let Some(dropped) = self.chain.take_dropped() {
+            self.run(Owner::Discard, Job::Discard(dropped));
+        }
     }
 
     /// The log was read, its tip reached, or a better one, and the mempool is what it was: the node
@@ -453,14 +452,17 @@ impl Node {
             let Some((request, lane, id)) = peer.serving.queue.pop_front() else {
                 return;
             };
-            if let Some(block) = self.chain.body(&id) {
-                let block = block.bytes.to_vec();
-                self.send_block(conn, lane, request, block);
-            } else if let Some(lsn) = self.chain.logged_at(&id) {
+            let logged = self.chain.logged_at(&id);
+            let at_hand = self.chain.body(&id);
+            let at_hand =
+                at_hand.filter(|block| logged.is_none() || block.bytes.len() <= COPIED_MAX);
+            if let Some(block) = at_hand {
+                let body = Message::block_body(request, &block.bytes).into();
+                self.send_block(conn, lane, body);
+            } else if let Some(lsn) = logged {
                 peer.serving.reading = true;
                 peer.serving.queue.push_front((request, lane, id));
-                let genesis_id = *self.chain.genesis_id();
-                self.run(Owner::Serve(conn), Job::Read { genesis_id, lsn });
+                self.run(Owner::Serve(conn), Job::ReadToSend { request, lsn });
             } else {
                 let ids = vec![Hash(id.0)];
                 self.send_in(conn, lane, &Message::NotFound { request, ids });
@@ -470,16 +472,23 @@ impl Node {
 
     /// Sends a block. After some of them the next waits until the peer has taken those, so that
     /// what it asks for in one message does not lie in memory all at once.
-    fn send_block(&mut self, conn: ConnId, lane: Lane, request: RequestId, block: Vec<u8>) {
+    fn send_block(&mut self, conn: ConnId, lane: Lane, bytes: Arc<[u8]>) {
         let Some(peer) = self.peers.get_mut(&conn) else {
             return;
         };
-        peer.serving.sent += block.len();
+        peer.bytes_out += bytes.len() as u64;
+        peer.serving.sent += bytes.len();
         if peer.serving.sent >= SERVE_AHEAD {
             (peer.serving.sent, peer.serving.awaits_room) = (0, true);
         }
         let awaits_room = peer.serving.awaits_room;
-        self.send_in(conn, lane, &Message::Block { request, block });
+        let (kind, lane) = (MessageKind::Block.byte(), lane.index() as u8);
+        self.outputs.push_back(Output::Send {
+            conn,
+            lane,
+            kind,
+            bytes,
+        });
         if awaits_room {
             self.outputs.push_back(Output::AwaitRoom { conn });
         }
@@ -493,7 +502,8 @@ impl Node {
         }
     }
 
-    pub(super) fn serve_read(&mut self, conn: ConnId, block: Result<Arc<CheckedBlock>, String>) {
+    /// A block that a peer asked for was read.
+    pub(super) fn serve_read(&mut self, conn: ConnId, body: Result<Arc<[u8]>, String>) {
         let Some(peer) = self.peers.get_mut(&conn) else {
             return;
         };
@@ -501,11 +511,8 @@ impl Node {
         let Some((request, lane, id)) = peer.serving.queue.pop_front() else {
             return;
         };
-        match block {
-            Ok(block) => {
-                let block = block.bytes.to_vec();
-                self.send_block(conn, lane, request, block);
-            }
+        match body {
+            Ok(body) => self.send_block(conn, lane, body),
             Err(why) => {
                 let ids = vec![Hash(id.0)];
                 self.send_in(conn, lane, &Message::NotFound { request, ids });

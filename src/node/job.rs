@@ -8,15 +8,19 @@ use serde::{Deserialize, Serialize};
 
 use crate::chain::state::PageSource;
 use crate::chain::{
-    Assembly, ChainState, CheckedBlock, CheckedTransaction, CheckpointWriter, Executed, Execution,
-    IsolatedFault, Kept, SignatureBench, StateFailure, Template, VerifiedCache, WrittenState,
-    check_blocks, check_proposal, check_transactions, read_back,
+    Assembly, ChainState, CheckedBlock, CheckedTransaction, CheckpointWriter, Dropped, Executed,
+    Execution, IsolatedFault, Kept, SignatureBench, StateFailure, Template, VerifiedCache,
+    WrittenState, check_blocks, check_proposal, check_transactions, read_back,
 };
-use crate::codec::Encode;
+use crate::codec::{Encode, Writer};
 use crate::consensus::HeaderRules;
 use crate::crypto::sha256::search;
 use crate::store::{Append, Kind, Layout, Log, Lsn, Reader};
-use crate::types::{CompactBits, Genesis, GenesisId, Header, Height, Rules, Seal, Transaction};
+use crate::types::{
+    CompactBits, Genesis, GenesisId, Header, Height, Rules, Seal, Transaction, Uint256,
+};
+use crate::wire::Message;
+use crate::wire::message::RequestId;
 
 use super::work::BlockRefusal;
 
@@ -51,6 +55,16 @@ impl BlockReader for Reader {
         let pages = pages.map_err(|error| error.to_string())?;
         Ok(Arc::new(pages))
     }
+}
+
+/// What the log keeps of a block whose chain has this much work.
+#[must_use]
+pub fn block_record(block: &CheckedBlock, work: &Uint256) -> Append {
+    let mut body = Writer::with_capacity(BLOCK_RECORD_PREFIX + block.bytes.len());
+    block.id.encode(&mut body);
+    body.bytes(&work.to_le_bytes());
+    body.bytes(&block.bytes);
+    Append::new(Log::Blocks, Kind::Block, body.into_bytes())
 }
 
 /// Where a worker does jobs: what it keeps from one to the next, and the log it reads.
@@ -93,8 +107,8 @@ pub enum Job {
         rules: Box<HeaderRules>,
         /// The chain.
         genesis_id: GenesisId,
-        /// The blocks as they came.
-        blocks: Vec<Vec<u8>>,
+        /// The blocks as they came, each with the work of its chain.
+        blocks: Vec<(Vec<u8>, Uint256)>,
     },
     /// Check transactions by themselves.
     CheckTransactions {
@@ -131,6 +145,15 @@ pub enum Job {
         /// How many.
         count: u64,
     },
+    /// Free what is no longer needed.
+    Discard(Dropped),
+    /// Read a block from the log as a peer is sent it, with the number of its request.
+    ReadToSend {
+        /// The number of the request.
+        request: RequestId,
+        /// Where the block's record stands.
+        lsn: Lsn,
+    },
     /// Read a block from the log.
     Read {
         /// The chain.
@@ -159,8 +182,8 @@ pub enum Job {
 /// What came of a [`Job`].
 #[derive(Debug)]
 pub enum JobResult {
-    /// Of `CheckBlocks`, in the same order.
-    Blocks(Vec<Result<Arc<CheckedBlock>, IsolatedFault>>),
+    /// Of `CheckBlocks`, in the same order: good ones with what the log keeps of them.
+    Blocks(Vec<Result<(Arc<CheckedBlock>, Append), IsolatedFault>>),
     /// Of `CheckTransactions`, in the same order.
     Transactions(Vec<Result<Arc<CheckedTransaction>, IsolatedFault>>),
     /// Of `CheckProposal`.
@@ -171,6 +194,10 @@ pub enum JobResult {
     Assembled(Result<Box<Template>, StateFailure>),
     /// Of `Search`: a nonce that meets the target, if one of those tried does.
     Found(Option<u64>),
+    /// Of `Discard`.
+    Discarded,
+    /// Of `ReadToSend`: the body of a BLOCK message.
+    ToSend(Result<Arc<[u8]>, String>),
     /// Of `Read`.
     Read(Result<Arc<CheckedBlock>, String>),
     /// Of `Checkpoint`.
@@ -304,6 +331,8 @@ impl Job {
             Self::Execute(_) => "execute",
             Self::Assemble(_) => "assemble",
             Self::Search { .. } => "search",
+            Self::Discard(_) => "discard",
+            Self::ReadToSend { .. } => "read-to-send",
             Self::Read { .. } => "read",
             Self::Checkpoint { .. } => "checkpoint",
             Self::Release { .. } => "release",
@@ -315,7 +344,13 @@ impl Job {
     /// is waited for by somebody. Checks of blocks fill the cores with what is left of them.
     #[must_use]
     pub const fn is_urgent(&self) -> bool {
-        !matches!(self, Self::CheckBlocks { .. } | Self::Search { .. })
+        !matches!(
+            self,
+            Self::CheckBlocks { .. }
+                | Self::Search { .. }
+                | Self::Discard(_)
+                | Self::ReadToSend { .. }
+        )
     }
 
     /// Does the work.
@@ -329,10 +364,18 @@ impl Job {
                 blocks,
             } => {
                 let bench = &mut bench.signatures;
-                let blocks: Vec<Arc<[u8]>> = blocks.into_iter().map(Arc::from).collect();
+                let (blocks, works): (Vec<Arc<[u8]>>, Vec<Uint256>) = blocks
+                    .into_iter()
+                    .map(|(bytes, work)| (Arc::from(bytes), work))
+                    .unzip();
                 let checked = check_blocks(&genesis, &rules, &genesis_id, &blocks, bench);
-                let checked = checked.into_iter().map(|checked| checked.map(Arc::new));
-                JobResult::Blocks(checked.collect())
+                let with_record = |(checked, work): (Result<CheckedBlock, _>, Uint256)| {
+                    checked.map(|block| {
+                        let record = block_record(&block, &work);
+                        (Arc::new(block), record)
+                    })
+                };
+                JobResult::Blocks(checked.into_iter().zip(works).map(with_record).collect())
             }
             Self::CheckTransactions {
                 genesis,
@@ -364,6 +407,14 @@ impl Job {
                 start,
                 count,
             } => JobResult::Found(search_header(&header, start, count)),
+            Self::Discard(dropped) => {
+                drop(dropped);
+                JobResult::Discarded
+            }
+            Self::ReadToSend { request, lsn } => {
+                let block = bench.reader.read_block(lsn);
+                JobResult::ToSend(block.map(|block| Message::block_body(request, &block).into()))
+            }
             Self::Read { genesis_id, lsn } => {
                 JobResult::Read(bench.reader.read_block(lsn).and_then(|bytes| {
                     let block = read_back(&genesis_id, &bytes);

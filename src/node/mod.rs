@@ -53,13 +53,13 @@ use crate::types::{
 use crate::wire::{ConnectionLimits, Message};
 
 pub use crate::p2p::{ConnId, Direction};
-pub use blocks::{block_record, tip_record};
+pub use blocks::tip_record;
 pub use checkpoints::CheckpointInterval;
 pub use io::{
     BranchStatus, CallError, CallId, ChainTip, CloseCause, CloseReason, Event, Input, JobId,
     MempoolInfo, Output, PeerInfo, PeerRef, Published, Question, Reply, Ticket, TransactionStatus,
 };
-pub use job::{BLOCK_RECORD_PREFIX, BlockReader, Job, JobResult, Workbench};
+pub use job::{BLOCK_RECORD_PREFIX, BlockReader, Job, JobResult, Workbench, block_record};
 
 pub use recorder::{Entry, Inline, Recorder, Recording, ReplayError, Replayed, Runner};
 pub use recovered::{JournalFound, Recovered};
@@ -154,6 +154,8 @@ enum Owner {
     Execution,
     /// Reading a block to execute it.
     Body(BlockId),
+    /// Freeing what is no longer needed.
+    Discard,
     /// Reading a block that a peer asked for.
     Serve(ConnId),
     /// Reading a block that somebody outside asked for.
@@ -425,6 +427,7 @@ impl Node {
         self.make_checkpoint();
         self.check_transactions();
         self.check_arrived();
+        self.discard();
         if !self.disk_full {
             self.request_blocks(now);
             self.request_transactions(now);
@@ -484,13 +487,14 @@ impl Node {
             }
             (Owner::Execution, JobResult::Executed(executed)) => self.executed(executed, now),
             (Owner::Body(id), JobResult::Read(block)) => self.body_read(&id, block, now),
-            (Owner::Serve(conn), JobResult::Read(block)) => self.serve_read(conn, block),
+            (Owner::Serve(conn), JobResult::ToSend(body)) => self.serve_read(conn, body),
+            (Owner::Discard, JobResult::Discarded) => {}
             (Owner::Call { call, id }, JobResult::Read(block)) => {
                 self.call_read(call, id, block);
             }
             (Owner::Brought(id), JobResult::Blocks(mut checked)) => {
                 let checked = checked.pop().expect("one verdict for one block");
-                self.brought_checked(id, checked, now);
+                self.brought_checked(id, checked.map(|(block, _)| block), now);
             }
             (Owner::Proposal(call), JobResult::Proposal(verdict)) => {
                 self.proposal_checked(call, verdict);

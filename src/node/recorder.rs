@@ -137,7 +137,14 @@ impl Recorder {
     }
 
     fn entry(&mut self, entry: &Entry, mut begins: u8) {
-        let bytes = postcard::to_allocvec(entry).expect("every entry has a form");
+        // A block is most of what there is: without room from the start it would be copied again
+        // and again.
+        let room = match entry {
+            Entry::Input(_, Input::Message { bytes, .. }) => bytes.len() + 64,
+            _ => 64,
+        };
+        let form = postcard::to_extend(entry, Vec::with_capacity(room));
+        let bytes = form.expect("every entry has a form");
         self.since_base += bytes.len() as u64;
         let mut rest = bytes.as_slice();
         while !rest.is_empty() {

@@ -169,11 +169,12 @@ impl Node {
         match block {
             Brought::Assembled(block) => self.brought_checked(id, Ok(Arc::new(*block)), now),
             Brought::Bytes(bytes) => {
+                let work = self.chain.work(&parent).saturating_add(header.work());
                 let job = Job::CheckBlocks {
                     genesis: Arc::clone(self.chain.genesis()),
                     rules: Box::new(self.chain.header_rules().clone()),
                     genesis_id: *self.chain.genesis_id(),
-                    blocks: vec![bytes],
+                    blocks: vec![(bytes, work)],
                 };
                 self.run(Owner::Brought(id), job);
             }

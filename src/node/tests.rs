@@ -220,12 +220,12 @@ impl Alice {
             Output::Run { job, work } => {
                 let result = match work {
                     Job::Read { genesis_id, lsn } => {
-                        let bytes = match &self.store {
-                            Some((store, _)) => store.reader().read_block(lsn).unwrap(),
-                            None => Arc::clone(&self.log[&lsn]),
-                        };
-                        let block = read_back(&genesis_id, &bytes);
+                        let block = read_back(&genesis_id, &self.logged(lsn));
                         JobResult::Read(Ok(Arc::new(block.unwrap())))
+                    }
+                    Job::ReadToSend { request, lsn } => {
+                        let body = Message::block_body(request, &self.logged(lsn));
+                        JobResult::ToSend(Ok(body.into()))
                     }
                     work => work.run(&mut self.bench),
                 };
@@ -242,6 +242,14 @@ impl Alice {
                 done.push_back(Input::BansKept { call, result });
             }
             Output::Dial(peer) => self.dialled.push(peer),
+        }
+    }
+
+    /// A block that the disk has.
+    fn logged(&self, lsn: Lsn) -> Arc<[u8]> {
+        match &self.store {
+            Some((store, _)) => store.reader().read_block(lsn).unwrap(),
+            None => Arc::clone(&self.log[&lsn]),
         }
     }
 

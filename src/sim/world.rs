@@ -659,7 +659,7 @@ impl World {
             // A search takes as long as its hashes at the rate it was given: the slice itself.
             Job::Search { .. } => Span::from_millis(50),
             Job::CheckBlocks { blocks, .. } => {
-                let bytes: usize = blocks.iter().map(Vec::len).sum();
+                let bytes: usize = blocks.iter().map(|(bytes, _)| bytes.len()).sum();
                 Span::from_micros(200 + bytes as u64 / 16)
             }
             Job::CheckTransactions { transactions, .. } => {
@@ -671,7 +671,7 @@ impl World {
             Job::Execute(_) | Job::Assemble(_) | Job::Checkpoint { .. } | Job::Release { .. } => {
                 Span::from_millis(2)
             }
-            Job::Read { .. } => Span::from_micros(100),
+            Job::Read { .. } | Job::ReadToSend { .. } | Job::Discard(_) => Span::from_micros(100),
         };
         let Some(running) = &mut self.machines[node].running else {
             return;

@@ -220,7 +220,7 @@ impl StateTree {
         };
         if !writes.is_empty() {
             write::write_slot(&mut root, 0, &writes, &mut walk)?;
-            let mut plan = Plan::default();
+            let mut plan = Plan::for_writes(writes.len());
             let planned = plan.collect(&mut root, 0);
             let hashes = plan.compute(&mut walk.cost);
             self.hash = hashes.resolve(planned);

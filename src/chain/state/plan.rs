@@ -34,7 +34,6 @@ struct Place {
 }
 
 /// Nodes to hash.
-#[derive(Default)]
 pub(super) struct Plan {
     /// The children of each node, as far as they are known.
     children: Vec<[u8; 64]>,
@@ -48,7 +47,23 @@ pub(super) struct Plan {
     pages: Vec<u8>,
 }
 
+/// Nodes to hash for each record written, as many as there are in a tree of some 100,000 records:
+/// room for them from the start, because to grow means to copy all that is planned.
+const NODES_PER_WRITE: usize = 6;
+
 impl Plan {
+    /// An empty plan for an application of so many writes.
+    pub(super) fn for_writes(writes: usize) -> Self {
+        let nodes = writes * NODES_PER_WRITE;
+        Self {
+            children: Vec::with_capacity(nodes),
+            waiting: Vec::with_capacity(nodes),
+            rounds: Vec::new(),
+            places: Vec::with_capacity(nodes),
+            pages: Vec::with_capacity(writes),
+        }
+    }
+
     /// Plans the hash of an inner node.
     fn node(&mut self, left: Operand, right: Operand) -> Operand {
         let number = self.children.len() as u32;

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::base::Time;
-use crate::chain::{Assembly, Chain, ChainState, CheckedBlock, CheckedTransaction, Execution};
+use crate::chain::{
+    Assembly, Chain, ChainState, CheckedBlock, CheckedTransaction, Execution, TransactionPlaces,
+};
 use crate::codec::Encode;
 use crate::consensus::next_base_fee;
 use crate::crypto::ed25519::{PublicKey, SecretKey, Signature};
@@ -340,6 +342,7 @@ fn checked_block(
         weight: Weight(transactions.iter().map(|it| it.weight.0).sum()),
         transactions,
         bytes: block.to_bytes().into(),
+        places: TransactionPlaces::default(),
     }
 }
 

@@ -374,6 +374,7 @@ fn blocks_are_served_as_fast_as_the_peer_takes_them() {
     }
     alice.store_done();
     let (request, ids) = (RequestId(77), blocks.iter().map(|made| made.id).collect());
+    let before = alice.node.peers[&bob.conn].bytes_out;
     alice.receive_in(bob, Lane::History, Message::GetBlocks { request, ids });
     for made in &blocks {
         alice.expect_sent(bob, |m| *m == block(request, made));
@@ -381,6 +382,8 @@ fn blocks_are_served_as_fast_as_the_peer_takes_them() {
         assert_eq!(alice.awaited.pop(), Some(bob.conn));
         alice.happens(Input::Room { conn: bob.conn });
     }
+    let bytes: u64 = blocks.iter().map(|made| 4 + made.bytes.len() as u64).sum();
+    assert_eq!(alice.node.peers[&bob.conn].bytes_out - before, bytes);
     alice.expect_silence(bob);
     assert!(alice.awaited.is_empty());
 }

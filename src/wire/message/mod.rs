@@ -299,6 +299,15 @@ impl Message {
         })
     }
 
+    /// The bytes of BLOCK, put together at once: a block is the largest thing that is sent.
+    #[must_use]
+    pub fn block_body(request: RequestId, block: &[u8]) -> Vec<u8> {
+        let mut out = Writer::with_capacity(4 + block.len());
+        out.u32(request.0);
+        out.bytes(block);
+        out.into_bytes()
+    }
+
     /// The message's bytes, without its type.
     ///
     /// # Panics
