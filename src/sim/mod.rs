@@ -8,6 +8,7 @@
 //! Links carry whole messages, in order within a connection; handshakes take one and a half round
 //! trips. Encryption and frames are not part of it yet.
 
+pub mod observe;
 mod world;
 
 pub use world::{NodeIndex, World, WorldConfig};
