@@ -29,7 +29,7 @@ const ROOM: Room = Room {
 /// Blocks of more bytes are read from the log by a job when a peer asks for them, even when they
 /// are in memory: to copy them takes longer than an event may.
 const COPIED_MAX: usize = 64 << 10;
-/// How many blocks a peer may have asked for and not got.
+/// How many blocks a peer may have asked for in a lane and not got.
 const ASKED_PER_PEER: usize = 8 * GET_BLOCKS_MAX;
 
 /// In the place of an attempt's number: it came to an end, or the block may be tried again.
@@ -49,10 +49,27 @@ fn attempt_record(id: &BlockId, number: u8) -> Append {
 /// Bytes of blocks that are sent to a peer before it has taken some; the last block goes beyond.
 const SERVE_AHEAD: usize = 512 << 10;
 
-/// Blocks that a peer asked for, in the order it asked.
+/// Blocks that a peer asked for. Each lane is served by itself: blocks near the tip wait for no
+/// history.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Serving {
-    queue: VecDeque<(RequestId, Lane, BlockId)>,
+    near_tip: Served,
+    history: Served,
+}
+
+impl Serving {
+    const fn lane(&mut self, lane: Lane) -> &mut Served {
+        match lane {
+            Lane::Bodies => &mut self.near_tip,
+            _ => &mut self.history,
+        }
+    }
+}
+
+/// Blocks that a peer asked for in one lane, in the order it asked.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Served {
+    queue: VecDeque<(RequestId, BlockId)>,
     reading: bool,
     /// Bytes of blocks that were sent since there was room.
     sent: usize,
@@ -433,23 +450,24 @@ impl Node {
         let Some(peer) = self.peers.get_mut(&conn) else {
             return;
         };
-        peer.serving
-            .queue
-            .extend(ids.iter().map(|id| (request, lane, *id)));
-        if peer.serving.queue.len() > ASKED_PER_PEER {
+        let serving = peer.serving.lane(lane);
+        serving.queue.extend(ids.iter().map(|id| (request, *id)));
+        if serving.queue.len() > ASKED_PER_PEER {
             self.fault(conn, "it asked for more blocks than it waits for", now);
         } else {
-            self.serve(conn);
+            self.serve(conn, lane);
         }
     }
 
-    /// Sends a peer the blocks it asked for, in order, from memory or by a read of the log.
-    fn serve(&mut self, conn: ConnId) {
+    /// Sends a peer the blocks it asked for in a lane, in order, from memory or by a read of the
+    /// log.
+    fn serve(&mut self, conn: ConnId, lane: Lane) {
         while let Some(peer) = self.peers.get_mut(&conn) {
-            if peer.serving.reading || peer.serving.awaits_room {
+            let serving = peer.serving.lane(lane);
+            if serving.reading || serving.awaits_room {
                 return;
             }
-            let Some((request, lane, id)) = peer.serving.queue.pop_front() else {
+            let Some((request, id)) = serving.queue.pop_front() else {
                 return;
             };
             let logged = self.chain.logged_at(&id);
@@ -460,9 +478,10 @@ impl Node {
                 let body = Message::block_body(request, &block.bytes).into();
                 self.send_block(conn, lane, body);
             } else if let Some(lsn) = logged {
-                peer.serving.reading = true;
-                peer.serving.queue.push_front((request, lane, id));
-                self.run(Owner::Serve(conn), Job::ReadToSend { request, lsn });
+                serving.reading = true;
+                serving.queue.push_front((request, id));
+                let job = Job::ReadToSend { request, lsn };
+                self.run(Owner::Serve(conn, lane), job);
             } else {
                 let ids = vec![Hash(id.0)];
                 self.send_in(conn, lane, &Message::NotFound { request, ids });
@@ -477,11 +496,12 @@ impl Node {
             return;
         };
         peer.bytes_out += bytes.len() as u64;
-        peer.serving.sent += bytes.len();
-        if peer.serving.sent >= SERVE_AHEAD {
-            (peer.serving.sent, peer.serving.awaits_room) = (0, true);
+        let serving = peer.serving.lane(lane);
+        serving.sent += bytes.len();
+        if serving.sent >= SERVE_AHEAD {
+            (serving.sent, serving.awaits_room) = (0, true);
         }
-        let awaits_room = peer.serving.awaits_room;
+        let awaits_room = serving.awaits_room;
         let (kind, lane) = (MessageKind::Block.byte(), lane.index() as u8);
         self.outputs.push_back(Output::Send {
             conn,
@@ -496,19 +516,22 @@ impl Node {
 
     /// A peer took what it was sent.
     pub(super) fn serve_more(&mut self, conn: ConnId) {
-        if let Some(peer) = self.peers.get_mut(&conn) {
-            peer.serving.awaits_room = false;
-            self.serve(conn);
+        for lane in [Lane::Bodies, Lane::History] {
+            if let Some(peer) = self.peers.get_mut(&conn) {
+                peer.serving.lane(lane).awaits_room = false;
+                self.serve(conn, lane);
+            }
         }
     }
 
     /// A block that a peer asked for was read.
-    pub(super) fn serve_read(&mut self, conn: ConnId, body: Result<Arc<[u8]>, String>) {
+    pub(super) fn serve_read(&mut self, conn: ConnId, lane: Lane, body: Result<Arc<[u8]>, String>) {
         let Some(peer) = self.peers.get_mut(&conn) else {
             return;
         };
-        peer.serving.reading = false;
-        let Some((request, lane, id)) = peer.serving.queue.pop_front() else {
+        let serving = peer.serving.lane(lane);
+        serving.reading = false;
+        let Some((request, id)) = serving.queue.pop_front() else {
             return;
         };
         match body {
@@ -519,7 +542,7 @@ impl Node {
                 self.event(Event::DamagedLog { why });
             }
         }
-        self.serve(conn);
+        self.serve(conn, lane);
     }
 
     /// A peer does not have what it was asked for.

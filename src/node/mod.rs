@@ -50,7 +50,7 @@ use crate::types::{
     AccountId, BlockId, Genesis, Hash, Header, Height, NodeKey, NodeRecord, PeerAddress, Rules,
     TxId, Uint256, WtxId,
 };
-use crate::wire::{ConnectionLimits, Message};
+use crate::wire::{ConnectionLimits, Lane, Message};
 
 pub use crate::p2p::{ConnId, Direction};
 pub use blocks::tip_record;
@@ -156,8 +156,8 @@ enum Owner {
     Body(BlockId),
     /// Freeing what is no longer needed.
     Discard,
-    /// Reading a block that a peer asked for.
-    Serve(ConnId),
+    /// Reading a block that a peer asked for in a lane.
+    Serve(ConnId, Lane),
     /// Reading a block that somebody outside asked for.
     Call { call: CallId, id: BlockId },
     /// Checking a block that somebody outside brought.
@@ -452,7 +452,7 @@ impl Node {
     fn perform(&mut self, actions: Vec<Action>, now: Time) {
         for action in actions {
             match action {
-                Action::Send(conn, message) => self.send(conn, &message),
+                Action::Send(conn, lane, message) => self.send_in(conn, lane, &message),
                 Action::Fault(conn, rule) => self.fault(conn, rule, now),
                 Action::Unresponsive(conn, what) => {
                     self.drop_peer(conn, CloseReason::Unresponsive(what), now);
@@ -487,7 +487,9 @@ impl Node {
             }
             (Owner::Execution, JobResult::Executed(executed)) => self.executed(executed, now),
             (Owner::Body(id), JobResult::Read(block)) => self.body_read(&id, block, now),
-            (Owner::Serve(conn), JobResult::ToSend(body)) => self.serve_read(conn, body),
+            (Owner::Serve(conn, lane), JobResult::ToSend(body)) => {
+                self.serve_read(conn, lane, body);
+            }
             (Owner::Discard, JobResult::Discarded) => {}
             (Owner::Call { call, id }, JobResult::Read(block)) => {
                 self.call_read(call, id, block);
@@ -596,7 +598,7 @@ impl Node {
         self.send_in(conn, lane, message);
     }
 
-    fn send_in(&mut self, conn: ConnId, lane: crate::wire::Lane, message: &Message) {
+    fn send_in(&mut self, conn: ConnId, lane: Lane, message: &Message) {
         if let Some(peer) = self.peers.get_mut(&conn) {
             let (kind, lane) = (message.kind().byte(), lane.index() as u8);
             let bytes: Arc<[u8]> = message.encode().into();

@@ -22,7 +22,7 @@ pub use sync::{Arrival, Room, Sync};
 
 use serde::{Deserialize, Serialize};
 
-use crate::wire::Message;
+use crate::wire::{Lane, Message};
 
 /// A connection, by a number that the driver chooses and never uses again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -40,8 +40,8 @@ pub enum Direction {
 /// What a decision comes to.
 #[derive(Clone, Debug)]
 pub enum Action {
-    /// Send a message.
-    Send(ConnId, Message),
+    /// Send a message in a lane.
+    Send(ConnId, Lane, Message),
     /// The peer broke a rule: close the connection. The text names the rule.
     Fault(ConnId, String),
     /// The peer does not answer: close the connection. The text names what was asked.

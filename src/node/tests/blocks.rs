@@ -389,6 +389,36 @@ fn blocks_are_served_as_fast_as_the_peer_takes_them() {
 }
 
 #[test]
+fn a_block_near_the_tip_is_served_while_history_waits() {
+    let (mut alice, bob) = (Alice::new(), peer(2));
+    alice.connect(bob);
+    // More than is sent ahead.
+    let great: Vec<Transaction> = (0..40).map(|n| alice.anchors(n)).collect();
+    let root = alice.maker.root();
+    let old = alice.maker.child(&root, person(91).account, &great);
+    let new = alice.block_on(&old);
+    for made in [&old, &new] {
+        alice.gets_block(bob, made);
+    }
+    alice.store_done();
+    let asks = |number, ids| Message::GetBlocks {
+        request: RequestId(number),
+        ids,
+    };
+    alice.receive_in(bob, Lane::History, asks(1, vec![old.id, old.id, new.id]));
+    alice.expect_sent(bob, |m| *m == block(RequestId(1), &old));
+    alice.expect_silence(bob);
+    alice.receive_in(bob, Lane::Bodies, asks(2, vec![new.id]));
+    alice.expect_sent(bob, |m| *m == block(RequestId(2), &new));
+    // What waited goes on when there is room.
+    alice.happens(Input::Room { conn: bob.conn });
+    alice.expect_sent(bob, |m| *m == block(RequestId(1), &old));
+    alice.expect_silence(bob);
+    alice.happens(Input::Room { conn: bob.conn });
+    alice.expect_sent(bob, |m| *m == block(RequestId(1), &new));
+}
+
+#[test]
 fn headers_are_served_after_the_last_shared_block() {
     let (mut alice, bob) = (Alice::new(), peer(2));
     let first = alice.first_block();

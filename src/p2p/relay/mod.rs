@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::{Rng, Span, Time};
 use crate::types::WtxId;
-use crate::wire::Message;
 use crate::wire::message::{GET_TX_MAX, RequestId, TX_INV_MAX};
+use crate::wire::{Lane, Message};
 
 use super::{Action, ConnId, Direction, RecentSet};
 use requests::{Requests, Tag};
@@ -161,7 +161,8 @@ impl Relay {
             for ids in ids.chunks(GET_TX_MAX) {
                 self.next_request = self.next_request.wrapping_add(1);
                 let (request, wtxids) = (RequestId(self.next_request), ids.to_vec());
-                out.push(Action::Send(conn, Message::GetTx { request, wtxids }));
+                let message = Message::GetTx { request, wtxids };
+                out.push(Action::Send(conn, Lane::Transactions, message));
             }
         }
     }
@@ -241,11 +242,16 @@ impl Relay {
             if peer.told_floor != self.fee_floor {
                 peer.told_floor = self.fee_floor;
                 let fee = self.fee_floor;
-                out.push(Action::Send(conn, Message::FeeFilter { fee }));
+                out.push(Action::Send(
+                    conn,
+                    Lane::Control,
+                    Message::FeeFilter { fee },
+                ));
             }
             let ids = peer.news(&waiting);
             for wtxids in ids.chunks(TX_INV_MAX).map(<[WtxId]>::to_vec) {
-                out.push(Action::Send(conn, Message::TxInv { wtxids }));
+                let message = Message::TxInv { wtxids };
+                out.push(Action::Send(conn, Lane::Transactions, message));
             }
             if !peer.tell.is_empty() {
                 self.tell_soon(conn, now);

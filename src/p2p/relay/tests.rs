@@ -42,7 +42,7 @@ fn asks(relay: &mut Relay, millis: u64) -> Vec<(ConnId, Vec<WtxId>)> {
     let mut out = Vec::new();
     relay.schedule(at(millis), &mut out);
     let ask = |action| match action {
-        Action::Send(conn, Message::GetTx { wtxids, .. }) => (conn, wtxids),
+        Action::Send(conn, _, Message::GetTx { wtxids, .. }) => (conn, wtxids),
         other => panic!("{other:?}"),
     };
     out.into_iter().map(ask).collect()
@@ -59,7 +59,7 @@ fn told(relay: &mut Relay) -> Vec<(ConnId, Message)> {
         relay.tell(at, |_| Some(1_000_000), &mut out);
     }
     let sent = |action| match action {
-        Action::Send(conn, message) => (conn, message),
+        Action::Send(conn, _, message) => (conn, message),
         other => panic!("{other:?}"),
     };
     out.into_iter().map(sent).collect()
@@ -353,7 +353,7 @@ fn a_peer_hears_of_nothing_below_its_filter_nor_of_what_left() {
     relay.tell(at(50), rate, &mut out);
     let sent = |to| {
         let ids = out.iter().filter_map(|action| match action {
-            Action::Send(conn, Message::TxInv { wtxids }) if *conn == to => Some(wtxids.clone()),
+            Action::Send(conn, _, Message::TxInv { wtxids }) if *conn == to => Some(wtxids.clone()),
             _ => None,
         });
         ids.flatten().collect::<Vec<_>>()

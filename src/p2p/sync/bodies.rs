@@ -8,10 +8,10 @@ use crate::base::Time;
 use crate::chain::Chain;
 use crate::chain::tree::Verdict;
 use crate::types::{BlockId, Height};
-use crate::wire::Message;
 use crate::wire::message::{GET_BLOCKS_MAX, RequestId};
+use crate::wire::{Lane, Message};
 
-use super::window::Branch;
+use super::window::{Branch, Slot};
 use super::{Action, ConnId, Due, Sync, SyncPeer};
 
 /// How many blocks may be under way from one peer: enough small ones that a line of 100 ms is in
@@ -45,7 +45,8 @@ pub enum Arrival {
     Spare,
     /// Nobody asked this peer for it.
     Unasked,
-    /// It was asked for another one before this, and answers come in the order of requests.
+    /// It was asked for another one before this in the same lane, where answers come in the order
+    /// of requests.
     LeftOut,
 }
 
@@ -53,6 +54,7 @@ pub enum Arrival {
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct Ask {
     pub(super) request: u32,
+    pub(super) lane: Lane,
     pub(super) id: BlockId,
     pub(super) bytes: u64,
     pub(super) at: Time,
@@ -204,7 +206,7 @@ impl Sync {
     }
 
     fn assign(&mut self, chain: &Chain, room: Room, now: Time, out: &mut Vec<Action>) {
-        let mut asked: BTreeMap<ConnId, Vec<BlockId>> = BTreeMap::new();
+        let mut asked: BTreeMap<(ConnId, Lane), Vec<BlockId>> = BTreeMap::new();
         let mut idle: Vec<(u64, ConnId)> = self
             .peers
             .iter()
@@ -213,7 +215,7 @@ impl Sync {
             .collect();
         idle.sort_unstable();
         for place in 0..self.branches.len() {
-            let mut from = 0;
+            let (mut from, lane) = (0, self.branches[place].lane());
             while let Some(height) = self.branches[place].next_wanted(from) {
                 from = height + 1;
                 let Some(slot) = self.branches[place].slot(height) else {
@@ -246,21 +248,22 @@ impl Sync {
                 let Some((conn, _)) = able.into_iter().find(|(_, peer)| !asked_before(peer)) else {
                     continue;
                 };
-                self.ask(conn, slot.id, height, slot.bytes, now);
-                asked.entry(conn).or_default().push(slot.id);
+                self.ask(conn, lane, slot, height, now);
+                asked.entry((conn, lane)).or_default().push(slot.id);
             }
         }
-        for (conn, ids) in asked {
+        for ((conn, lane), ids) in asked {
             let request = self.next_request();
             if let Some(peer) = self.peers.get_mut(&conn) {
                 for ask in &mut peer.asks {
-                    if ask.request == 0 {
+                    if ask.request == 0 && ask.lane == lane {
                         ask.request = request;
                     }
                 }
             }
             let request = RequestId(request);
-            out.push(Action::Send(conn, Message::GetBlocks { request, ids }));
+            let message = Message::GetBlocks { request, ids };
+            out.push(Action::Send(conn, lane, message));
         }
     }
 
@@ -274,8 +277,8 @@ impl Sync {
     }
 
     /// Notes that a peer is asked for a block; the number of the request follows.
-    fn ask(&mut self, conn: ConnId, id: BlockId, height: u64, bytes: u64, now: Time) {
-        let at = now;
+    fn ask(&mut self, conn: ConnId, lane: Lane, slot: Slot, height: u64, now: Time) {
+        let (at, Slot { id, bytes }) = (now, slot);
         if let Some(peer) = self.peers.get_mut(&conn) {
             if peer.asks.is_empty() {
                 peer.rate.begin(now);
@@ -283,6 +286,7 @@ impl Sync {
             }
             peer.asks.push(Ask {
                 request: 0,
+                lane,
                 id,
                 bytes,
                 at,
@@ -315,11 +319,14 @@ impl Sync {
     ) -> Arrival {
         let bytes = bytes as u64;
         let asks = self.peers.get(&conn).map(|peer| &peer.asks[..]);
+        let asks = asks.unwrap_or_default();
         let is_it = |ask: &Ask| ask.id == *id && ask.request == request;
-        match asks.unwrap_or_default().iter().position(is_it) {
-            None => return Arrival::Unasked,
-            Some(1..) => return Arrival::LeftOut,
-            Some(0) => {}
+        let Some(place) = asks.iter().position(is_it) else {
+            return Arrival::Unasked;
+        };
+        let (before, lane) = (&asks[..place], asks[place].lane);
+        if before.iter().any(|ask| ask.lane == lane) {
+            return Arrival::LeftOut;
         }
         let Some(ask) = self.take_ask(conn, is_it) else {
             return Arrival::Unasked;

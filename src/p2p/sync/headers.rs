@@ -6,8 +6,8 @@ use crate::base::{Span, Time};
 use crate::chain::{Chain, HeaderRefusal};
 use crate::crypto::hash::sha256_parts;
 use crate::types::{BlockId, Header, Uint256};
-use crate::wire::Message;
 use crate::wire::message::{HEADERS_MAX, LOCATOR_IDS_MAX, RequestId};
+use crate::wire::{Lane, Message};
 
 use super::presync::{Next, Presync, Walk};
 use super::{Action, ConnId, Due, Sync};
@@ -94,8 +94,8 @@ impl Sync {
         }
         // From the best header's parent on, so that a peer that has the same says so.
         let top = usize::from(chain.tree().best_header() != chain.tree().genesis());
-        let last = last.map(|(id, _)| id);
-        let locator = last
+        let below = last.map(|(id, _)| id);
+        let locator = below
             .into_iter()
             .chain(chain.locator().into_iter().skip(top));
         let message = Message::GetHeaders {
@@ -104,7 +104,13 @@ impl Sync {
             stop: BlockId::ZERO,
             locator: locator.take(LOCATOR_IDS_MAX).collect(),
         };
-        out.push(Action::Send(conn, message));
+        // Thousands of headers are history, and wait for what is new.
+        let lane = if last.is_some() || is_behind(chain, now) {
+            Lane::History
+        } else {
+            Lane::Bodies
+        };
+        out.push(Action::Send(conn, lane, message));
     }
 
     /// Headers that were asked for.

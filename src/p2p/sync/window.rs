@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::chain::Chain;
 use crate::chain::tree::Tree;
 use crate::types::{BlockId, Height};
+use crate::wire::Lane;
+use crate::wire::message::GET_BLOCKS_MAX;
 
 use super::ConnId;
 
@@ -18,6 +20,9 @@ pub(super) const WINDOW_BYTES: u64 = 64 << 20;
 /// How many blocks a window grows by at once: enough that the walk down to them costs little each,
 /// few enough that a window full of large blocks does not walk past its end again and again.
 const STRIDE: u64 = 16;
+/// A branch that goes on for at most so many blocks above what is here is near its tip: as many as
+/// one request can name, which is what a node misses that was away for a moment.
+const NEAR_TIP: u64 = GET_BLOCKS_MAX as u64;
 /// A header and a count of transactions.
 const EMPTY_BLOCK_BYTES: u64 = 208;
 
@@ -79,6 +84,16 @@ impl Branch {
 
     pub(super) const fn goal(&self) -> BlockId {
         self.goal
+    }
+
+    /// The lane in which its blocks are asked for: those near the tip go before everything else,
+    /// history waits for what is new.
+    pub(super) const fn lane(&self) -> Lane {
+        if self.goal_height <= self.base + NEAR_TIP {
+            Lane::Bodies
+        } else {
+            Lane::History
+        }
     }
 
     /// Moves the goal to a descendant of it.

@@ -193,6 +193,32 @@ fn a_peer_that_tells_of_blocks_and_never_has_them_is_given_up() {
 }
 
 #[test]
+fn history_is_asked_for_in_its_lane_and_blocks_near_the_tip_wait_for_none_of_it() {
+    let mut story = Story::new(18, &[BOB]);
+    let asks = |story: &mut Story| {
+        let mut out = Vec::new();
+        story.sync.schedule(&story.chain, PLENTY, time(0), &mut out);
+        match &out[..] {
+            [Action::Send(BOB, lane, Message::GetBlocks { request, ids })] => {
+                (*lane, request.0, ids.clone())
+            }
+            other => panic!("{other:?}"),
+        }
+    };
+    let (lane, old, ids) = asks(&mut story);
+    assert_eq!((lane, &ids[..]), (Lane::History, &story.ids[..16]));
+    story.come(&(BOB, old, vec![0, 1]), 208, 0);
+    let (lane, new, ids) = asks(&mut story);
+    assert_eq!((lane, &ids[..]), (Lane::Bodies, &story.ids[16..]));
+    // Each lane has its own order.
+    assert_eq!(story.comes(BOB, new, 17, 208, 1), Arrival::LeftOut);
+    assert_eq!(story.comes(BOB, new, 16, 208, 1), Arrival::Wanted);
+    assert_eq!(story.comes(BOB, old, 3, 208, 1), Arrival::LeftOut);
+    assert_eq!(story.comes(BOB, old, 2, 208, 1), Arrival::Wanted);
+    assert_eq!(story.comes(BOB, new, 17, 208, 1), Arrival::Wanted);
+}
+
+#[test]
 fn an_answer_counts_only_from_who_was_asked_and_by_its_request_and_in_its_turn() {
     let mut story = Story::new(3, &[BOB]);
     story.join(CAROL, &[], 0);

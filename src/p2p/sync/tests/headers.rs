@@ -5,12 +5,21 @@ use super::*;
 /// The requests for headers among actions: who, and their numbers.
 fn questions(out: &[Action]) -> Vec<(ConnId, u32)> {
     let question = |action: &Action| match action {
-        Action::Send(conn, message @ Message::GetHeaders { .. }) => {
+        Action::Send(conn, _, message @ Message::GetHeaders { .. }) => {
             (*conn, message.request().unwrap().0)
         }
         other => panic!("{other:?}"),
     };
     out.iter().map(question).collect()
+}
+
+/// The lanes of requests.
+fn lanes(out: &[Action]) -> Vec<Lane> {
+    let lane = |action: &Action| match action {
+        Action::Send(_, lane, _) => *lane,
+        other => panic!("{other:?}"),
+    };
+    out.iter().map(lane).collect()
 }
 
 impl Story {
@@ -64,11 +73,14 @@ fn one_peer_is_asked_while_all_is_old_and_the_others_say_whether_that_was_all() 
     let headers = headers_on(&story.chain, &root, &[0; 3], 0);
     // The genesis block is older than a day, the third on it is not.
     let now = Time::from_millis(root.time.0 + 24 * 3_600_000 + 3_000);
-    let first = questions(&story.meets(BOB, 3, now));
-    assert_eq!(first.len(), 1);
+    let first = story.meets(BOB, 3, now);
+    assert_eq!(lanes(&first), [Lane::History]);
+    let first = questions(&first);
     assert!(story.meets(CAROL, 3, now).is_empty());
     assert!(story.meets(DAVE, 3, now).is_empty());
-    let then = questions(&story.answers_at(now, first[0], &headers));
+    let then = story.answers_at(now, first[0], &headers);
+    assert_eq!(lanes(&then), [Lane::Bodies, Lane::Bodies]);
+    let then = questions(&then);
     let conns: Vec<ConnId> = then.iter().map(|(conn, _)| *conn).collect();
     assert_eq!(conns, [CAROL, DAVE]);
     for question in then {

@@ -5,7 +5,7 @@ use super::*;
 use crate::chain::testing::{self, genesis};
 use crate::consensus::HeaderRules;
 use crate::types::{CompactBits, Header, Millis, Seal};
-use crate::wire::Message;
+use crate::wire::{Lane, Message};
 
 mod bodies;
 mod headers;
@@ -85,7 +85,7 @@ impl Story {
             .chunks(2_000)
             .chain(headers.is_empty().then_some(headers))
         {
-            let [Action::Send(_, message)] = &out[..] else {
+            let [Action::Send(_, _, message)] = &out[..] else {
                 panic!("{out:?}")
             };
             let request = message.request().unwrap().0;
@@ -114,7 +114,7 @@ impl Story {
             .schedule(&self.chain, room, time(millis), &mut out);
         let place = |id: &BlockId| self.ids.iter().position(|other| other == id).unwrap();
         let ask = |action| match action {
-            Action::Send(conn, Message::GetBlocks { request, ids }) => {
+            Action::Send(conn, _, Message::GetBlocks { request, ids }) => {
                 (conn, request.0, ids.iter().map(place).collect())
             }
             other => panic!("{other:?}"),

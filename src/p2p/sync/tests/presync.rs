@@ -54,6 +54,7 @@ fn converse(
         let [
             Action::Send(
                 _,
+                _,
                 Message::GetHeaders {
                     request, locator, ..
                 },
