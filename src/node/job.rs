@@ -81,6 +81,11 @@ impl Workbench {
         Self::sharing(secret, reader, Arc::default())
     }
 
+    /// From now on its jobs read this log.
+    pub fn read_from(&mut self, reader: Arc<dyn BlockReader>) {
+        self.reader = reader;
+    }
+
     /// A workbench of several that tell each other which transactions were verified. No result
     /// depends on that either.
     #[must_use]

@@ -1,14 +1,21 @@
 //! Networks of production nodes in one process, in virtual time, from a seed.
 //!
-//! *Owns* virtual time, the links between nodes and each node's disk in memory. *Invariants*: the
-//! same seed and the same calls give the same events in the same order, and so the same
-//! [`World::event_hash`], on any machine. *Never* sleeps, and never changes what a node does: it
-//! runs [`crate::node::Node`] as it is, with its jobs inline and its log in memory.
+//! *Owns* virtual time, the lines between nodes, their disks in memory and what goes wrong with
+//! any of them. *Invariants*: the same seed and the same calls give the same events in the same
+//! order, and so the same [`World::event_hash`], on any machine, in debug and release. *Never*
+//! sleeps, never reads a clock, and never changes what a node does: it runs
+//! [`crate::node::Node`] as it is.
 //!
-//! Links carry whole messages, in order within a connection; handshakes take one and a half round
-//! trips. Encryption and frames are not part of it yet.
+//! [`World`] runs machines over a [`network`]; [`Behaviour`] makes some of them dishonest; `memo`,
+//! `costs` and `queue` make thousands of them fit one process.
 
+mod behaviour;
+mod costs;
+mod memo;
+pub mod network;
 pub mod observe;
+mod queue;
 mod world;
 
-pub use world::{NodeIndex, World, WorldConfig};
+pub use behaviour::{Behaviour, Fate, Hands, Letter};
+pub use world::{Crash, DiskKind, DiskTrouble, NodeIndex, Switches, World, WorldConfig};

@@ -51,6 +51,8 @@ pub struct Faults {
     /// The sync of a file that is this call fails, and what it should have made durable is lost
     /// in part, though it can still be read until the machine stops.
     pub sync_fails: Option<u64>,
+    /// The same of the next sync, whichever call that is.
+    pub next_sync_fails: bool,
     /// These bytes of a file can't be read.
     pub unreadable: Option<(String, Range<u64>)>,
     /// How long each sync takes, added up by [`FaultyDisk::waited`].
@@ -265,6 +267,27 @@ impl FaultyDisk {
         self.state.lock().faults = faults;
     }
 
+    /// Every file, and how many bytes of it were written.
+    #[must_use]
+    pub fn written(&self) -> Vec<(String, u64)> {
+        let state = self.state.lock();
+        let written = |(path, file): (&String, &u64)| {
+            let content = &state.files[file].cached;
+            (path.clone(), content.written())
+        };
+        state.names.iter().map(written).collect()
+    }
+
+    /// A disk of its own with the same files, as they are read now.
+    #[must_use]
+    pub fn copy(&self) -> MemoryDisk {
+        let (state, copy) = (self.state.lock(), MemoryDisk::new());
+        for (path, file) in &state.names {
+            copy.put(path.clone(), state.files[file].cached.clone());
+        }
+        copy
+    }
+
     /// How many calls that change something were made.
     #[must_use]
     pub fn calls(&self) -> u64 {
@@ -465,7 +488,8 @@ impl DiskFile for FaultyFile {
         let number = state.call("sync", &self.path, false)?;
         let state = &mut *state;
         state.waited = state.waited + state.faults.sync_delay;
-        let fails = state.faults.sync_fails == Some(number);
+        let fails = state.faults.sync_fails == Some(number)
+            || std::mem::take(&mut state.faults.next_sync_fails);
         let file = state.files.get_mut(&self.file).expect("handles name files");
         if fails {
             // The system takes the pages for written, whatever became of them.

@@ -19,6 +19,11 @@ impl Content {
         self.size
     }
 
+    /// How many bytes were written, with what lies between them.
+    pub(super) fn written(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
     pub(super) fn reserve(&mut self, size: u64) {
         self.size = self.size.max(size);
     }
@@ -94,6 +99,23 @@ impl MemoryDisk {
             copy.put(path, content);
         }
         copy
+    }
+
+    /// Every file, and how many bytes of it were written.
+    #[must_use]
+    pub fn written(&self) -> Vec<(String, u64)> {
+        let state = self.state.lock();
+        let written = |(path, file): (&String, &Shared)| (path.clone(), file.lock().written());
+        state.files.iter().map(written).collect()
+    }
+
+    /// Changes bits of one byte of a file where it lies, as age does.
+    pub fn flip(&self, path: &str, offset: u64, bits: u8) -> Result<(), DiskError> {
+        let file = self.find(path, "flip")?;
+        let (mut content, mut byte) = (file.lock(), [0]);
+        content.read(offset, &mut byte);
+        content.write(offset, &[byte[0] ^ bits]);
+        Ok(())
     }
 
     /// Every file.

@@ -19,6 +19,15 @@ pub const REKEY_FRAMES: u32 = 1_024;
 const FIRST: u8 = 1;
 const FIN: u8 = 2;
 
+/// The bytes on a line of a message of `length` bytes that shares its frames with no other.
+#[must_use]
+pub const fn frames_bytes(length: u64) -> u64 {
+    const PART: u64 = (FRAME_TEXT_MAX - SEGMENT_HEADER_BYTES) as u64;
+    const AROUND: u64 = (FRAME_HEADER_BYTES + TAG_BYTES + SEGMENT_HEADER_BYTES) as u64;
+    let frames = length.div_ceil(PART);
+    length + AROUND * if frames == 0 { 1 } else { frames }
+}
+
 /// The header of a frame whose sealed text has `length` bytes.
 pub(super) fn frame_header(length: usize) -> [u8; FRAME_HEADER_BYTES] {
     // At most 16,400, so that the fourth byte is the zero that must be there.

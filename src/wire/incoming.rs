@@ -1,16 +1,11 @@
 //! Segments to messages: the half of a connection that must believe nothing.
 
-use crate::base::{Span, Time};
+use crate::base::Time;
 use crate::types::EngineKind;
 
-use super::bucket::TokenBucket;
 use super::frame::Segment;
-use super::message::{MESSAGE_BYTES_MAX, UnknownKind};
+use super::gate::Gate;
 use super::{Fault, LANES, Lane, MessageKind};
-
-/// A peer may send so many messages of unknown odd types an hour: enough for a newer version's
-/// hints, too few to keep a connection busy with nothing.
-const UNKNOWN_PER_HOUR: u32 = 1_000;
 
 /// A whole message, not decoded yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,37 +16,6 @@ pub struct Received {
     pub kind: MessageKind,
     /// Its bytes.
     pub bytes: Vec<u8>,
-}
-
-/// How far the greetings are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Greetings {
-    /// Next is HELLO.
-    Hello,
-    /// Next is READY.
-    Ready,
-    /// Next is anything else.
-    Done,
-}
-
-impl Greetings {
-    /// Whether a message of type `kind` may come now.
-    pub(super) const fn allow(self, kind: u8) -> bool {
-        let (hello, ready) = (MessageKind::Hello.byte(), MessageKind::Ready.byte());
-        match self {
-            Self::Hello => kind == hello,
-            Self::Ready => kind == ready,
-            Self::Done => kind != hello && kind != ready,
-        }
-    }
-
-    /// After a message that was allowed.
-    pub(super) const fn next(self) -> Self {
-        match self {
-            Self::Hello => Self::Ready,
-            Self::Ready | Self::Done => Self::Done,
-        }
-    }
 }
 
 /// A message of which a part came.
@@ -83,10 +47,8 @@ struct IncomingLane {
 /// Puts messages together.
 #[derive(Debug)]
 pub(super) struct Incoming {
-    engine: EngineKind,
     lanes: [IncomingLane; LANES],
-    greetings: Greetings,
-    unknown: TokenBucket,
+    gate: Gate,
 }
 
 impl Incoming {
@@ -98,12 +60,9 @@ impl Incoming {
                 .map(|window| credit_due_at(lane, window, engine)),
             ..IncomingLane::default()
         });
-        let interval = Span::from_micros(3_600_000_000 / u64::from(UNKNOWN_PER_HOUR));
         Self {
-            engine,
             lanes,
-            greetings: Greetings::Hello,
-            unknown: TokenBucket::new(UNKNOWN_PER_HOUR, interval),
+            gate: Gate::new(engine),
         }
     }
 
@@ -150,7 +109,7 @@ impl Incoming {
         if !segment.fin {
             return Ok(None);
         }
-        self.greetings = self.greetings.next();
+        self.gate.end();
         let done = lane.under_way.take();
         Ok(done.and_then(|done| {
             Some(Received {
@@ -168,33 +127,9 @@ impl Incoming {
                 "a message began before the one before it in its lane ended",
             ));
         }
-        if !self.greetings.allow(segment.kind) {
-            return Err(Fault::OutOfOrder(segment.kind));
-        }
-        let known = match MessageKind::from_byte(segment.kind) {
-            Ok(kind) => Some(kind),
-            Err(UnknownKind::Reserved(name)) => return Err(Fault::Reserved(name)),
-            Err(UnknownKind::Even) => return Err(Fault::UnknownKind(segment.kind)),
-            Err(UnknownKind::Odd) => None,
-        };
-        let max = match known {
-            Some(kind) if !kind.lanes().contains(&segment.lane) => {
-                let lane = segment.lane;
-                return Err(Fault::WrongLane { kind, lane });
-            }
-            Some(kind) => kind.max_bytes(self.engine),
-            None => MESSAGE_BYTES_MAX,
-        };
-        if segment.total > max {
-            return Err(Fault::TooLong {
-                kind: segment.kind,
-                total: segment.total,
-                max,
-            });
-        }
-        if known.is_none() && !self.unknown.take(now) {
-            return Err(Fault::TooManyUnknown);
-        }
+        let known = self
+            .gate
+            .begin(now, segment.kind, segment.lane, segment.total)?;
         self.lanes[segment.lane.index()].under_way = Some(UnderWay {
             kind: segment.kind,
             known,

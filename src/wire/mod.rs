@@ -11,6 +11,7 @@
 mod bucket;
 mod fault;
 mod frame;
+mod gate;
 mod handshake;
 mod identity;
 mod incoming;
@@ -21,7 +22,8 @@ mod outgoing;
 mod transport;
 
 pub use fault::Fault;
-pub use frame::{FRAME_TEXT_MAX, REKEY_FRAMES};
+pub use frame::{FRAME_TEXT_MAX, REKEY_FRAMES, frames_bytes};
+pub use gate::Gate;
 pub use handshake::{FIRST_BYTES, Handshake, HandshakeError, Network, SECOND_BYTES, THIRD_BYTES};
 pub use identity::NodeIdentity;
 pub use incoming::Received;

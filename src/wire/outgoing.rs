@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::fmt;
 
 use super::frame::{FRAME_TEXT_MAX, SEGMENT_HEADER_BYTES, Segment};
-use super::incoming::Greetings;
+use super::gate::Greetings;
 use super::message::Message;
 use super::{LANES, Lane, MessageKind};
 

@@ -3,6 +3,10 @@ mod checkpoints;
 use super::*;
 use crate::chain::TransactionFault;
 use crate::codec::Encode;
+use crate::crypto::ed25519::SecretKey;
+use crate::node::Mining;
+use crate::sim::network::{Bandwidths, Matrix};
+use crate::types::Millis;
 use crate::types::{
     AccountId, Amount, Auth, Descriptor, EngineKind, Height, Nonce, Op, Profile, Transaction, TxId,
 };
@@ -54,14 +58,21 @@ fn pay(genesis: &Genesis, from: &Person, nonce: u64, to: AccountId, amount: u64)
     transaction
 }
 
+/// A world whose machines are all 20 ms from each other.
+fn near(seed: u64, genesis: &Arc<Genesis>) -> WorldConfig {
+    WorldConfig {
+        network: NetworkConfig {
+            matrix: Matrix::Uniform(Span::from_millis(20)),
+            bandwidth: Bandwidths::Unlimited,
+            slow_start: false,
+            ..NetworkConfig::default()
+        },
+        ..WorldConfig::new(seed, Arc::clone(genesis))
+    }
+}
+
 fn world(seed: u64, genesis: &Arc<Genesis>) -> World {
-    World::new(WorldConfig {
-        seed,
-        genesis: Arc::clone(genesis),
-        latency: Span::from_millis(20),
-        sync_time: Span::from_millis(1),
-        checkpoints: CheckpointInterval::default(),
-    })
+    World::new(near(seed, genesis))
 }
 
 fn four(world: &mut World, miners: usize) -> Vec<NodeIndex> {
@@ -153,9 +164,7 @@ fn a_partition_forks_the_chain_and_its_end_joins_it() {
     let nodes = four(&mut world, 4);
     assert!(world.run_until(Span::from_secs(60), |w| agree(w, &nodes)
         && height(w, nodes[0]) >= 2));
-    for (a, b) in [(0, 2), (0, 3), (1, 2), (1, 3)] {
-        world.cut(nodes[a], nodes[b]);
-    }
+    let cut = world.cut(Cut::Split(vec![0, 1]));
     // Each side takes its own spending of the same money.
     let (left, right) = (person(11).account, person(12).account);
     let pays = |to| pay(&genesis, &alice, 0, to, 900_000_000).to_bytes();
@@ -173,9 +182,7 @@ fn a_partition_forks_the_chain_and_its_end_joins_it() {
     assert!(!agree(&world, &nodes), "both sides mine");
     assert_eq!(balance(&world, nodes[0], &left), 900_000_000);
     assert_eq!(balance(&world, nodes[2], &right), 900_000_000);
-    for (a, b) in [(0, 2), (0, 3), (1, 2), (1, 3)] {
-        world.mend(nodes[a], nodes[b]);
-    }
+    world.mend(cut);
     assert!(world.run_until(Span::from_secs(300), |w| agree(w, &nodes)));
     let reorganised = world.events().iter().any(|(_, _, event)| {
         matches!(
@@ -220,7 +227,7 @@ fn a_crashed_node_comes_back_with_everything_it_acknowledged() {
         assert!(accepted);
         let before = tip(&world, nodes[3]).unwrap();
         // At once: no peer has heard of it.
-        world.crash(nodes[3]);
+        world.crash(nodes[3], Crash::Kill);
         world.run(Span::from_millis(500 * seed));
         world.start(nodes[3]);
         assert!(world.run_until(Span::from_secs(5), |w| {
@@ -319,7 +326,7 @@ fn a_recorded_node_lives_again_event_for_event() {
         );
         world.run(Span::from_secs(3));
     }
-    world.cut(nodes[1], nodes[0]);
+    world.cut(Cut::Pair(1, 0));
     world.run(Span::from_secs(20));
     let (recording, hash) = world.recording(nodes[1]).unwrap();
     let recording = Recording::from_bytes(&recording.to_bytes()).unwrap();

@@ -6,14 +6,11 @@ use crate::store::{Log, Lsn};
 /// Checkpoints every few blocks.
 fn often(seed: u64, genesis: &Arc<Genesis>, blocks: u64) -> World {
     World::new(WorldConfig {
-        seed,
-        genesis: Arc::clone(genesis),
-        latency: Span::from_millis(20),
-        sync_time: Span::from_millis(1),
         checkpoints: CheckpointInterval {
             blocks,
             ..CheckpointInterval::default()
         },
+        ..near(seed, genesis)
     })
 }
 
@@ -49,7 +46,7 @@ fn mining_for(person: &Person) -> Option<Mining> {
 /// Changes a byte in the midst of a record of the state log.
 fn damage(world: &World, node: NodeIndex, at: Lsn) {
     let path = Log::State.path(at.get() / SEGMENT);
-    let file = world.machines[node.0].disk.open(&path).unwrap();
+    let file = world.disk(node).open(&path).unwrap();
     let offset = at.get() % SEGMENT + 60;
     let mut byte = [0];
     file.read_at(offset, &mut byte).unwrap();
@@ -72,7 +69,7 @@ fn a_start_goes_on_from_the_newest_checkpoint() {
         "{made:?}"
     );
     let before = world.published(node).unwrap().clone();
-    world.crash(node);
+    world.crash(node, Crash::Kill);
     world.start(node);
     // What readers see at once is the checkpoint: nothing below it is executed.
     let newest = *made.last().unwrap();
@@ -105,7 +102,7 @@ fn nodes_killed_again_and_again_agree_and_lose_nothing() {
             let victim = nodes[rng.below(4) as usize];
             world.run(Span::from_micros(rng.below(8_000_000)));
             let before = tip(&world, victim).unwrap();
-            world.crash(victim);
+            world.crash(victim, Crash::Kill);
             world.start(victim);
             assert!(world.run_until(Span::from_secs(5), |w| is_ready(w, victim)));
             let knows = world.node(victim).unwrap().knows_block(&before);
@@ -131,7 +128,7 @@ fn a_recording_replays_past_checkpoints_and_after_a_start_from_one() {
     world.run(Span::from_secs(20));
     for restarted in [false, true] {
         if restarted {
-            world.crash(nodes[1]);
+            world.crash(nodes[1], Crash::Kill);
             world.start(nodes[1]);
             assert!(world.run_until(Span::from_secs(5), |w| is_ready(w, nodes[1])));
         }
@@ -167,7 +164,7 @@ fn a_damaged_checkpoint_means_an_older_one() {
         .unwrap()
         .store
         .checkpoint();
-    world.crash(node);
+    world.crash(node, Crash::Kill);
     damage(&world, node, named.unwrap());
     world.start(node);
     assert_eq!(damage_events(&world, node), 1);
@@ -178,7 +175,7 @@ fn a_damaged_checkpoint_means_an_older_one() {
     // The next one is as good as any.
     let made = checkpoints(&world, node).len();
     assert!(world.run_until(Span::from_secs(600), |w| checkpoints(w, node).len() > made));
-    world.crash(node);
+    world.crash(node, Crash::Kill);
     world.start(node);
     assert_eq!(damage_events(&world, node), 1);
     assert_eq!(
@@ -215,7 +212,7 @@ fn a_damaged_page_stops_execution_and_the_next_start_goes_back() {
         )
         .unwrap();
     let before = world.published(node).unwrap().clone();
-    world.crash(node);
+    world.crash(node, Crash::Kill);
     for page in pages {
         damage(&world, node, page);
     }
@@ -262,22 +259,18 @@ fn a_checkpoint_on_a_dead_branch_is_passed_over() {
         let mut world = often(seed, &genesis, 12);
         let nodes = four(&mut world, 4);
         assert!(world.run_until(Span::from_secs(120), |w| height(w, nodes[0]) >= 20));
-        for (a, b) in [(0, 2), (0, 3), (1, 2), (1, 3)] {
-            world.cut(nodes[a], nodes[b]);
-        }
+        let cut = world.cut(Cut::Split(vec![0, 1]));
         let passed = |w: &World, node| checkpoints(w, node).last() >= Some(&24);
         let both = |w: &World| [nodes[0], nodes[2]].iter().all(|node| passed(w, *node));
         assert!(world.run_until(Span::from_secs(300), both));
         let sides = [nodes[0], nodes[2]].map(|node| tip(&world, node).unwrap());
-        for (a, b) in [(0, 2), (0, 3), (1, 2), (1, 3)] {
-            world.mend(nodes[a], nodes[b]);
-        }
+        world.mend(cut);
         assert!(world.run_until(Span::from_secs(300), |w| agree(w, &nodes)));
         let best = tip(&world, nodes[0]).unwrap();
         for (node, side) in [(nodes[0], sides[0]), (nodes[2], sides[1])] {
             let lost = !in_best_chain(&mut world, node, side);
             let made = checkpoints(&world, node);
-            world.crash(node);
+            world.crash(node, Crash::Kill);
             world.start(node);
             let begun = tip(&world, node).unwrap();
             if lost && height(&world, node) < *made.last().unwrap() {

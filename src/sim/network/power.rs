@@ -1,0 +1,76 @@
+//! Powers of a number drawn from (0, 1), in integers: the tail of a Pareto distribution.
+//!
+//! A Pareto quantile is `scale * h^(-1/shape)`. Floating point gives it with a last bit that
+//! differs between machines, so that logarithm and exponential are tables here, computed by the
+//! compiler with integers, in units of 1/65,536.
+
+/// Bits behind the point.
+const FRACTION: u32 = 16;
+/// Entries of each table: the error is below 0.3 %, a tenth of what jitter does.
+const STEPS: usize = 256;
+/// Two to more than this is beyond every cap on a delay.
+const EXPONENT_MAX: u64 = 16;
+
+/// `log2(1 + (i + 1/2) / STEPS)`.
+const LOGARITHMS: [u32; STEPS] = logarithms();
+/// `2^((i + 1/2) / STEPS)`.
+const POWERS: [u64; STEPS] = powers();
+
+const fn logarithms() -> [u32; STEPS] {
+    let mut table = [0; STEPS];
+    let mut i = 0;
+    while i < STEPS {
+        // Squaring doubles a logarithm: each time the square passes 2, the next bit is set.
+        let mut x = (1_u128 << 32) + (((2 * i + 1) as u128) << 32) / (2 * STEPS) as u128;
+        let mut bit = 0;
+        while bit < FRACTION {
+            x = (x * x) >> 32;
+            table[i] <<= 1;
+            if x >> 33 > 0 {
+                x >>= 1;
+                table[i] |= 1;
+            }
+            bit += 1;
+        }
+        i += 1;
+    }
+    table
+}
+
+const fn powers() -> [u64; STEPS] {
+    let mut table = [0; STEPS];
+    let mut i = 0;
+    while i < STEPS {
+        // The roots of 2: its square root for the first bit of the exponent, and so on.
+        let exponent = 2 * i + 1;
+        let mut root = 2_u128 << 60;
+        let mut power = 1_u128 << 60;
+        let mut bit = 2 * STEPS;
+        while bit > 1 {
+            bit /= 2;
+            root = (root << 60).isqrt();
+            if exponent & bit > 0 {
+                power = (power * root) >> 60;
+            }
+        }
+        table[i] = (power >> (60 - FRACTION)) as u64;
+        i += 1;
+    }
+    table
+}
+
+/// `-log2(h)` in 1/65,536, where `h` is the place of `hash` among all hashes, in (0, 1].
+fn depth(hash: u64) -> u64 {
+    let hash = hash | 1;
+    let zeros = hash.leading_zeros();
+    let below_one = (hash << zeros) >> 55 & (STEPS as u64 - 1);
+    (u64::from(zeros + 1) << FRACTION) - u64::from(LOGARITHMS[below_one as usize])
+}
+
+/// `scale * h^(-numerator / denominator)`, where `h` is drawn from (0, 1) by `hash`.
+pub(super) fn stretched(scale: u64, hash: u64, numerator: u64, denominator: u64) -> u64 {
+    let exponent = depth(hash) * numerator / denominator;
+    let whole = (exponent >> FRACTION).min(EXPONENT_MAX);
+    let part = exponent >> 8 & (STEPS as u64 - 1);
+    ((scale * POWERS[part as usize]) << whole) >> FRACTION
+}

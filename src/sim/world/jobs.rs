@@ -1,0 +1,109 @@
+//! Slow work: when it is done, and by whom.
+
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+
+use crate::base::Time;
+use crate::node::{Input, Job, JobId, JobResult, Workbench};
+
+use super::{Happening, World};
+
+/// How many threads do jobs beside the loop.
+const THREADS: usize = 2;
+
+/// A job that a thread does.
+struct Task {
+    work: Job,
+    bench: Box<Workbench>,
+    done: Sender<(JobResult, Box<Workbench>)>,
+}
+
+/// What a thread was given, to be waited for.
+pub(super) struct UnderWay {
+    job: JobId,
+    done: Receiver<(JobResult, Box<Workbench>)>,
+}
+
+/// Threads that do jobs as a node's workers would: in any order, beside everything else. What
+/// comes of a job is taken when its simulated time has passed, so that the threads' order never
+/// shows.
+pub(super) struct Threads {
+    tasks: Sender<Task>,
+}
+
+impl Threads {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "threads that show nothing of their order are what this switch is there for"
+    )]
+    pub(super) fn start() -> Self {
+        let (tasks, queue) = unbounded::<Task>();
+        for _ in 0..THREADS {
+            let queue = queue.clone();
+            std::thread::spawn(move || {
+                for mut task in queue {
+                    let result = task.work.run(&mut task.bench);
+                    // Nobody waits for it when the node's life ended.
+                    let _ = task.done.send((result, task.bench));
+                }
+            });
+        }
+        Self { tasks }
+    }
+}
+
+impl World {
+    /// Begins a job; its result arrives when a core has had the time for it.
+    pub(super) fn work(&mut self, node: usize, at: Time, job: JobId, work: Job) {
+        let machine = &mut self.machines[node];
+        let life = machine.life;
+        let Some(running) = &mut machine.running else {
+            return;
+        };
+        let cost = crate::sim::costs::job(&work);
+        let cores = usize::from(self.config.cores.clamp(1, 4));
+        let cores = &mut running.cores_free[..cores];
+        let core = cores.iter_mut().min().expect("a machine has a core");
+        let end = at.max(*core) + cost;
+        *core = end;
+        let place = node as u32;
+        if let Some(threads) = &self.threads {
+            let (done, taken) = bounded(1);
+            let reader = std::sync::Arc::clone(&running.reader);
+            let bench = Box::new(Workbench::new([7; 32], reader));
+            let task = Task { work, bench, done };
+            threads.tasks.send(task).expect("the threads are there");
+            let job = Box::new(UnderWay { job, done: taken });
+            let happening = Happening::Finished {
+                node: place,
+                life,
+                job,
+            };
+            return self.queue.push(end, happening);
+        }
+        let result = match &mut running.bench {
+            Some(bench) => work.run(bench),
+            None => self.memo.run(work, &running.reader),
+        };
+        self.see(end, node, &result);
+        let input = Box::new(Input::Done { job, result });
+        let node = place;
+        self.queue.push(end, Happening::Input { node, life, input });
+    }
+
+    /// Counts transactions that a node has found to be good.
+    fn see(&mut self, at: Time, node: usize, result: &JobResult) {
+        if let JobResult::Transactions(verdicts) = result {
+            for checked in verdicts.iter().flatten() {
+                self.observations.transaction_seen(at, node, checked.wtxid);
+            }
+        }
+    }
+
+    /// A job that a thread does should be done.
+    pub(super) fn finished(&mut self, node: usize, life: u32, job: UnderWay) {
+        let (result, _) = job.done.recv().expect("a thread does what it was given");
+        let job = job.job;
+        self.see(self.now, node, &result);
+        self.feed(node, life, Input::Done { job, result });
+    }
+}

@@ -1,0 +1,508 @@
+//! Machines: their lives, their disks and their clocks.
+
+use std::sync::Arc;
+
+use crate::base::{Rng, Span, Time};
+use crate::node::{
+    BlockReader, Mining, Node, NodeConfig, Published, Recorder, Recovered, Workbench,
+};
+use crate::p2p::BanList;
+use crate::store::{
+    Commits, Disk, DiskError, Faults, FaultyDisk, Keep, MemoryDisk, Options, Store,
+};
+use crate::types::{Millis, NodeKey, NodeRecord, Services, Uint256};
+use crate::wire::NodeIdentity;
+
+use super::{Happening, NodeIndex, World, address};
+use crate::sim::Behaviour;
+
+/// How long a machine's record is good.
+const RECORD_LIFE: u64 = 400 * 86_400_000;
+
+/// What disks the machines of a world have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DiskKind {
+    /// What is written is there for good, and nothing fails.
+    Plain,
+    /// Disks that fail when they are told to, and that lose what was not synced in a power cut.
+    Faulty,
+}
+
+/// How a life ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Crash {
+    /// The process is killed. The system keeps what it wrote, and tells its peers that it is gone.
+    Kill,
+    /// The machine has no power any more. What was not synced survives in this way, if the disk is
+    /// a [`DiskKind::Faulty`] one, and peers hear nothing.
+    PowerCut(Keep),
+}
+
+/// What is wrong with a disk for a while.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DiskTrouble {
+    /// It has no space.
+    pub no_space: bool,
+    /// Writes take a part of their bytes.
+    pub short_writes: bool,
+    /// The next sync fails, and with it the process.
+    pub sync_fails: bool,
+    /// How much longer a group of records takes.
+    pub slow: Span,
+}
+
+/// A disk that is there between lives.
+enum MachineDisk {
+    Plain(MemoryDisk),
+    Faulty(FaultyDisk),
+}
+
+impl MachineDisk {
+    fn new(kind: DiskKind, rng: Rng) -> Self {
+        match kind {
+            DiskKind::Plain => Self::Plain(MemoryDisk::new()),
+            DiskKind::Faulty => {
+                Self::Faulty(FaultyDisk::over(&MemoryDisk::new(), Faults::default(), rng))
+            }
+        }
+    }
+
+    fn handle(&self) -> Arc<dyn Disk> {
+        match self {
+            Self::Plain(disk) => Arc::new(disk.clone()),
+            Self::Faulty(disk) => Arc::new(disk.clone()),
+        }
+    }
+
+    fn written(&self) -> Vec<(String, u64)> {
+        match self {
+            Self::Plain(disk) => disk.written(),
+            Self::Faulty(disk) => disk.written(),
+        }
+    }
+
+    fn flip(&self, path: &str, offset: u64, bits: u8) -> Result<(), DiskError> {
+        match self {
+            Self::Plain(disk) => disk.flip(path, offset, bits),
+            Self::Faulty(disk) => disk.flip(path, offset, bits),
+        }
+    }
+}
+
+/// A clock as a process has one: what the machine's clock says at its start, and from then on what
+/// has passed, as its oscillator counts it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct NodeClock {
+    /// When the process began, in the world's time.
+    since: Time,
+    skew: i64,
+    drift_ppm: i32,
+}
+
+const MILLION: u64 = 1_000_000;
+
+impl NodeClock {
+    /// What the clock says at a time of the world.
+    pub(super) fn of_world(&self, at: Time) -> Time {
+        let rate = MILLION.saturating_add_signed(i64::from(self.drift_ppm));
+        let passed = u128::from(at.since(self.since).as_micros()) * u128::from(rate);
+        let passed = u64::try_from(passed / u128::from(MILLION)).unwrap_or(u64::MAX);
+        let base = self.since.as_micros().saturating_add_signed(self.skew);
+        Time::from_micros(base.saturating_add(passed))
+    }
+
+    /// The first time of the world at which the clock says `at`, or later.
+    pub(super) fn to_world(self, at: Time) -> Time {
+        let rate = MILLION.saturating_add_signed(i64::from(self.drift_ppm));
+        let base = self.since.as_micros().saturating_add_signed(self.skew);
+        let passed = u128::from(at.as_micros().saturating_sub(base)) * u128::from(MILLION);
+        let passed = passed.div_ceil(u128::from(rate.max(1)));
+        self.since + Span::from_micros(u64::try_from(passed).unwrap_or(u64::MAX))
+    }
+}
+
+/// A machine, running or not.
+pub(super) struct Machine {
+    pub(super) name: String,
+    pub(super) config: NodeConfig,
+    pub(super) identity: NodeIdentity,
+    disk: MachineDisk,
+    trouble: DiskTrouble,
+    pub(super) running: Option<Box<Running>>,
+    /// Counts starts, so that what was under way before a crash does not arrive after it.
+    pub(super) life: u32,
+    /// Whether its peers can hear that a process of it is not there.
+    pub(super) has_power: bool,
+    refused: Option<String>,
+    clock: NodeClock,
+    pub(super) behaviour: Option<Box<dyn Behaviour>>,
+    is_honest: bool,
+    /// The randomness of its behaviour.
+    pub(super) rng: Rng,
+}
+
+/// A process.
+pub(super) struct Running {
+    pub(super) node: Node,
+    pub(super) store: Store,
+    pub(super) commits: Commits,
+    pub(super) reader: Arc<dyn BlockReader>,
+    /// What its jobs keep, where nodes share nothing.
+    pub(super) bench: Option<Box<Workbench>>,
+    pub(super) clock: NodeClock,
+    /// When its loop, each of its cores and its disk are done with what they do.
+    pub(super) loop_free: Time,
+    pub(super) cores_free: [Time; 4],
+    /// Whether the node was told that the disk is full.
+    pub(super) is_full: bool,
+    pub(super) published: Option<Arc<Published>>,
+    pub(super) timeout: Option<Time>,
+    pub(super) recorder: Option<Recorder>,
+    pub(super) pieces: Vec<Vec<u8>>,
+    /// Its connections, by number.
+    pub(super) connections: Vec<u32>,
+}
+
+impl World {
+    /// Adds a node that dials `peers`, and starts it.
+    pub fn add(&mut self, name: &str, peers: &[NodeIndex], mining: Option<Mining>) -> NodeIndex {
+        self.add_machine(name, peers, mining, None)
+    }
+
+    /// Adds a dishonest machine, and starts it.
+    pub fn add_behaving(
+        &mut self,
+        name: &str,
+        peers: &[NodeIndex],
+        mining: Option<Mining>,
+        behaviour: Box<dyn Behaviour>,
+    ) -> NodeIndex {
+        self.add_machine(name, peers, mining, Some(behaviour))
+    }
+
+    fn add_machine(
+        &mut self,
+        name: &str,
+        peers: &[NodeIndex],
+        mining: Option<Mining>,
+        behaviour: Option<Box<dyn Behaviour>>,
+    ) -> NodeIndex {
+        let index = self.machines.len();
+        let mut secrets = self.rng.fork(&format!("machine {index} {name}"));
+        let genesis = Arc::clone(&self.config.genesis);
+        let identity = NodeIdentity::generate(&mut secrets, genesis.id_puzzle_bits);
+        let expires = Millis(self.now.as_millis() + RECORD_LIFE);
+        let services = Services::FULL_BLOCKS;
+        let record = identity.sign_record(&genesis.id(), 1, expires, services, &[], None);
+        let config = NodeConfig {
+            record,
+            genesis,
+            peers: peers.iter().map(|peer| self.peer_address(*peer)).collect(),
+            listen_port: address(index).port(),
+            mining,
+            inbound_max: 125,
+            bans: BanList::default(),
+            checkpoints: self.config.checkpoints,
+            min_chain_work: Uint256::ZERO,
+        };
+        let place = self.network.add();
+        assert!(
+            place == index,
+            "the network counts machines as the world does"
+        );
+        self.by_key.insert(identity.key(), index as u32);
+        self.machines.push(Machine {
+            name: name.to_owned(),
+            config,
+            identity,
+            disk: MachineDisk::new(self.config.disks, secrets.fork("disk")),
+            trouble: DiskTrouble::default(),
+            running: None,
+            life: 0,
+            has_power: true,
+            refused: None,
+            clock: NodeClock::default(),
+            is_honest: behaviour.is_none(),
+            behaviour,
+            rng: secrets.fork("behaviour"),
+        });
+        self.start(NodeIndex(index));
+        NodeIndex(index)
+    }
+
+    /// Starts a node on what its disk has. When its directory does not open,
+    /// [`refused`](Self::refused) says why.
+    ///
+    /// # Panics
+    /// When the world's genesis names an engine that there is not.
+    pub fn start(&mut self, index: NodeIndex) {
+        let now = self.now;
+        let machine = &mut self.machines[index.0];
+        if machine.running.is_some() {
+            return;
+        }
+        machine.life += 1;
+        machine.has_power = true;
+        machine.clock.since = now;
+        let options = Options::production(
+            self.config.genesis.id().0,
+            1 + index.0 as u64,
+            now.as_millis(),
+        )
+        .with_segment_size(self.config.segment_size);
+        let opened = Store::open(machine.disk.handle(), &options)
+            .map_err(|error| error.to_string())
+            .and_then(|(mut store, found)| {
+                let recovered = Recovered::read(&mut store, found.was_clean);
+                let recovered = recovered.map_err(|failure| failure.to_string())?;
+                Ok((store, recovered))
+            });
+        let (store, recovered) = match opened {
+            Ok(opened) => opened,
+            Err(why) => {
+                machine.refused = Some(why);
+                return;
+            }
+        };
+        machine.refused = None;
+        let seed = self
+            .rng
+            .fork(&format!("{} {} {}", index.0, machine.name, machine.life))
+            .bytes32();
+        let at = machine.clock.of_world(now);
+        let node = Node::open(machine.config.clone(), recovered, seed, at);
+        let node = node.expect("the world's genesis has an engine");
+        let reader: Arc<dyn BlockReader> = Arc::new(store.reader());
+        let bench = (!self.config.switches.memoised_verdicts)
+            .then(|| Box::new(Workbench::new([7; 32], Arc::clone(&reader))));
+        machine.running = Some(Box::new(Running {
+            node,
+            store,
+            commits: Commits::new(),
+            reader,
+            bench,
+            clock: machine.clock,
+            loop_free: now,
+            cores_free: [now; 4],
+            is_full: false,
+            published: None,
+            timeout: None,
+            recorder: None,
+            pieces: Vec::new(),
+            connections: Vec::new(),
+        }));
+        self.drain(index.0);
+        self.behave(index.0, |behaviour, hands| behaviour.start(hands));
+    }
+
+    /// Ends a node's life.
+    pub fn crash(&mut self, index: NodeIndex, how: Crash) {
+        let machine = &mut self.machines[index.0];
+        let Some(running) = machine.running.take() else {
+            return;
+        };
+        let is_heard = how == Crash::Kill;
+        machine.has_power = is_heard;
+        let connections = running.connections.clone();
+        // The process lets go of its files before the next one opens them.
+        drop(running);
+        if let MachineDisk::Faulty(disk) = &machine.disk {
+            let keep = match how {
+                Crash::Kill => Keep::Everything,
+                Crash::PowerCut(keep) => keep,
+            };
+            let life = machine.life;
+            let left = disk.crash(keep);
+            let rng = self.rng.fork(&format!("disk {} {life}", index.0));
+            machine.disk = MachineDisk::Faulty(FaultyDisk::over(&left, Faults::default(), rng));
+            self.trouble(index, DiskTrouble::default());
+        }
+        for number in connections {
+            self.abandon(number, index.0, is_heard);
+        }
+    }
+
+    /// A process ended by itself, because its disk failed; a supervisor may start it again.
+    pub(super) fn process_ended(&mut self, node: usize) {
+        let life = self.machines[node].life;
+        self.crash(NodeIndex(node), Crash::Kill);
+        if let Some(after) = self.config.restart_after {
+            let node = node as u32;
+            self.queue
+                .push(self.now + after, Happening::Restart { node, life });
+        }
+    }
+
+    pub(super) fn restart(&mut self, node: usize, life: u32) {
+        let machine = &self.machines[node];
+        if machine.life == life && machine.running.is_none() {
+            self.start(NodeIndex(node));
+        }
+    }
+
+    /// Stops a node's loop for so long, as SIGSTOP does.
+    pub fn pause(&mut self, index: NodeIndex, span: Span) {
+        let until = self.now + span;
+        if let Some(running) = &mut self.machines[index.0].running {
+            running.loop_free = running.loop_free.max(until);
+        }
+    }
+
+    /// Gives a machine that does not run an empty disk.
+    pub fn wipe(&mut self, index: NodeIndex) {
+        let machine = &mut self.machines[index.0];
+        if machine.running.is_none() {
+            let rng = self
+                .rng
+                .fork(&format!("new disk {} {}", index.0, machine.life));
+            machine.disk = MachineDisk::new(self.config.disks, rng);
+            machine.refused = None;
+        }
+    }
+
+    /// Sets what is wrong with a machine's disk from now on. A [`DiskKind::Plain`] one can only be
+    /// slow.
+    pub fn trouble(&mut self, index: NodeIndex, trouble: DiskTrouble) {
+        let machine = &mut self.machines[index.0];
+        machine.trouble = trouble;
+        if let MachineDisk::Faulty(disk) = &machine.disk {
+            let calls = disk.calls();
+            disk.set_faults(Faults {
+                no_space: trouble.no_space.then_some(calls..u64::MAX),
+                short_writes: trouble.short_writes,
+                next_sync_fails: trouble.sync_fails,
+                ..Faults::default()
+            });
+        }
+    }
+
+    /// How long a group of records takes on a machine's disk now.
+    pub(super) fn sync_time(&self, node: usize) -> Span {
+        self.config.sync_time + self.machines[node].trouble.slow
+    }
+
+    /// Changes a bit of something that was written to a machine's disk; says whether there was
+    /// anything.
+    pub fn flip_bit(&mut self, index: NodeIndex, rng: &mut Rng) -> bool {
+        let disk = &self.machines[index.0].disk;
+        let files = disk.written();
+        let total: u64 = files.iter().map(|(_, bytes)| bytes).sum();
+        if total == 0 {
+            return false;
+        }
+        let mut place = rng.below(total);
+        let bits = 1 << rng.below(8);
+        for (path, bytes) in files {
+            if place < bytes {
+                return disk.flip(&path, place, bits).is_ok();
+            }
+            place -= bytes;
+        }
+        false
+    }
+
+    /// Sets a machine's clock: how far it is off, and how much faster than the world's it runs. It
+    /// counts from the next start, because a process reads the clock once.
+    pub fn set_clock(&mut self, index: NodeIndex, skew_micros: i64, drift_ppm: i32) {
+        let clock = &mut self.machines[index.0].clock;
+        (clock.skew, clock.drift_ppm) = (skew_micros, drift_ppm);
+    }
+
+    /// Whether a node runs.
+    #[must_use]
+    pub fn is_running(&self, index: NodeIndex) -> bool {
+        self.machines[index.0].running.is_some()
+    }
+
+    /// Why a machine's directory did not open at its last start, if it did not.
+    #[must_use]
+    pub fn refused(&self, index: NodeIndex) -> Option<&str> {
+        self.machines[index.0].refused.as_deref()
+    }
+
+    /// Whether a machine is what it seems to be.
+    #[must_use]
+    pub fn is_honest(&self, index: NodeIndex) -> bool {
+        self.machines[index.0].is_honest
+    }
+
+    /// What a machine is called.
+    #[must_use]
+    pub fn name(&self, index: NodeIndex) -> &str {
+        &self.machines[index.0].name
+    }
+
+    /// A machine's key.
+    #[must_use]
+    pub fn key(&self, index: NodeIndex) -> NodeKey {
+        self.machines[index.0].identity.key()
+    }
+
+    /// How often a machine was started.
+    #[must_use]
+    pub fn life(&self, index: NodeIndex) -> u32 {
+        self.machines[index.0].life
+    }
+
+    /// A machine's disk, for a checker that opens a copy of it or a test that damages it.
+    #[must_use]
+    pub fn disk(&self, index: NodeIndex) -> Arc<dyn Disk> {
+        self.machines[index.0].disk.handle()
+    }
+
+    /// A copy of a machine's disk as a process that is started now would find it.
+    #[must_use]
+    pub fn disk_copy(&self, index: NodeIndex) -> MemoryDisk {
+        match &self.machines[index.0].disk {
+            MachineDisk::Plain(disk) => disk.copy(),
+            MachineDisk::Faulty(disk) => disk.copy(),
+        }
+    }
+
+    /// What a node is told at its start.
+    #[must_use]
+    pub fn node_config(&self, index: NodeIndex) -> &NodeConfig {
+        &self.machines[index.0].config
+    }
+
+    /// What a machine shows to its peers.
+    pub(super) fn record_of(&self, node: usize) -> NodeRecord {
+        self.machines[node].config.record.clone()
+    }
+
+    /// Begins to record a node, with a new snapshot after `base_every` bytes. The node must be
+    /// quiet; says whether it is.
+    pub fn record(&mut self, index: NodeIndex, base_every: u64) -> bool {
+        let running = self.machines[index.0].running.as_mut();
+        let Some(running) = running.filter(|running| running.node.is_quiet()) else {
+            return false;
+        };
+        running.pieces.clear();
+        running.recorder = Some(Recorder::start(&mut running.node, base_every));
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clocks_run_there_and_back() {
+        for drift_ppm in [-500_000, -200, 0, 1, 300, 2_000_000] {
+            for skew in [-7_200_000_000, 0, 3] {
+                let clock = NodeClock {
+                    since: Time::from_millis(1_700_000_000_000),
+                    skew,
+                    drift_ppm,
+                };
+                for passed in [0, 1, 999, 60_000_000, 3_600_000_001] {
+                    let world = clock.since + Span::from_micros(passed);
+                    let said = clock.of_world(world);
+                    let back = clock.to_world(said);
+                    assert!(back <= world && clock.of_world(back) >= said);
+                }
+            }
+        }
+    }
+}
