@@ -372,3 +372,48 @@ fn a_recording_that_was_tampered_with_is_found_out() {
     let mut runner = crate::node::Inline::new(tampered.reader());
     assert!(tampered.replay(None, &mut runner, &mut |_, _| {}).is_err());
 }
+
+/// What is done in a simpler way changes nothing that happens.
+#[test]
+fn switches_do_not_change_what_happens() {
+    let (alice, bob) = (person(1), person(2));
+    let genesis = genesis(&[&alice, &bob]);
+    let run = |switches: Switches| {
+        let mut world = World::new(WorldConfig {
+            switches,
+            ..WorldConfig::new(11, Arc::clone(&genesis))
+        });
+        let nodes = four(&mut world, 4);
+        world.run(Span::from_secs(10));
+        for nonce in 0..6 {
+            let payment = pay(&genesis, &bob, nonce, alice.account, 1_000 + nonce).to_bytes();
+            let at = nodes[(nonce % 4) as usize];
+            world.call(at, Question::SubmitTransaction(payment));
+            world.run(Span::from_secs(1));
+        }
+        world.crash(nodes[1], Crash::Kill);
+        world.run(Span::from_secs(3));
+        world.start(nodes[1]);
+        let cut = world.cut(Cut::Split(vec![0, 1]));
+        world.run(Span::from_secs(20));
+        world.mend(cut);
+        world.run(Span::from_secs(20));
+        assert!(height(&world, nodes[0]) > 10);
+        (world.event_hash(), world.happenings())
+    };
+    let all = Switches::default();
+    let expected = run(all);
+    for (plain_frames, memoised_verdicts, simulated_costs) in [
+        (false, true, true),
+        (true, false, true),
+        (true, true, false),
+        (false, false, false),
+    ] {
+        let switches = Switches {
+            plain_frames,
+            memoised_verdicts,
+            simulated_costs,
+        };
+        assert_eq!(run(switches), expected, "{switches:?}");
+    }
+}
