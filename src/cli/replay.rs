@@ -12,8 +12,7 @@ use crossbeam_channel::{Receiver, unbounded};
 use serde_json::json;
 
 use crate::node::{
-    BlockReader, Entry, Inline, Input, Job, JobId, JobResult, Recording, Replayed, Runner,
-    Workbench,
+    BlockReader, Entry, Inline, Job, JobId, JobResult, Recording, Replayed, Runner, Workbench,
 };
 use crate::workers::Pool;
 
@@ -93,21 +92,7 @@ fn describe(event: u64, entry: &Entry) -> String {
         Entry::Timeout(now) => format!("{event} {} timers", now.as_micros()),
         Entry::Done(now, job, _) => format!("{event} {} job {} is done", now.as_micros(), job.0),
         Entry::Mark(events, hash) => format!("{events} mark {hash}"),
-        Entry::Input(
-            now,
-            Input::Message {
-                conn,
-                lane,
-                kind,
-                bytes,
-            },
-        ) => format!(
-            "{event} {} message {kind:#04x} of {} bytes in lane {lane} from {}",
-            now.as_micros(),
-            bytes.len(),
-            conn.0
-        ),
-        Entry::Input(now, input) => format!("{event} {} {input:?}", now.as_micros()),
+        Entry::Input(now, input) => format!("{event} {} {input}", now.as_micros()),
     }
 }
 

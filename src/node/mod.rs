@@ -31,6 +31,7 @@ mod recovered;
 mod snapshot;
 mod submission;
 mod templates;
+mod trace;
 mod transactions;
 mod work;
 

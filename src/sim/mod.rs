@@ -18,4 +18,5 @@ mod queue;
 mod world;
 
 pub use behaviour::{Behaviour, Fate, Hands, Letter};
-pub use world::{Crash, DiskKind, DiskTrouble, NodeIndex, Switches, World, WorldConfig};
+pub use costs::Costs;
+pub use world::{Crash, DiskKind, DiskTrouble, NodeIndex, Switches, Tell, World, WorldConfig};

@@ -8,7 +8,7 @@ use crate::chain::{
     Assembly, Chain, ChainState, CheckedBlock, CheckedTransaction, Execution, TransactionPlaces,
 };
 use crate::codec::Encode;
-use crate::consensus::next_base_fee;
+use crate::consensus::{HeaderRules, next_base_fee};
 use crate::crypto::ed25519::{PublicKey, SecretKey, Signature};
 use crate::crypto::hash::sha256_parts;
 use crate::crypto::sha256::search;
@@ -196,6 +196,38 @@ pub(super) fn empty_blocks(
     let (mut store, _) = opened.map_err(|error| CommandError::failed(error.to_string()))?;
     let mut maker = Maker::new(genesis, &mut store)?;
     (0..count).map(|_| maker.append(Vec::new())).collect()
+}
+
+/// A block of payments and what it stands on.
+pub(super) struct Sample {
+    pub(super) genesis: Arc<Genesis>,
+    pub(super) rules: HeaderRules,
+    /// The state after its parent.
+    pub(super) parent: ChainState,
+    pub(super) block: Arc<CheckedBlock>,
+}
+
+/// A block of so many payments, on a chain that funded their senders.
+pub(super) fn sample(payments: u32) -> Result<Sample, CommandError> {
+    let genesis = Arc::new(genesis(payments));
+    let options = Options::production(genesis.id().0, 1, 0).with_segment_size(8 << 20);
+    let opened = Store::open(Arc::new(MemoryDisk::new()), &options);
+    let (mut store, _) = opened.map_err(|error| CommandError::failed(error.to_string()))?;
+    let mut maker = Maker::new(&genesis, &mut store)?;
+    let all: Vec<_> = transactions(&genesis, payments)
+        .map(|it| Arc::new(CheckedTransaction::new(it, maker.chain.genesis_id())))
+        .collect();
+    let (funding, paying) = all.split_at(all.len() - payments as usize);
+    maker.append(funding.to_vec())?;
+    let parent = maker.state.clone();
+    let block = maker.append(paying.to_vec())?;
+    let rules = maker.chain.header_rules().clone();
+    Ok(Sample {
+        genesis,
+        rules,
+        parent,
+        block,
+    })
 }
 
 /// Makes blocks and writes them down.

@@ -6,6 +6,7 @@
 //! sockets, with nothing switched off. *Never* touches a node that it did not start.
 
 mod chain;
+mod costs;
 mod flood;
 mod latency;
 mod limit;
@@ -38,6 +39,16 @@ enum BenchCommand {
     Start(StartArgs),
     /// Keep all workers of a node busy, and ask it meanwhile
     Responsiveness(ResponsivenessArgs),
+    /// Measure what the simulator's machines need for jobs and messages
+    Costs(CostsArgs),
+}
+
+/// Arguments of `keel bench costs`.
+#[derive(Debug, Args)]
+struct CostsArgs {
+    /// Write the table to this file, as the simulator reads it
+    #[arg(long, value_name = "FILE")]
+    write: Option<PathBuf>,
 }
 
 /// Arguments of `keel bench sync`.
@@ -104,6 +115,15 @@ pub(super) fn bench(args: &BenchArgs, output: &Output) -> Result<(), CommandErro
             let span = Duration::from_secs(u64::from(args.seconds));
             let measured = responsiveness::measure(&parent, span, output)?;
             output.print(&measured.to_json(), || measured.to_text());
+        }
+        BenchCommand::Costs(args) => {
+            let measured = costs::measure()?;
+            output.print(&measured.to_json(), || measured.to_text());
+            if let Some(path) = &args.write {
+                std::fs::write(path, measured.to_toml()).map_err(|error| {
+                    CommandError::failed(format!("{} can't be written: {error}", path.display()))
+                })?;
+            }
         }
     }
     Ok(())

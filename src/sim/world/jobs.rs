@@ -59,7 +59,7 @@ impl World {
         let Some(running) = &mut machine.running else {
             return;
         };
-        let cost = crate::sim::costs::job(&work);
+        let cost = self.config.costs.job(&work);
         let cores = usize::from(self.config.cores.clamp(1, 4));
         let cores = &mut running.cores_free[..cores];
         let core = cores.iter_mut().min().expect("a machine has a core");

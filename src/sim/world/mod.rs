@@ -33,6 +33,7 @@ use crate::node::{
 use crate::types::{Genesis, Hash, NodeKey, PeerAddress};
 
 use super::behaviour::{Hands, Order};
+use super::costs::Costs;
 use super::memo::Memo;
 use super::network::{Cut, CutId, Network, NetworkConfig};
 use super::observe::{Gauges, Mark, Observations};
@@ -90,6 +91,8 @@ pub struct WorldConfig {
     pub segment_size: u64,
     /// How many cores a machine has for jobs, from 1 to 4.
     pub cores: u8,
+    /// What their loops and cores need for what they do.
+    pub costs: Costs,
     /// Their disks.
     pub disks: DiskKind,
     /// What is done in a simpler way.
@@ -114,6 +117,7 @@ impl WorldConfig {
             checkpoints: CheckpointInterval::default(),
             segment_size: 8 << 20,
             cores: 2,
+            costs: Costs::default(),
             disks: DiskKind::Plain,
             switches: Switches::default(),
             sample_every: Span::from_secs(10),
@@ -190,7 +194,17 @@ pub struct World {
     observations: Observations,
     trace: Sha256,
     happenings: u64,
+    followed: Option<Followed>,
 }
+
+/// A node whose inputs and outputs are told.
+struct Followed {
+    node: usize,
+    tell: Tell,
+}
+
+/// What is told of a node: the number of the happening, the time of the world, and one line.
+pub type Tell = Box<dyn FnMut(u64, Time, &str)>;
 
 impl World {
     /// An empty world, a second after its chain begins.
@@ -219,7 +233,26 @@ impl World {
             observations,
             trace: Sha256::new(),
             happenings: 0,
+            followed: None,
         }
+    }
+
+    /// From now on tells every input of one node (`<-`) and what the node wants done (`->`).
+    pub fn follow(&mut self, node: NodeIndex, tell: Tell) {
+        self.followed = Some(Followed { node: node.0, tell });
+    }
+
+    fn tell(&mut self, node: usize, arrow: &str, what: &dyn std::fmt::Display) {
+        if let Some(followed) = self.followed.as_mut().filter(|it| it.node == node) {
+            let line = format!("{arrow} {what}");
+            (followed.tell)(self.happenings, self.now, &line);
+        }
+    }
+
+    /// The hash of a running node's whole state.
+    #[must_use]
+    pub fn state_hash(&self, index: NodeIndex) -> Option<Hash> {
+        Some(self.node(index)?.state_hash())
     }
 
     /// What the world is made of.
@@ -432,12 +465,15 @@ impl World {
 
     /// Gives a node an input, when its loop gets to it.
     fn feed(&mut self, node: usize, life: u32, input: Input) {
-        let machine = &mut self.machines[node];
-        let Some(running) = machine.running.as_mut().filter(|_| machine.life == life) else {
+        if self.machines[node].life != life || self.machines[node].running.is_none() {
+            return;
+        }
+        self.tell(node, "<-", &input);
+        let Some(running) = &mut self.machines[node].running else {
             return;
         };
         let begun = self.now.max(running.loop_free);
-        let cost = super::costs::input(&input);
+        let cost = self.config.costs.input(&input);
         let at = running.clock.of_world(begun);
         let input = match &mut running.recorder {
             Some(recorder) => recorder.input(at, input),
@@ -460,12 +496,14 @@ impl World {
         running.timeout = None;
         let begun = self.now.max(running.loop_free);
         let due = running.clock.of_world(begun);
-        if running.node.poll_timeout().is_some_and(|set| set <= due) {
+        let is_due = running.node.poll_timeout().is_some_and(|set| set <= due);
+        if is_due {
             if let Some(recorder) = &mut running.recorder {
                 recorder.timeout(due);
             }
             running.node.handle_timeout(due);
-            running.loop_free = begun + super::costs::TIMEOUT;
+            running.loop_free = begun + self.config.costs.timeout();
+            self.tell(node, "<-", &"timers");
         }
         self.drain(node);
     }
@@ -480,6 +518,7 @@ impl World {
                 break;
             };
             let at = running.loop_free.max(self.now);
+            self.tell(node, "->", &output);
             self.perform(node, at, output);
         }
         let life = self.machines[node].life;
