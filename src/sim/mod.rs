@@ -7,7 +7,7 @@
 //! [`crate::node::Node`] as it is.
 //!
 //! [`World`] runs machines over a [`network`]; [`Behaviour`] makes some of them dishonest; `memo`,
-//! `costs` and `queue` make thousands of them fit one process.
+//! `costs` and `queue` make thousands of them fit one process. [`workload`] has the people who pay.
 
 mod behaviour;
 mod costs;
@@ -15,6 +15,7 @@ mod memo;
 pub mod network;
 pub mod observe;
 mod queue;
+pub mod workload;
 mod world;
 
 pub use behaviour::{Behaviour, Fate, Hands, Letter};

@@ -1,0 +1,76 @@
+//! How much is paid, and how.
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::Rng;
+
+/// How much is paid, by whom, and how. Shares are in thousandths of all payments.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct WorkloadOptions {
+    /// Payments a second of virtual time, over all nodes together.
+    pub rate: f64,
+    /// Accounts of one key.
+    pub accounts: u32,
+    /// Accounts of several keys: 2 of 3 and 3 of 5 in turns.
+    pub shared_accounts: u32,
+    /// What each account has in the genesis, in base units.
+    pub balance: u64,
+    /// Payments to an account that does not exist, which pays in its turn later.
+    pub fresh: u32,
+    /// Transactions that anchor bytes and pay nobody.
+    pub data: u32,
+    /// Payments that replace one of the same account and nonce by paying more.
+    pub replacements: u32,
+    /// Payments that expire within a few blocks more than nodes ask for.
+    pub expiring: u32,
+    /// Payments that are made twice at once, at two nodes, to two payees.
+    pub double_spends: u32,
+}
+
+impl Default for WorkloadOptions {
+    /// A little of everything, for a network of some dozens of nodes.
+    fn default() -> Self {
+        Self {
+            rate: 1.0,
+            accounts: 200,
+            shared_accounts: 40,
+            balance: 1_000_000_000,
+            fresh: 150,
+            data: 50,
+            replacements: 80,
+            expiring: 80,
+            double_spends: 40,
+        }
+    }
+}
+
+impl WorkloadOptions {
+    /// Options drawn for one seed of a swarm: each is sometimes nothing and sometimes a lot.
+    #[must_use]
+    pub fn draw(rng: &mut Rng) -> Self {
+        let mut share = |most: u64| match rng.below(4) {
+            0 => 0,
+            _ => rng.below(most + 1) as u32,
+        };
+        let (fresh, data) = (share(500), share(300));
+        let (replacements, expiring, double_spends) = (share(300), share(300), share(300));
+        // Thousandths of a payment a second: from one in a hundred seconds to ten in one.
+        let thousandths = match rng.below(3) {
+            0 => 10 + rng.below(190),
+            1 => 200 + rng.below(1_800),
+            _ => 2_000 + rng.below(8_000),
+        };
+        Self {
+            rate: thousandths as f64 / 1_000.0,
+            accounts: 1 + rng.below(60) as u32,
+            shared_accounts: rng.below(20) as u32,
+            balance: [200_000, 10_000_000, 1_000_000_000][rng.below(3) as usize],
+            fresh,
+            data,
+            replacements,
+            expiring,
+            double_spends,
+        }
+    }
+}

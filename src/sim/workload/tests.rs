@@ -1,0 +1,278 @@
+//! The book on its own, and payments through production nodes.
+
+use std::collections::BTreeMap;
+
+use super::book::Book;
+use super::*;
+use crate::node::{Mining, TransactionStatus};
+use crate::sim::{Crash, WorldConfig};
+use crate::types::{EngineKind, GenesisId, Millis, Profile};
+
+const GENESIS: GenesisId = GenesisId([1; 32]);
+
+/// A book with one account's payments, and who acknowledged them.
+struct Desk {
+    account: Account,
+    rng: Rng,
+    book: Book,
+    places: BTreeMap<TxId, Place>,
+}
+
+impl Desk {
+    fn new() -> Self {
+        let mut rng = Rng::from_number(8);
+        Self {
+            account: Account::single(&mut rng),
+            rng,
+            book: Book::default(),
+            places: BTreeMap::new(),
+        }
+    }
+
+    /// A payment of `amount` with fee 10 that a node acknowledges and has nowhere any more.
+    fn promised(&mut self, nonce: u64, amount: u64, expiry: u64) -> Acknowledged {
+        let op = Op::Transfer {
+            to: AccountId([7; 32]),
+            amount: Amount(amount),
+        };
+        let (nonce, expiry, fee) = (Nonce(nonce), Height(expiry), Amount(10));
+        let account = &self.account;
+        let signed = account.sign(&GENESIS, nonce, fee, expiry, vec![op], &mut self.rng);
+        let payment = Payment::new(&signed, PaymentKind::Plain, &GENESIS, Time::EPOCH);
+        let acknowledged = Acknowledged {
+            payment: Arc::new(payment),
+            by: NodeIndex(0),
+            asked: Time::EPOCH,
+            at: Time::EPOCH,
+        };
+        self.book.made(&acknowledged.payment);
+        self.book.accepted(acknowledged.clone());
+        acknowledged
+    }
+
+    fn standing(&self, of: &Acknowledged, height: u64, nonce: u64, balance: u64) -> Standing {
+        let facts = Facts {
+            height: Height(height),
+            nonce,
+            balance,
+        };
+        let place = |txid: &TxId| self.places.get(txid).copied().unwrap_or(Place::Nowhere);
+        self.book.standing(of, &facts, &place)
+    }
+
+    fn put(&mut self, of: &Acknowledged, place: Place) {
+        self.places.insert(of.payment.txid, place);
+    }
+}
+
+#[test]
+fn a_promise_that_nothing_explains_is_lost() {
+    let mut desk = Desk::new();
+    let first = desk.promised(0, 100, 0);
+    assert_eq!(desk.standing(&first, 50, 0, 110), Standing::Lost);
+    // One unit less, and the account can't pay.
+    assert_eq!(desk.standing(&first, 50, 0, 109), Standing::Unfunded);
+    // With its nonce used it can only have been mined.
+    assert_eq!(desk.standing(&first, 50, 1, 0), Standing::Included);
+    desk.put(&first, Place::Kept);
+    assert_eq!(desk.standing(&first, 50, 0, 0), Standing::Kept);
+    desk.put(&first, Place::Included);
+    assert_eq!(desk.standing(&first, 50, 1, 0), Standing::Included);
+}
+
+#[test]
+fn an_expiry_explains_an_absence_from_its_height_on() {
+    let mut desk = Desk::new();
+    let first = desk.promised(0, 100, 20);
+    assert_eq!(desk.standing(&first, 19, 0, 1_000), Standing::Lost);
+    assert_eq!(desk.standing(&first, 20, 0, 1_000), Standing::Expired);
+}
+
+#[test]
+fn a_rival_explains_an_absence_when_it_is_there_itself() {
+    let mut desk = Desk::new();
+    let first = desk.promised(0, 100, 0);
+    let rival = desk.promised(0, 200, 0);
+    assert_eq!(desk.standing(&first, 50, 0, 1_000), Standing::Lost);
+    assert_eq!(desk.standing(&first, 50, 1, 1_000), Standing::Replaced);
+    desk.put(&rival, Place::Kept);
+    assert_eq!(desk.standing(&first, 50, 0, 1_000), Standing::Replaced);
+    // A rival that the node refused was never there.
+    let mut desk = Desk::new();
+    let first = desk.promised(0, 100, 0);
+    let rival = desk.promised(0, 200, 0);
+    desk.book.refused(&rival.payment, &CallError::Busy);
+    desk.put(&rival, Place::Nowhere);
+    assert_eq!(desk.standing(&first, 50, 1, 1_000), Standing::Included);
+}
+
+#[test]
+fn what_went_before_explains_an_absence_unless_it_was_promised_too() {
+    let mut desk = Desk::new();
+    let before = desk.promised(0, 100, 30);
+    let after = desk.promised(1, 100, 0);
+    assert_eq!(desk.standing(&after, 29, 0, 1_000), Standing::Lost);
+    assert_eq!(desk.standing(&after, 30, 0, 1_000), Standing::Stranded);
+    desk.put(&before, Place::Kept);
+    assert_eq!(desk.standing(&after, 29, 0, 1_000), Standing::Lost);
+    assert_eq!(desk.standing(&after, 29, 0, 219), Standing::Unfunded);
+    // Nobody promised anything for the first nonce.
+    let mut desk = Desk::new();
+    let after = desk.promised(1, 100, 0);
+    assert_eq!(desk.standing(&after, 29, 0, 1_000), Standing::Stranded);
+}
+
+/// A small network under a busy workload, and the workload.
+fn busy(seed: u64) -> (World, Vec<NodeIndex>, Workload) {
+    let options = WorkloadOptions {
+        rate: 5.0,
+        accounts: 12,
+        shared_accounts: 4,
+        replacements: 150,
+        double_spends: 100,
+        ..WorkloadOptions::default()
+    };
+    let workload = Workload::new(options, &Rng::from_number(seed));
+    let time = Millis(1_700_000_000_000);
+    let mut genesis = Profile::Dev.genesis(EngineKind::Work, "workload", time);
+    workload.fund(&mut genesis);
+    genesis.check().unwrap();
+    let mut world = world(seed, &Arc::new(genesis));
+    let mut nodes: Vec<NodeIndex> = Vec::new();
+    for place in 0..4_u8 {
+        let mining = (place < 2).then_some(Mining {
+            beneficiary: AccountId([place; 32]),
+            hashrate: Some(4_000),
+        });
+        let before = nodes.clone();
+        nodes.push(world.add(&format!("node {place}"), &before, mining));
+    }
+    (world, nodes, workload)
+}
+
+fn world(seed: u64, genesis: &Arc<Genesis>) -> World {
+    World::new(WorldConfig::new(seed, Arc::clone(genesis)))
+}
+
+/// Lets time pass with the workload acting in it.
+fn run(world: &mut World, workload: &mut Workload, span: Span) {
+    let end = world.now() + span;
+    while let Some(next) = workload.next_at()
+        && next <= end
+    {
+        world.run(next.since(world.now()));
+        workload.act(world);
+    }
+    world.run(end.since(world.now()));
+    workload.collect(world);
+}
+
+fn place_at(world: &mut World, node: NodeIndex, txid: &TxId) -> Place {
+    let call = world.call(node, Question::Transaction(*txid));
+    world.run(Span::from_millis(50));
+    match world.reply(call) {
+        Some(Ok(Reply::Transaction(TransactionStatus::Included { .. }))) => Place::Included,
+        Some(Ok(Reply::Transaction(TransactionStatus::Waiting | TransactionStatus::Aside(_)))) => {
+            Place::Kept
+        }
+        other => {
+            assert!(matches!(other, Some(Ok(_))), "{other:?}");
+            Place::Nowhere
+        }
+    }
+}
+
+#[test]
+fn people_pay_in_every_way_and_no_promise_is_broken() {
+    let (mut world, nodes, mut workload) = busy(4);
+    run(&mut world, &mut workload, Span::from_secs(80));
+    world.run(Span::from_secs(20));
+    workload.collect(&mut world);
+    let counts = workload.counts().clone();
+    for kind in PaymentKind::ALL {
+        let made = counts.made.get(&kind).copied().unwrap_or(0);
+        let kept = counts.acknowledged.get(&kind).copied().unwrap_or(0);
+        assert!(made >= 5 && kept >= 3, "{kind}: {made} and {kept}");
+    }
+    let made: u64 = counts.made.values().sum();
+    assert!((330..520).contains(&(made + counts.missed)), "{counts:?}");
+    assert_eq!(counts.unanswered, 0);
+    // A third of all and more is in the chain, and of the rest each absence has a reason.
+    let mut standings: BTreeMap<String, u64> = BTreeMap::new();
+    let every: Vec<Acknowledged> = workload.acknowledged().cloned().collect();
+    let mut places = BTreeMap::new();
+    for acknowledged in &every {
+        let payment = &acknowledged.payment;
+        for rival in workload.rivals(&payment.account, payment.nonce) {
+            let place = place_at(&mut world, acknowledged.by, &rival.txid);
+            places.insert((acknowledged.by, rival.txid), place);
+        }
+    }
+    for acknowledged in &every {
+        let published = world.published(acknowledged.by).unwrap();
+        let account = published.state.account(&acknowledged.payment.account);
+        let account = account.unwrap().unwrap();
+        let facts = Facts {
+            height: published.header.height,
+            nonce: account.nonce.0,
+            balance: account.balance.0,
+        };
+        let place = |txid: &TxId| {
+            let found = places.get(&(acknowledged.by, *txid));
+            found.copied().unwrap_or(Place::Nowhere)
+        };
+        let standing = workload.standing(acknowledged, &facts, &place);
+        assert_ne!(standing, Standing::Lost, "{acknowledged:?} {facts:?}");
+        *standings.entry(format!("{standing:?}")).or_default() += 1;
+    }
+    assert!(
+        standings["Included"] > every.len() as u64 / 3,
+        "{standings:?}"
+    );
+    assert!(standings["Replaced"] > 5, "{standings:?}");
+    // New accounts have begun to pay, and multi-signature ones pay as others do.
+    assert!(workload.payers.len() > 20);
+    let shared = |payer: &Payer| payer.account.threshold() > 1 && payer.next > 0;
+    assert!(workload.payers.iter().any(shared));
+    assert_eq!(nodes.len(), 4);
+}
+
+#[test]
+fn the_same_seed_pays_the_same() {
+    let once = |seed| {
+        let (mut world, _, mut workload) = busy(seed);
+        run(&mut world, &mut workload, Span::from_secs(15));
+        let made: Vec<TxId> = workload.acknowledged().map(|a| a.payment.txid).collect();
+        assert!(made.len() > 30, "{}", made.len());
+        (world.event_hash(), made)
+    };
+    let first = once(1);
+    assert_eq!(first, once(1));
+    assert_ne!(first.1, once(2).1);
+}
+
+#[test]
+fn a_network_of_which_nothing_runs_is_paid_nothing() {
+    let (mut world, nodes, mut workload) = busy(4);
+    for node in &nodes {
+        world.crash(*node, Crash::Kill);
+    }
+    run(&mut world, &mut workload, Span::from_secs(10));
+    assert!(workload.counts().made.is_empty());
+    assert!(workload.counts().missed > 20);
+}
+
+#[test]
+fn options_are_read_and_a_misspelled_one_is_not() {
+    let options: WorkloadOptions = toml::from_str("rate = 0.5\ndata = 7").unwrap();
+    assert_eq!((options.rate, options.data), (0.5, 7));
+    assert_eq!(options.accounts, WorkloadOptions::default().accounts);
+    assert!(toml::from_str::<WorkloadOptions>("rates = 1").is_err());
+    let mut rng = Rng::from_number(1);
+    for _ in 0..200 {
+        let drawn = WorkloadOptions::draw(&mut rng);
+        let shares = drawn.replacements + drawn.double_spends + drawn.expiring;
+        assert!(drawn.rate > 0.0 && drawn.accounts > 0 && shares <= 1_000);
+        assert!(drawn.data + drawn.fresh <= 1_000);
+    }
+}
