@@ -11,8 +11,10 @@ use clap::{Args, Subcommand};
 use crossbeam_channel::{Receiver, unbounded};
 use serde_json::json;
 
+use crate::base::Time;
 use crate::node::{
-    BlockReader, Entry, Inline, Job, JobId, JobResult, Recording, Replayed, Runner, Workbench,
+    BlockReader, Entry, Inline, Job, JobId, JobResult, Recording, Replayed, Runner, Shown,
+    Workbench,
 };
 use crate::workers::Pool;
 
@@ -63,9 +65,9 @@ pub(super) fn replay(args: &ReplayArgs, output: &Output) -> Result<(), CommandEr
         0 | 1 => Box::new(Inline::new(recording.reader())),
         threads => Box::new(Threads::start(threads, &recording.reader())?),
     };
-    let mut trace = |event: u64, entry: &Entry| {
+    let mut trace = |event: u64, seen: Shown<'_>| {
         if args.trace {
-            output.note(&describe(event, entry));
+            output.note(&describe(event, &seen));
         }
     };
     let replayed = recording.replay(args.until, &mut *runner, &mut trace);
@@ -86,13 +88,16 @@ pub(super) fn replay(args: &ReplayArgs, output: &Output) -> Result<(), CommandEr
     Ok(())
 }
 
-fn describe(event: u64, entry: &Entry) -> String {
-    match entry {
-        Entry::Base(_) => format!("{event} snapshot"),
-        Entry::Timeout(now) => format!("{event} {} timers", now.as_micros()),
-        Entry::Done(now, job, _) => format!("{event} {} job {} is done", now.as_micros(), job.0),
-        Entry::Mark(events, hash) => format!("{events} mark {hash}"),
-        Entry::Input(now, input) => format!("{event} {} {input}", now.as_micros()),
+/// One line: the event's number, the node's time, and what came (`<-`) or is to be done (`->`).
+fn describe(event: u64, seen: &Shown<'_>) -> String {
+    let at = |now: &Time| format!("{event} {}", now.as_micros());
+    match seen {
+        Shown::Output(output) => format!("{event} -> {output}"),
+        Shown::Entry(Entry::Base(_)) => format!("{event} snapshot"),
+        Shown::Entry(Entry::Mark(events, hash)) => format!("{events} mark {hash}"),
+        Shown::Entry(Entry::Timeout(now)) => format!("{} <- timers", at(now)),
+        Shown::Entry(Entry::Done(now, job, _)) => format!("{} <- job {} is done", at(now), job.0),
+        Shown::Entry(Entry::Input(now, input)) => format!("{} <- {input}", at(now)),
     }
 }
 

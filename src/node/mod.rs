@@ -62,7 +62,7 @@ pub use io::{
 };
 pub use job::{BLOCK_RECORD_PREFIX, BlockReader, Job, JobResult, Workbench, block_record};
 
-pub use recorder::{Entry, Inline, Recorder, Recording, ReplayError, Replayed, Runner};
+pub use recorder::{Entry, Inline, Recorder, Recording, ReplayError, Replayed, Runner, Shown};
 pub use recovered::{JournalFound, Recovered};
 pub use snapshot::Snapshot;
 pub use work::{BlockRefusal, LongPollId, Submitted, TemplateId, WorkTemplate};

@@ -365,14 +365,14 @@ impl Recording {
         Arc::new(Blocks(self.blocks.clone()))
     }
 
-    /// Replays the recording up to its end, or up to event number `until`. `trace` is shown every
-    /// entry with the number of the event it makes. The last entry of a process that was killed
+    /// Replays the recording up to its end, or up to event number `until`. `watch` is shown every
+    /// entry with the number of the event it makes, and what the node wants done then. The last entry of a process that was killed
     /// may be cut short: the replay ends before it.
     pub fn replay(
         &self,
         until: Option<u64>,
         runner: &mut dyn Runner,
-        trace: &mut dyn FnMut(u64, &Entry),
+        watch: &mut dyn FnMut(u64, Shown<'_>),
     ) -> Result<Replayed, ReplayError> {
         let mut entries = Entries(&self.stream);
         let Some(Ok(Entry::Base(base))) = entries.next() else {
@@ -390,8 +390,8 @@ impl Recording {
                 break;
             }
             let entry = entry?;
-            trace(node.events() + 1, &entry);
-            marks += u64::from(step(&mut node, entry, runner)?);
+            watch(node.events() + 1, Shown::Entry(&entry));
+            marks += u64::from(step(&mut node, entry, runner, watch)?);
         }
         Ok(Replayed {
             events: (begin, node.events()),
@@ -401,8 +401,22 @@ impl Recording {
     }
 }
 
+/// What a replay shows.
+#[derive(Debug)]
+pub enum Shown<'a> {
+    /// What the recording has next.
+    Entry(&'a Entry),
+    /// What the node wants done then.
+    Output(&'a Output),
+}
+
 /// Lets a node live one entry; says whether it was a mark, which agreed.
-fn step(node: &mut Node, entry: Entry, runner: &mut dyn Runner) -> Result<bool, ReplayError> {
+fn step(
+    node: &mut Node,
+    entry: Entry,
+    runner: &mut dyn Runner,
+    watch: &mut dyn FnMut(u64, Shown<'_>),
+) -> Result<bool, ReplayError> {
     match entry {
         Entry::Input(now, input) => node.handle(now, input),
         Entry::Timeout(now) => node.handle_timeout(now),
@@ -441,6 +455,7 @@ fn step(node: &mut Node, entry: Entry, runner: &mut dyn Runner) -> Result<bool, 
         }
     }
     while let Some(output) = node.poll_output() {
+        watch(node.events(), Shown::Output(&output));
         if let Output::Run { job, work } = output {
             runner.submit(job, work);
         }

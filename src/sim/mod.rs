@@ -14,6 +14,7 @@ mod costs;
 mod memo;
 pub mod network;
 pub mod observe;
+pub mod playback;
 mod queue;
 pub mod workload;
 mod world;

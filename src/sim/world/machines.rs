@@ -156,6 +156,8 @@ pub(super) struct Running {
     /// Whether the node was told that the disk is full.
     pub(super) is_full: bool,
     pub(super) published: Option<Arc<Published>>,
+    /// Blocks of old branches that its tip left since readers saw one.
+    pub(super) left: u64,
     pub(super) timeout: Option<Time>,
     pub(super) recorder: Option<Recorder>,
     pub(super) pieces: Vec<Vec<u8>>,
@@ -286,6 +288,7 @@ impl World {
             cores_free: [now; 4],
             is_full: false,
             published: None,
+            left: 0,
             timeout: None,
             recorder: None,
             pieces: Vec::new(),

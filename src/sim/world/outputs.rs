@@ -54,6 +54,8 @@ impl World {
                         let (id, header) = (published.tip, &published.header);
                         let (parent, height) = (header.parent_id, header.height);
                         self.observations.block_seen(at, node, id, parent, height);
+                        let left = std::mem::take(&mut running.left);
+                        self.observations.tip(node, id, height, left);
                     }
                 }
             }
@@ -77,14 +79,10 @@ impl World {
                 },
             ),
             Output::Event(event) => {
-                if let Event::TipChanged {
-                    height,
-                    tip,
-                    disconnected,
-                    ..
-                } = &event
+                if let Event::TipChanged { disconnected, .. } = &event
+                    && let Some(running) = &mut self.machines[node].running
                 {
-                    self.observations.tip(node, *tip, *height, *disconnected);
+                    running.left += disconnected;
                 }
                 if self.config.keep_events {
                     self.events.push((self.now, NodeIndex(node), event));

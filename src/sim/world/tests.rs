@@ -337,6 +337,14 @@ fn a_recorded_node_lives_again_event_for_event() {
     let whole = replay(None).unwrap();
     assert_eq!(whole.hash, hash, "the replayed node is the node");
     assert!(whole.marks >= 2, "{whole:?}");
+    let mut lines = 0;
+    let mut tell = |_: u64, _: Time, line: &str| lines += usize::from(!line.is_empty());
+    let every = Span::from_secs(10);
+    let played = crate::sim::playback::play(&recording, None, every, &mut tell).unwrap();
+    assert_eq!(played.replayed, whole);
+    assert!(lines as u64 > whole.events.1 - whole.events.0, "{lines}");
+    let height = world.published(nodes[1]).unwrap().header.height;
+    assert_eq!(played.observations.blocks().heights().2, height);
     let half = u64::midpoint(whole.events.0, whole.events.1);
     let stopped = replay(Some(half)).unwrap();
     assert_eq!(stopped.events.1, half);
@@ -356,8 +364,11 @@ fn a_recording_that_was_tampered_with_is_found_out() {
     let (recording, _) = world.recording(nodes[0]).unwrap();
     let mut shown = Vec::new();
     let mut runner = crate::node::Inline::new(recording.reader());
-    let replayed = recording.replay(None, &mut runner, &mut |event, entry| {
-        shown.push((event, matches!(entry, crate::node::Entry::Timeout(_))));
+    let replayed = recording.replay(None, &mut runner, &mut |event, seen| {
+        use crate::node::{Entry, Shown};
+        if let Shown::Entry(entry) = seen {
+            shown.push((event, matches!(entry, Entry::Timeout(_))));
+        }
     });
     let replayed = replayed.expect("the recording replays");
     assert!(replayed.marks > 0, "{replayed:?}");
