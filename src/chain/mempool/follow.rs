@@ -86,8 +86,9 @@ impl Mempool {
             .by_expiry
             .range(..(next.height, crate::types::WtxId([0; 32])));
         for (_, wtxid) in late {
-            let sender = self.by_wtxid.get(wtxid).map(|(sender, _)| *sender);
-            touched.extend(sender.map(|sender| (sender, Vec::new())));
+            if let Some((sender, _)) = self.by_wtxid.get(wtxid) {
+                touched.entry(*sender).or_default();
+            }
         }
         let mut settling = Settling {
             next,

@@ -407,6 +407,35 @@ fn money_that_a_lost_block_brought_is_not_spent() {
 }
 
 #[test]
+fn what_returns_is_not_lost_where_another_of_its_account_expires() {
+    let mut story = Story::new();
+    let first = story.payment(0, 0, 5_000, 1, 7);
+    story.add(&first).unwrap();
+    story.reorganise(0);
+    let genesis = &story.maker.genesis;
+    let mut second = pay(
+        genesis,
+        &story.people[0],
+        (1, 5_000),
+        story.people[1].account,
+        7,
+    );
+    second.expiry = Height(1 + EXPIRY_AHEAD_MIN);
+    let second = checked(genesis, second);
+    story.add(&second).unwrap();
+    // The branch is so long that the second can be in no block above it.
+    let followed = story.switch(1, 1 + EXPIRY_AHEAD_MIN as usize, &[]);
+    let left: Vec<_> = followed
+        .left
+        .iter()
+        .map(|l| (l.checked.txid, l.why))
+        .collect();
+    assert_eq!(left, [(second.txid, Leaving::Expired)]);
+    let waiting: Vec<_> = story.pool.iter().map(|c| c.txid).collect();
+    assert_eq!(waiting, [first.txid]);
+}
+
+#[test]
 fn sixty_four_transactions_of_an_account_wait_and_no_more() {
     let mut story = Story::new();
     for nonce in 0..64 {
