@@ -429,12 +429,13 @@ impl Chain {
         }
     }
 
-    /// Whether a block's body is wanted: its header is in the tree, its body is not.
+    /// Whether a block's body is wanted: its header is in the tree, its body is not. That of a
+    /// parked block is: who accepts the branch finds all of it here.
     #[must_use]
     pub fn wants_body(&self, id: &BlockId) -> bool {
         self.tree
             .get(id)
-            .is_some_and(|entry| entry.body == Body::Missing && entry.verdict == Verdict::Open)
+            .is_some_and(|entry| entry.body == Body::Missing && entry.verdict != Verdict::Invalid)
     }
 
     /// Takes a block that passed its isolated checks and whose header is in the tree.

@@ -107,9 +107,10 @@ impl Senders {
 }
 
 impl Sync {
-    /// Asks peers for missing blocks: of the branch with the most work first, of each the lowest
-    /// first, each of the fastest peer that has it and is idle. `room` is how much may be under
-    /// way and in check. Costs next to nothing when nothing changed since the last call.
+    /// Asks peers for missing blocks: of the branch with the most work first and of parked ones
+    /// last, of each the lowest first, each of the fastest peer that has it and is idle. `room` is
+    /// how much may be under way and in check. Costs next to nothing when nothing changed since the
+    /// last call.
     pub fn schedule(&mut self, chain: &Chain, room: Room, now: Time, out: &mut Vec<Action>) {
         self.follow(chain);
         let candidate = chain.tree().get(&self.candidate);
@@ -156,12 +157,16 @@ impl Sync {
         let mut ahead: Vec<_> = heads
             .keys()
             .filter_map(|id| Some((tree.get(id)?, *id)))
-            .filter(|(entry, _)| entry.work > here && entry.verdict == Verdict::Open)
-            .map(|(entry, id)| (entry.work, entry.header.height, id))
+            .filter(|(entry, _)| entry.work > here && entry.verdict != Verdict::Invalid)
+            .map(|(entry, id)| {
+                // A parked branch is stored for whoever accepts it, after all that is executed.
+                let open = entry.verdict == Verdict::Open;
+                (open, entry.work, entry.header.height, id)
+            })
             .collect();
         ahead.sort_by(|a, b| b.cmp(a));
         let mut goals: Vec<BlockId> = Vec::new();
-        for (_, height, id) in ahead {
+        for (.., height, id) in ahead {
             let contained = |goal: &BlockId| tree.ancestor(goal, height) == Some(id);
             if !goals.iter().any(contained) {
                 goals.push(id);

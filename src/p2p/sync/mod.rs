@@ -108,7 +108,7 @@ pub struct Sync {
     /// The one peer that is asked for headers while all are old, and those that wait for it.
     leader: Option<ConnId>,
     waiting: BTreeSet<ConnId>,
-    /// Branches with more work than what is here, the one with the most first.
+    /// Branches with more work than what is here, the one with the most first, parked ones last.
     branches: Vec<Branch>,
     /// The best block whose chain is here, when the branches were last looked at.
     candidate: BlockId,

@@ -219,6 +219,35 @@ fn history_is_asked_for_in_its_lane_and_blocks_near_the_tip_wait_for_none_of_it(
 }
 
 #[test]
+fn a_parked_branch_is_fetched_to_its_end_after_all_that_is_executed() {
+    let mut story = Story::new(20, &[]);
+    story.join(BOB, &story.headers.clone(), 0);
+    story.executes = false;
+    // The first of a branch of more work are here when it is set aside.
+    for place in 0..4 {
+        story.is_good(place);
+    }
+    story.chain.park(&story.id(0));
+    let root = story.chain.tip_entry().header.clone();
+    let open = headers_on(&story.chain, &root, &[0; 3], 9);
+    story.add(&open);
+    story.join(CAROL, &open, 0);
+    story.room.blocks = 3;
+    let asked = story.asks(0);
+    assert_eq!(asked[0].0, CAROL);
+    assert_eq!(asked[0].2, [20, 21, 22]);
+    story.room.blocks = 50;
+    let parked = story.asks(0);
+    assert_eq!((parked[0].0, parked.len()), (BOB, 1));
+    assert_eq!(parked[0].2, (4..20).collect::<Vec<_>>());
+    story.come(&parked[0], 208, 10);
+    assert!(story.chain.tree().is_complete(&story.id(19)));
+    assert_eq!(story.chain.tree().best_candidate(), root.id());
+    story.come(&asked[0], 208, 20);
+    assert_eq!(story.asks(30), []);
+}
+
+#[test]
 fn an_answer_counts_only_from_who_was_asked_and_by_its_request_and_in_its_turn() {
     let mut story = Story::new(3, &[BOB]);
     story.join(CAROL, &[], 0);
