@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::Time;
+use crate::base::{Span, Time};
 use crate::chain::{
     ATTEMPTS_MAX, Attempt, Chain, CheckedBlock, Executed, IsolatedFault, Step, TipChange,
 };
@@ -75,6 +75,22 @@ struct Served {
     sent: usize,
     /// The driver says when there is room again.
     awaits_room: bool,
+}
+
+/// With the best header so many blocks above the tip, moves of the tip are written down in groups.
+const FAR_BEHIND: u64 = 16;
+/// A group ends so long after it began.
+const TIP_GROUP_SPAN: Span = Span::from_millis(100);
+/// A group ends with so many bytes of blocks: what has to be executed again if the process ends.
+const TIP_GROUP_BYTES: usize = 4 << 20;
+
+/// Moves of the tip that are not written down yet.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Unlogged {
+    /// What left the mempool with them.
+    left: Vec<TxId>,
+    /// Bytes of the blocks that came into the best chain.
+    bytes: usize,
 }
 
 /// What the log keeps of a move of the tip.
@@ -341,7 +357,7 @@ impl Node {
             return;
         }
         let left = self.mempool_follows(moved, now);
-        self.log_tip(moved.from, moved.to, moved.height, left);
+        self.note_tip(moved, left, now);
         self.relay.tip_moved();
         for block in &moved.connected {
             for checked in &block.transactions {
@@ -365,6 +381,32 @@ impl Node {
             self.timers.set(Timer::Mine, now);
         }
         self.answer_polls(now);
+    }
+
+    /// The tip moved: that is written down at once, or together with what follows soon while the
+    /// node is far behind, where each record would cost a sync of the disk.
+    fn note_tip(&mut self, moved: &TipChange, left: Vec<TxId>, now: Time) {
+        let best = self.chain.tree().best_header();
+        let best = self.chain.tree().get(&best);
+        let is_behind = best.is_some_and(|best| best.header.height.0 > moved.height.0 + FAR_BEHIND);
+        let bytes = moved.connected.iter().map(|block| block.bytes.len());
+        let unlogged = self.unlogged.get_or_insert_default();
+        unlogged.left.extend(left);
+        unlogged.bytes += bytes.sum::<usize>();
+        if is_behind && unlogged.bytes < TIP_GROUP_BYTES {
+            self.timers.set_earlier(Timer::LogTip, now + TIP_GROUP_SPAN);
+        } else {
+            self.write_tip();
+        }
+    }
+
+    /// Writes down how the tip moved since that was done last.
+    pub(super) fn write_tip(&mut self) {
+        if let Some(unlogged) = self.unlogged.take() {
+            self.timers.clear(&Timer::LogTip);
+            let (tip, height) = (self.chain.tip(), self.chain.tip_entry().header.height);
+            self.log_tip(self.logged_tip, tip, height, unlogged.left);
+        }
     }
 
     /// Writes down that the tip moved; readers see it when that is durable.

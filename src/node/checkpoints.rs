@@ -191,6 +191,8 @@ impl Node {
         let Some(layout) = self.checkpoints.layout.filter(|_| !self.disk_full) else {
             return;
         };
+        // A start goes on from a checkpoint that leads to the tip that the log names.
+        self.write_tip();
         let state = self.chain.tip_state().clone();
         let writer = CheckpointWriter::new(state.clone(), layout, &self.checkpoints.kept);
         (self.checkpoints.blocks, self.checkpoints.weight) = (0, 0);

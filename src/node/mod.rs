@@ -68,6 +68,7 @@ pub use snapshot::Snapshot;
 pub use work::{BlockRefusal, LongPollId, Submitted, TemplateId, WorkTemplate};
 
 use arrived::Arrived;
+use blocks::Unlogged;
 use checkpoints::{CheckpointWork, Checkpoints};
 use journal::Journal;
 use mining::Miner;
@@ -140,6 +141,8 @@ enum Timer {
     Templates,
     /// Take up blocks that were ahead of the clock.
     Held,
+    /// Write down how the tip moved.
+    LogTip,
 }
 
 /// What a job was for.
@@ -244,6 +247,8 @@ pub struct Node {
     published: BlockId,
     /// The tip that the newest Tip record names, durable or not.
     logged_tip: BlockId,
+    /// How the tip moved since.
+    unlogged: Option<Unlogged>,
     /// Whether the log was read and the tip that it names was reached.
     ready: bool,
     /// Whether the disk has no space: records wait, so nothing new is taken in.
@@ -315,6 +320,7 @@ impl Node {
             rng,
             outputs: VecDeque::new(),
             arrived: Arrived::default(),
+            unlogged: None,
             ready: false,
             disk_full: false,
             journal: Journal::found(recovered.journal),
@@ -392,6 +398,7 @@ impl Node {
                 Timer::Checkpoint => self.quiet(),
                 Timer::Templates => self.answer_polls(now),
                 Timer::Held => self.take_up_held(now),
+                Timer::LogTip => self.write_tip(),
             }
         }
         self.settle(now);

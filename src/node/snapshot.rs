@@ -19,6 +19,7 @@ use crate::types::{BlockId, Hash, NodeKey, Transaction};
 use crate::wire::ConnectionLimits;
 
 use super::arrived::Arrived;
+use super::blocks::Unlogged;
 use super::checkpoints::{CheckpointWork, Checkpoints};
 use super::journal::Journal;
 use super::mining::Miner;
@@ -53,6 +54,7 @@ pub struct Snapshot {
     rng: ([u8; 32], u64),
     published: BlockId,
     logged_tip: BlockId,
+    unlogged: Option<Unlogged>,
     ready: bool,
     disk_full: bool,
     journal: Journal,
@@ -108,6 +110,7 @@ impl Node {
             rng: self.rng.state(),
             published: self.published,
             logged_tip: self.logged_tip,
+            unlogged: self.unlogged.clone(),
             ready: self.ready,
             disk_full: self.disk_full,
             journal: self.journal.clone(),
@@ -201,6 +204,7 @@ impl Node {
             arrived: Arrived::default(),
             published: snapshot.published,
             logged_tip: snapshot.logged_tip,
+            unlogged: snapshot.unlogged,
             ready: snapshot.ready,
             disk_full: snapshot.disk_full,
             journal,

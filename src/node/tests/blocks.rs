@@ -419,6 +419,61 @@ fn a_block_near_the_tip_is_served_while_history_waits() {
 }
 
 #[test]
+fn far_behind_the_tip_is_written_down_in_groups_and_at_its_end_at_once() {
+    let (mut alice, bob) = (Alice::new(), peer(2));
+    let genesis = alice.tip();
+    let blocks = alice
+        .maker
+        .branch(&alice.maker.root(), person(91).account, 40);
+    alice.meet(bob);
+    alice.expect_sent(bob, |m| matches!(m, Message::Hello(_)));
+    alice.receive(bob, hello(bob));
+    alice.expect_sent(bob, |m| matches!(m, Message::Ready { .. }));
+    alice.receive(bob, ready());
+    let request = alice.expect_get_headers(bob);
+    let headers = blocks.iter().map(|made| made.header.clone()).collect();
+    alice.receive(bob, Message::Headers { request, headers });
+    // The places in the chain that the records of the tip name, in their order.
+    let logged = |alice: &mut Alice| -> Vec<Option<usize>> {
+        let requests = alice.unstored.iter().filter(|request| request.sync);
+        let bodies = requests.flat_map(|request| &request.records);
+        let tips = bodies.filter(|record| record.kind == Kind::Tip);
+        let place = |record: &Append| blocks.iter().position(|b| b.id.0 == record.body[32..64]);
+        let places = tips.map(place).collect();
+        alice.store_done();
+        places
+    };
+    let give = |alice: &mut Alice, count: usize| {
+        let asked: Vec<Message> = alice.sent.get_mut(&bob.conn).unwrap().drain(..).collect();
+        let mut given = 0;
+        for message in asked {
+            let Message::GetBlocks { request, ids } = message else {
+                continue;
+            };
+            for id in ids {
+                let made = blocks.iter().find(|made| made.id == id).unwrap();
+                alice.receive(bob, block(request, made));
+                given += 1;
+            }
+        }
+        assert!(given >= count, "{given}");
+    };
+    give(&mut alice, 16);
+    assert_eq!(alice.node.chain.tip(), blocks[15].id);
+    assert_eq!(logged(&mut alice), []);
+    assert_eq!(alice.tip(), genesis, "readers see what is durable");
+    alice.wait(Span::from_millis(100));
+    assert_eq!(logged(&mut alice), [Some(15)]);
+    assert_eq!(alice.tip(), blocks[15].id);
+    while alice.node.chain.tip() != blocks[39].id {
+        give(&mut alice, 1);
+    }
+    let expected: Vec<_> = (23..40).map(Some).collect();
+    assert_eq!(logged(&mut alice), expected);
+    assert_eq!(alice.tip(), blocks[39].id);
+}
+
+#[test]
 fn headers_are_served_after_the_last_shared_block() {
     let (mut alice, bob) = (Alice::new(), peer(2));
     let first = alice.first_block();
