@@ -115,6 +115,11 @@ impl Checkpoints {
             || self.changed >= interval.changed_bytes
     }
 
+    /// Whether the state can't be read, so that the process ends.
+    pub(super) fn is_broken(&self) -> bool {
+        self.stage == Stage::Broken
+    }
+
     /// Whether execution waits: for a checkpoint to take what is changed out of memory, or for
     /// states to let go of it.
     fn hold_execution(&self, interval: &CheckpointInterval) -> bool {
@@ -311,6 +316,7 @@ impl Node {
         let why = failure.to_string();
         self.event(Event::DamagedLog { why });
         self.checkpoints.stage = Stage::Broken;
+        self.leave_undecided(failure);
         self.checkpoints.kept.drop_from(failure.at);
         let newest = self.checkpoints.kept.checkpoints().first();
         let to = newest.map(|newest| newest.at);

@@ -28,6 +28,10 @@ const PENDING_MAX: usize = 8;
 /// How many blocks are held until they are due.
 const HELD_MAX: usize = 8;
 
+/// What whoever brings a block is told when the state can't be read.
+const UNDECIDED: &str = "the block is not decided about, because the node's state is damaged and \
+                         the node ends; ask for it again after its next start";
+
 /// A block on its way.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Pending {
@@ -87,13 +91,26 @@ impl Node {
     }
 
     /// Whether a block can be decided about, and kept, now.
-    pub(super) const fn takes_blocks(&self) -> Result<(), CallError> {
+    pub(super) fn takes_blocks(&self) -> Result<(), CallError> {
         if !self.ready {
             Err(CallError::Starting)
+        } else if self.checkpoints.is_broken() {
+            Err(CallError::Failed(UNDECIDED.to_owned()))
         } else if self.disk_full {
             Err(CallError::DiskFull)
         } else {
             Ok(())
+        }
+    }
+
+    /// Nothing more is executed in this process: whoever waits for a decision about a block is
+    /// told so.
+    pub(super) fn leave_undecided(&mut self, failure: &StateFailure) {
+        for pending in std::mem::take(&mut self.submissions.pending).into_values() {
+            for call in pending.calls {
+                let why = format!("{UNDECIDED}: {}", failure.why);
+                self.answer(call, Err(CallError::Failed(why)));
+            }
         }
     }
 

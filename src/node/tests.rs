@@ -8,8 +8,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::*;
-use crate::chain::read_back;
 use crate::chain::testing::{self, Made, Maker, Person, pay, person};
+use crate::chain::{Executed, StateFailure, read_back};
 use crate::codec::Encode;
 use crate::crypto::ed25519::SecretKey;
 use crate::store::{Commits, Kind, Log, Store};
@@ -83,6 +83,8 @@ struct Alice {
     store: Option<(Store, Commits)>,
     /// The store failed: the machine stopped.
     stopped: bool,
+    /// The state can't be read: executions fail.
+    damaged: bool,
 }
 
 /// Somebody with money in every story.
@@ -174,6 +176,7 @@ impl Alice {
             calls: 0,
             store,
             stopped: false,
+            damaged: false,
         }
     }
 
@@ -227,6 +230,15 @@ impl Alice {
                         let body = Message::block_body(request, &self.logged(lsn));
                         JobResult::ToSend(Ok(body.into()))
                     }
+                    Job::Execute(_) if self.damaged => JobResult::Executed(Executed {
+                        states: Vec::new(),
+                        fault: None,
+                        failure: Some(StateFailure {
+                            at: Lsn::new(5),
+                            why: "a page is damaged".to_owned(),
+                        }),
+                        changed: 0,
+                    }),
                     work => work.run(&mut self.bench),
                 };
                 done.push_back(Input::Done { job, result });

@@ -96,6 +96,25 @@ impl Alice {
 }
 
 #[test]
+fn a_block_that_a_damaged_state_leaves_undecided_is_answered() {
+    let mut alice = Alice::new();
+    let first = alice.first_block();
+    alice.damaged = true;
+    let call = alice.ask(Question::SubmitBlock(first.bytes.clone()));
+    assert!(alice.answers.is_empty());
+    alice.store_done();
+    let answered = |alice: &Alice, call: CallId| match &alice.answers[&call] {
+        Err(CallError::Failed(why)) => why.clone(),
+        other => panic!("a failure is expected: {other:?}"),
+    };
+    assert!(answered(&alice, call).contains("a page is damaged"));
+    // The process ends soon; until then nobody else waits either.
+    let second = alice.block_on(&first);
+    let call = alice.ask(Question::SubmitBlock(second.bytes.clone()));
+    assert!(answered(&alice, call).contains("after its next start"));
+}
+
+#[test]
 fn work_on_a_template_moves_the_tip_and_is_answered_when_that_is_durable() {
     let (mut alice, bob) = (Alice::new(), peer(2));
     alice.connect(bob);
