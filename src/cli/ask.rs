@@ -26,6 +26,9 @@ pub(super) struct PeersArgs {
     /// Connect to this peer from now on
     #[arg(long, value_name = "KEY@ADDRESS:PORT")]
     add: Option<String>,
+    /// Don't connect to this peer any more; a connection that there is stays
+    #[arg(long, value_name = "KEY@ADDRESS:PORT", conflicts_with = "add")]
+    remove: Option<String>,
     #[command(subcommand)]
     change: Option<PeersCommand>,
 }
@@ -52,6 +55,11 @@ enum PeersCommand {
     },
     /// Show whom the node does not talk to
     Bans {
+        #[command(flatten)]
+        node: NodeArgs,
+    },
+    /// Show who broke a rule in the last day
+    Discouraged {
         #[command(flatten)]
         node: NodeArgs,
     },
@@ -93,6 +101,21 @@ fn change_peers(command: &PeersCommand, output: &Output) -> Result<(), CommandEr
                 }
                 if rows.len() == 1 {
                     return "nobody is banned".to_owned();
+                }
+                columns(&rows)
+            });
+        }
+        PeersCommand::Discouraged { node } => {
+            let peers = node.client()?.call("listdiscouraged", &Value::Null)?;
+            output.print(&peers, || {
+                let head = ["who", "seconds left", "rule"].map(str::to_owned);
+                let mut rows = vec![head.to_vec()];
+                for peer in peers.as_array().into_iter().flatten() {
+                    let row = ["target", "time_remaining", "rule"];
+                    rows.push(row.iter().map(|name| text_of(&peer[*name])).collect());
+                }
+                if rows.len() == 1 {
+                    return "nobody broke a rule".to_owned();
                 }
                 columns(&rows)
             });
@@ -243,6 +266,13 @@ pub(super) fn peers(args: &PeersArgs, output: &Output) -> Result<(), CommandErro
         client.call("addnode", &json!([peer]))?;
         output.print(&json!({ "added": peer }), || {
             format!("the node stays connected with {peer}")
+        });
+        return Ok(());
+    }
+    if let Some(peer) = &args.remove {
+        client.call("addnode", &json!([peer, "remove"]))?;
+        output.print(&json!({ "removed": peer }), || {
+            format!("the node does not dial {peer} any more")
         });
         return Ok(());
     }

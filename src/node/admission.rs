@@ -121,14 +121,7 @@ impl Node {
     pub(super) fn unban(&mut self, call: CallId, target: BanTarget, now: Time) {
         let was_banned = self.bans.remove(&target);
         let before = self.discouragement.len();
-        match target {
-            BanTarget::Key(key) => self.discouragement.forgive_key(&key),
-            BanTarget::Addresses(range) => {
-                if let Some(ip) = range.only() {
-                    self.discouragement.forgive_address(ip);
-                }
-            }
-        }
+        self.discouragement.forgive(&target);
         if !was_banned && self.discouragement.len() == before {
             return self.answer(call, Err(CallError::NotFound("ban")));
         }

@@ -15,6 +15,8 @@ use super::{
 
 /// How many branches are told of: more would be somebody's game with old blocks.
 const CHAIN_TIPS_MAX: usize = 1_000;
+/// How many that broke a rule are told of: the list is made in one go.
+const DISCOURAGED_MAX: usize = 1_000;
 
 impl Node {
     /// Answers, or starts what is needed to answer.
@@ -39,6 +41,9 @@ impl Node {
             Question::Unban(target) => return self.unban(call, target, now),
             Question::ClearBans => return self.clear_bans(call, now),
             Question::Bans => Ok(Reply::Bans(self.bans.iter(now).collect())),
+            Question::Discouraged => Ok(Reply::Discouraged(
+                self.discouragement.latest(DISCOURAGED_MAX, now),
+            )),
             Question::Disconnect(peer) => self.disconnect(&peer, now),
             Question::Mempool => Ok(Reply::Mempool(MempoolInfo {
                 transactions: self.mempool.iter().map(|checked| checked.txid).collect(),
@@ -73,6 +78,10 @@ impl Node {
                 self.add_dial(peer, now);
                 Ok(Reply::Done)
             }
+            Question::RemovePeer(key) => match self.dials.remove(&key) {
+                Some(_) => Ok(Reply::Done),
+                None => Err(CallError::NotFound("added peer")),
+            },
             Question::ChainTips => Ok(Reply::ChainTips(self.chain_tips())),
             Question::AcceptBranch(id) => self.accept_branch(&id, now),
         };

@@ -13,7 +13,7 @@ use crate::chain::mempool::{FeeAdvice, Leaving};
 use crate::chain::{StateView, TransactionFault};
 use crate::crypto::hash::sha256_parts;
 use crate::p2p::bans::BANS_MAX;
-use crate::p2p::{Ban, BanTarget, ConnId, Direction};
+use crate::p2p::{Ban, BanTarget, ConnId, Direction, Discouraged};
 use crate::store::{Log, Lsn, Request};
 use crate::types::{
     AccountId, BlockId, Hash, Header, Height, Millis, NodeKey, NodeRecord, Nonce, PeerAddress,
@@ -324,6 +324,8 @@ pub enum Question {
     FeeAdvice(u32),
     /// Connect to this peer from now on.
     AddPeer(PeerAddress),
+    /// Don't connect to the peer of this key any more; what connection there is stays.
+    RemovePeer(NodeKey),
     /// The end of every branch.
     ChainTips,
     /// Take a parked branch back in.
@@ -336,6 +338,8 @@ pub enum Question {
     ClearBans,
     /// Whom the node does not talk to.
     Bans,
+    /// Who broke a rule lately.
+    Discouraged,
     /// Close the connections of a peer.
     Disconnect(PeerRef),
     /// Work for a miner.
@@ -407,6 +411,8 @@ pub enum Reply {
     Peers(Vec<PeerInfo>),
     /// Whom the node does not talk to.
     Bans(Vec<Ban>),
+    /// Who broke a rule lately, the latest first.
+    Discouraged(Vec<Discouraged>),
     /// What the mempool holds.
     Mempool(MempoolInfo),
     /// The end of every branch, the best first.

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::Time;
 use crate::types::NodeKey;
+use crate::wire::Host;
 
 /// How many entries the list has at most: more than the longest lists that operators share, and
 /// 10 MB.
@@ -58,6 +59,19 @@ impl AddressRange {
         let first = ip.to_canonical();
         let bits = if first.is_ipv4() { 32 } else { 128 };
         Self { first, bits }
+    }
+
+    /// The addresses that count as one machine's.
+    #[must_use]
+    pub fn of_host(host: Host) -> Self {
+        let (first, bits) = host.range();
+        Self { first, bits }
+    }
+
+    /// The first of them.
+    #[must_use]
+    pub const fn first(&self) -> IpAddr {
+        self.first
     }
 
     /// Whether an address is one of them.

@@ -14,6 +14,8 @@ use crate::base::{Span, Time};
 use crate::types::NodeKey;
 use crate::wire::Host;
 
+use super::bans::{AddressRange, BanTarget};
+
 /// How long a breach is remembered.
 const DISCOURAGED_FOR: Span = Span::from_secs(24 * 3_600);
 /// How many keys and addresses are remembered together. At the rate at which strangers are let in
@@ -26,6 +28,27 @@ const REASON_CHARS_MAX: usize = 96;
 enum Subject {
     Key(NodeKey),
     Host(Host),
+}
+
+impl Subject {
+    /// The subject as people name it.
+    fn target(&self) -> BanTarget {
+        match self {
+            Self::Key(key) => BanTarget::Key(*key),
+            Self::Host(host) => BanTarget::Addresses(AddressRange::of_host(*host)),
+        }
+    }
+}
+
+/// Somebody who broke a rule lately.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Discouraged {
+    /// A key that was proved, or where it was.
+    pub target: BanTarget,
+    /// How long that is held against it.
+    pub until: Time,
+    /// The rule.
+    pub rule: String,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -84,14 +107,31 @@ impl Discouragement {
         entry.is_some_and(|entry| entry.until > now)
     }
 
-    /// The operator thinks better of a peer.
-    pub fn forgive_key(&mut self, key: &NodeKey) {
-        self.remove(Subject::Key(*key));
+    /// The operator thinks better of a peer, or of an address; not of all addresses of a range.
+    pub fn forgive(&mut self, target: &BanTarget) {
+        match target {
+            BanTarget::Key(key) => self.remove(Subject::Key(*key)),
+            BanTarget::Addresses(range) => {
+                let host = Host::of(range.first());
+                if range.only().is_some() || Subject::Host(host).target() == *target {
+                    self.remove(Subject::Host(host));
+                }
+            }
+        }
     }
 
-    /// The operator thinks better of an address.
-    pub fn forgive_address(&mut self, ip: IpAddr) {
-        self.remove(Subject::Host(Host::of(ip)));
+    /// Who broke a rule, the latest first, at most so many.
+    #[must_use]
+    pub fn latest(&self, limit: usize, now: Time) -> Vec<Discouraged> {
+        let counts = self.by_end.iter().rev().take_while(|(end, _)| *end > now);
+        let told = counts.take(limit).filter_map(|(until, subject)| {
+            Some(Discouraged {
+                target: subject.target(),
+                until: *until,
+                rule: self.entries.get(subject)?.reason.clone(),
+            })
+        });
+        told.collect()
     }
 
     /// The operator thinks better of everybody.
@@ -163,9 +203,36 @@ mod tests {
             Some(("b", later + DISCOURAGED_FOR))
         );
         assert_eq!((who.len(), who.by_end.len()), (2, 2));
-        who.forgive_key(&key(1));
-        who.forgive_address(ip("10.0.0.1"));
+        who.forgive(&BanTarget::Key(key(1)));
+        who.forgive(&"10.0.0.0/24".parse().unwrap());
+        assert_eq!(who.len(), 1, "a range is not the address");
+        who.forgive(&"10.0.0.1".parse().unwrap());
         assert!(who.is_empty() && who.by_end.is_empty());
+    }
+
+    #[test]
+    fn the_latest_are_told_of_first_by_names_that_are_taken_back() {
+        let mut who = Discouragement::default();
+        who.discourage(key(1), ip("10.0.0.1"), "a", Time::EPOCH);
+        who.discourage(key(2), ip("2001:db8:1:2:3::4"), "b", Time::from_millis(5));
+        let now = Time::from_millis(6);
+        let names = |who: &Discouragement, limit| -> Vec<String> {
+            let latest = who.latest(limit, now).into_iter();
+            latest
+                .map(|one| format!("{} {}", one.target, one.rule))
+                .collect()
+        };
+        let (first, second) = (format!("{} a", key(1)), format!("{} b", key(2)));
+        let all = ["2001:db8:1:2::/64 b", &second, "10.0.0.1 a", &first];
+        assert_eq!(names(&who, 9), all);
+        assert_eq!(names(&who, 3), all[..3]);
+        for told in who.latest(9, now) {
+            assert_eq!(told.until.since(Time::EPOCH).as_millis() / 1_000, 86_400);
+            who.forgive(&told.target.to_string().parse().unwrap());
+        }
+        assert!(who.is_empty());
+        who.discourage(key(1), ip("10.0.0.1"), "a", Time::EPOCH);
+        assert_eq!(who.latest(9, Time::EPOCH + DISCOURAGED_FOR), []);
     }
 
     #[test]

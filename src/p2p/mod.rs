@@ -14,7 +14,7 @@ pub mod relay;
 pub mod sync;
 
 pub use bans::{Ban, BanList, BanTarget};
-pub use discouragement::Discouragement;
+pub use discouragement::{Discouraged, Discouragement};
 pub use early::Early;
 pub use recent::RecentSet;
 pub use relay::Relay;

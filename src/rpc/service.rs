@@ -161,6 +161,11 @@ impl RpcService {
                 };
                 self.calls.insert(call, waiting);
             }
+            // Each is as large as the recording, so a second one waits for the first.
+            Outcome::Save(_) if !self.saves.is_empty() => {
+                let error = RpcError::busy("another recording is being saved; ask again soon");
+                self.settle(exchange, place, id, Err(error), desk);
+            }
             Outcome::Save(file) => {
                 let save = desk.save_record(file.clone());
                 self.saves.insert(save, (exchange, place, id, file));

@@ -623,6 +623,26 @@ fn a_recording_is_answered_when_its_file_is_there() {
 }
 
 #[test]
+fn one_recording_is_saved_at_a_time() {
+    let mut caller = Caller::new(None);
+    let save = |id: u8| {
+        let params = [format!("/there/{id}.rec")];
+        json!({ "jsonrpc": "2.0", "id": id, "method": "saverecord", "params": params })
+    };
+    caller.post(&json!([save(1), save(2)]));
+    let saves = caller.desk.take_saves();
+    assert_eq!(saves.len(), 1);
+    caller
+        .service
+        .saved(saves[0].0, Ok(7), &mut caller.desk.desk());
+    let answers = caller.answer();
+    assert_eq!(answers[0]["result"]["bytes"], json!(7));
+    assert_eq!(answers[1]["error"]["data"]["code"], json!("busy"));
+    caller.start("saverecord", json!(["/there/3.rec"]));
+    assert_eq!(caller.desk.take_saves().len(), 1);
+}
+
+#[test]
 fn an_accepted_transaction_that_left_says_so_with_the_reason() {
     let (txid, by) = (TxId([5; 32]), TxId([6; 32]));
     for (status, wanted) in [

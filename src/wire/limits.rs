@@ -49,6 +49,15 @@ impl Host {
     pub fn of(ip: IpAddr) -> Self {
         host_and_subnet(ip).0
     }
+
+    /// Its first address, and how many bits of it all its addresses share.
+    #[must_use]
+    pub fn range(self) -> (IpAddr, u8) {
+        match u32::try_from(self.0) {
+            Ok(bits) => (IpAddr::V4(bits.into()), 32),
+            Err(_) => (IpAddr::V6(self.0.into()), 64),
+        }
+    }
 }
 
 /// The neighbourhood of a host: its /24, or /48 in IPv6.

@@ -391,6 +391,43 @@ fn the_operator_disconnects_by_number_key_or_address() {
 }
 
 #[test]
+fn who_is_removed_is_not_dialled_again_and_stays_connected() {
+    let (mut alice, bob) = (Alice::new(), dialled(2));
+    alice.dials(bob);
+    let call = alice.ask(Question::RemovePeer(bob.key));
+    assert_eq!(alice.answers[&call], Ok(Reply::Done));
+    alice.expect_open(bob);
+    let call = alice.ask(Question::RemovePeer(bob.key));
+    assert_eq!(alice.answers[&call], Err(CallError::NotFound("added peer")));
+    let (conn, why) = (bob.conn, CloseCause::Remote);
+    alice.happens(Input::Closed { conn, why });
+    alice.wait(DAY);
+    alice.expect_no_dial();
+}
+
+#[test]
+fn who_broke_a_rule_is_told_of_with_the_rule_and_can_be_forgiven() {
+    let (mut alice, bob) = (Alice::new(), peer(2));
+    alice.connect(bob);
+    alice.breaks_a_rule(bob);
+    let discouraged = |alice: &mut Alice| {
+        let call = alice.ask(Question::Discouraged);
+        match &alice.answers[&call] {
+            Ok(Reply::Discouraged(peers)) => peers.clone(),
+            other => panic!("{other:?}"),
+        }
+    };
+    let both = discouraged(&mut alice);
+    let named: Vec<String> = both.iter().map(|one| one.target.to_string()).collect();
+    assert_eq!(named, [bob.address.ip().to_string(), bob.key.to_string()]);
+    assert!(both.iter().all(|one| one.rule == "it greeted twice"));
+    for one in both {
+        alice.ask(Question::Unban(one.target));
+    }
+    assert_eq!(discouraged(&mut alice), []);
+}
+
+#[test]
 fn a_stale_tip_has_one_more_peer_tried() {
     let (mut alice, bob) = (Alice::new(), dialled(2));
     let (key, socket) = (bob.key, bob.address);

@@ -130,7 +130,14 @@ pub(super) const METHODS: &[Method] = &[
     Method {
         name: "addnode",
         summary: "Connects to a peer, and stays connected with it while the node runs.",
-        params: &[required("peer", Kind::Peer, "the peer: KEY@ADDRESS:PORT")],
+        params: &[
+            required("peer", Kind::Peer, "the peer: KEY@ADDRESS:PORT"),
+            optional(
+                "command",
+                Kind::Text,
+                "add, which is the default, or remove: dial it no more",
+            ),
+        ],
         result: "null",
         run: network::add_node,
     },
@@ -337,6 +344,13 @@ pub(super) const METHODS: &[Method] = &[
         params: &[],
         result: "array of objects: target, banned_until, ban_created, ban_duration, time_remaining",
         run: network::list_banned,
+    },
+    Method {
+        name: "listdiscouraged",
+        summary: "Who broke a rule in the last day, the latest first.",
+        params: &[],
+        result: "array of objects: target, rule, until, time_remaining",
+        run: network::list_discouraged,
     },
     Method {
         name: "rpc.discover",

@@ -16,7 +16,12 @@ type Ran = Result<Outcome, RpcError>;
 const BAN_TIME: Span = Span::from_secs(24 * 3_600);
 
 pub(super) fn add_node(_: &mut View<'_>, params: &Params) -> Ran {
-    done(Question::AddPeer(params.peer(0)?))
+    let peer = params.peer(0)?;
+    done(if params.is_missing(1) || params.is_add(1)? {
+        Question::AddPeer(peer)
+    } else {
+        Question::RemovePeer(peer.key)
+    })
 }
 
 pub(super) fn get_network_info(view: &mut View<'_>, _: &Params) -> Ran {
@@ -91,6 +96,25 @@ fn ban_json(ban: &Ban, now: Time) -> Value {
         "ban_duration": ban.until.since(ban.since).as_millis() / 1_000,
         "time_remaining": ban.until.since(now).as_millis() / 1_000,
     })
+}
+
+pub(super) fn list_discouraged(_: &mut View<'_>, _: &Params) -> Ran {
+    let question = Question::Discouraged;
+    Ok(Outcome::ask(question, |view, reply| match reply {
+        Reply::Discouraged(peers) => {
+            let now = view.now;
+            let peers = peers.iter().map(|peer| {
+                json!({
+                    "target": peer.target.to_string(),
+                    "rule": peer.rule,
+                    "until": peer.until.as_millis() / 1_000,
+                    "time_remaining": peer.until.since(now).as_millis() / 1_000,
+                })
+            });
+            Ok(peers.collect()).into()
+        }
+        other => unexpected(&other),
+    }))
 }
 
 fn peer_json(peer: &PeerInfo) -> Value {

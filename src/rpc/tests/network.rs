@@ -3,7 +3,7 @@
 use super::*;
 use crate::base::Span;
 use crate::node::{ConnId, PeerRef};
-use crate::p2p::{Ban, BanTarget};
+use crate::p2p::{Ban, BanTarget, Discouraged};
 
 #[test]
 fn bans_are_asked_of_the_node_and_shown() {
@@ -45,6 +45,46 @@ fn bans_are_asked_of_the_node_and_shown() {
         json!([{
             "target": "10.1.0.0/16", "banned_until": 61, "ban_created": 1,
             "ban_duration": 60, "time_remaining": 56,
+        }])
+    );
+}
+
+#[test]
+fn a_peer_is_added_and_removed() {
+    let mut caller = Caller::new(None);
+    let peer: crate::types::PeerAddress = format!("{}@10.1.2.3:5335", NodeKey([3; 32]))
+        .parse()
+        .unwrap();
+    let named = peer.to_string();
+    for (params, question) in [
+        (json!([named]), Question::AddPeer(peer)),
+        (json!([named, "add"]), Question::AddPeer(peer)),
+        (json!([named, "remove"]), Question::RemovePeer(peer.key)),
+    ] {
+        caller.start("addnode", params);
+        caller.reply(&question, Ok(Reply::Done));
+        assert_eq!(caller.answer()["result"], Value::Null);
+    }
+    let error = caller
+        .call("addnode", json!([named, "onetry"]))
+        .unwrap_err();
+    assert_eq!(error.data["parameter"], json!("command"));
+}
+
+#[test]
+fn who_broke_a_rule_is_shown_with_it() {
+    let mut caller = Caller::new(None);
+    caller.start("listdiscouraged", json!([]));
+    let peer = Discouraged {
+        target: "10.1.2.3".parse().unwrap(),
+        until: Time::from_millis(61_000),
+        rule: "it greeted twice".to_owned(),
+    };
+    caller.reply(&Question::Discouraged, Ok(Reply::Discouraged(vec![peer])));
+    assert_eq!(
+        caller.answer()["result"],
+        json!([{
+            "target": "10.1.2.3", "rule": "it greeted twice", "until": 61, "time_remaining": 56,
         }])
     );
 }
