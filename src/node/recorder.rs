@@ -366,8 +366,8 @@ impl Recording {
     }
 
     /// Replays the recording up to its end, or up to event number `until`. `watch` is shown every
-    /// entry with the number of the event it makes, and what the node wants done then. The last entry of a process that was killed
-    /// may be cut short: the replay ends before it.
+    /// entry with the number of the event it makes, and what the node wants done then. The last
+    /// entry of a process that was killed may be cut short: the replay ends before it.
     pub fn replay(
         &self,
         until: Option<u64>,
