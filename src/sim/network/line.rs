@@ -87,7 +87,16 @@ const SLOT: u64 = 1 << SLOT_BITS;
 /// does not wait for what comes in between.
 const SLOTS: usize = 64;
 
-/// The way in: messages of many senders share it.
+/// A slot of time of the way in.
+#[derive(Clone, Copy, Debug, Default)]
+struct Slot {
+    /// Its number since 1970: its place in the ring goes to later ones.
+    number: u64,
+    /// Microseconds that are taken, for each class with those that go before it.
+    taken: [u16; CLASSES],
+}
+
+/// The way in: messages of many senders share it, a better class first.
 ///
 /// They are told to it when they are sent, not in the order in which they arrive, so that it
 /// can't be one number: a message on a long way would keep those on short ways waiting. It is a
@@ -96,21 +105,23 @@ const SLOTS: usize = 64;
 #[derive(Clone, Debug)]
 pub(super) struct Downlink {
     speed: Speed,
-    /// For each slot of the ring, the low half of its number and how much of it is taken.
-    slots: [(u32, u32); SLOTS],
+    slots: [Slot; SLOTS],
 }
 
 impl Downlink {
     pub(super) const fn new(bytes_per_second: u64) -> Self {
         Self {
             speed: Speed::new(bytes_per_second),
-            slots: [(0, 0); SLOTS],
+            slots: [Slot {
+                number: 0,
+                taken: [0; CLASSES],
+            }; SLOTS],
         }
     }
 
     /// Takes a message in whose first byte is there at `first` and whose last is there at `last`:
     /// when it has all of it.
-    pub(super) fn take(&mut self, first: Time, last: Time, bytes: u64) -> Time {
+    pub(super) fn take(&mut self, first: Time, last: Time, class: usize, bytes: u64) -> Time {
         let mut left = self.speed.span(bytes).as_micros();
         if left == 0 {
             return last;
@@ -120,28 +131,49 @@ impl Downlink {
         let mut at = first.max(last - Span::from_micros(left)).as_micros();
         loop {
             let number = at >> SLOT_BITS;
-            let (low, end) = (number as u32, (number + 1) << SLOT_BITS);
-            let (tag, taken) = &mut self.slots[number as usize % SLOTS];
-            let newer = tag.wrapping_sub(low).cast_signed();
-            if newer > 0 {
-                // The slot's place in the ring went to a later one: nothing is known of it.
-                let part = left.min(end - at);
-                at += part;
-                left -= part;
-            } else {
-                if newer < 0 {
-                    (*tag, *taken) = (low, 0);
-                }
-                let part = left.min(SLOT - u64::from(*taken)).min(end - at);
-                *taken += part as u32;
-                left -= part;
-                // The end of what is taken, if that is later: the message may have waited.
-                at = (end - SLOT + u64::from(*taken)).max(at + part);
-            }
+            let end = (number + 1) << SLOT_BITS;
+            let taken = self
+                .slot(number)
+                .map_or(0, |slot| u64::from(slot.taken[class]));
+            let part = left.min(SLOT - taken).min(end - at);
+            self.fill(number, class, part);
+            left -= part;
+            // The end of what is taken, if that is later: the message may have waited.
+            at = (at + part).max(end - SLOT + taken + part);
             if left == 0 {
                 return last.max(Time::from_micros(at));
             }
             at = at.max(end);
+        }
+    }
+
+    /// The slot of a number; nothing when its place went to a later one, and nothing is known of
+    /// it any more.
+    fn slot(&mut self, number: u64) -> Option<&mut Slot> {
+        let slot = &mut self.slots[number as usize % SLOTS];
+        if slot.number < number {
+            *slot = Slot {
+                number,
+                taken: [0; CLASSES],
+            };
+        }
+        (slot.number == number).then_some(slot)
+    }
+
+    /// Fills a part of a slot. What was promised to worse classes stays; what is left over is
+    /// taken from the slots that come next.
+    fn fill(&mut self, number: u64, class: usize, part: u64) {
+        for class in class..CLASSES {
+            let mut over = part;
+            for number in number..number + SLOTS as u64 {
+                let Some(slot) = self.slot(number) else { break };
+                let fits = over.min(SLOT - u64::from(slot.taken[class]));
+                slot.taken[class] += fits as u16;
+                over -= fits;
+                if over == 0 {
+                    break;
+                }
+            }
         }
     }
 }

@@ -172,7 +172,7 @@ impl Network {
 
         let arrival = self.stations[to]
             .down
-            .take(took.begin + delay, left + delay, bytes);
+            .take(took.begin + delay, left + delay, class, bytes);
         flow.arrive(class, arrival, &lost, delay.times(2), speed)
     }
 
@@ -228,3 +228,6 @@ impl Network {
         Span::from_micros(base + self.jitter.up_to(most))
     }
 }
+
+#[cfg(test)]
+mod tests;

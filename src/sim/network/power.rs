@@ -74,3 +74,33 @@ pub(super) fn stretched(scale: u64, hash: u64, numerator: u64, denominator: u64)
     let part = exponent >> 8 & (STEPS as u64 - 1);
     ((scale * POWERS[part as usize]) << whole) >> FRACTION
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_are_those_of_floating_point() {
+        let mut hash = 0x9e37_79b9_7f4a_7c15_u64;
+        for step in 0..20_000_u64 {
+            hash = hash.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(step);
+            let h = (hash as f64 + 0.5) / 2.0_f64.powi(64);
+            for shape in [1.8_f64, 6.4, 24.8, 70.0] {
+                let expected = 100_000.0 * h.powf(-1.0 / shape);
+                if expected > 2_000_000.0 {
+                    continue;
+                }
+                let got = stretched(100_000, hash, 10, (shape * 10.0) as u64) as f64;
+                let off = (got - expected).abs() / expected;
+                assert!(off < 0.004, "h {h} shape {shape}: {got}, not {expected}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_ends_of_the_hashes_stay_in_bounds() {
+        assert_eq!(stretched(1_000, u64::MAX, 10, 18), 1_001);
+        assert_eq!(stretched(1_000, 1 << 63, 1, 1), 1_997);
+        assert_eq!(stretched(350_000, 0, 2, 3) >> 16, 555_334);
+    }
+}
