@@ -6,11 +6,13 @@
 //! sleeps, never reads a clock, and never changes what a node does: it runs
 //! [`crate::node::Node`] as it is.
 //!
-//! [`World`] runs machines over a [`network`]; [`Behaviour`] makes some of them dishonest; `memo`,
-//! `costs` and `queue` make thousands of them fit one process. [`workload`] has the people who pay.
+//! [`World`] runs machines over a [`network`], which the [`ladder`] holds against known figures;
+//! [`Behaviour`] makes some of them dishonest; `memo`, `costs` and `queue` make thousands of them
+//! fit one process. [`workload`] has the people who pay.
 
 mod behaviour;
 mod costs;
+pub mod ladder;
 mod memo;
 pub mod network;
 pub mod observe;

@@ -73,6 +73,9 @@ pub enum Matrix {
     /// The same delay of one way for every pair, in microseconds.
     #[serde(rename = "uniform")]
     Uniform(Span),
+    /// A delay of one way for each pair, any between two, in microseconds.
+    #[serde(rename = "spread")]
+    Spread(Span, Span),
     /// Nodes in 33 regions of a cloud, each as likely, with medians measured between them.
     #[serde(rename = "ping-table")]
     PingTable,
@@ -148,6 +151,11 @@ impl NetworkConfig {
         if let Matrix::Uniform(delay) = self.matrix {
             let micros = delay.as_micros();
             bounded("matrix.uniform", micros, 0, DELAY_MAX.as_micros())?;
+        }
+        if let Matrix::Spread(least, most) = self.matrix {
+            let (least, most) = (least.as_micros(), most.as_micros());
+            bounded("matrix.spread[0]", least, 0, most)?;
+            bounded("matrix.spread[1]", most, 0, DELAY_MAX.as_micros())?;
         }
         Ok(())
     }

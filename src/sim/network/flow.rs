@@ -58,6 +58,10 @@ impl Rounds {
         let mut left = bytes;
         if at >= self.begin + round_trip {
             self.next(at);
+        } else if bytes > u64::from(self.sent) {
+            // Most of the round is sent from now on, and so most acknowledgements come a round
+            // trip from now: those of a small message before it make no room for this one.
+            self.begin = at;
         }
         loop {
             let window = u64::from(self.window) * SEGMENT_BYTES;

@@ -104,25 +104,24 @@ struct Slot {
 /// each other's exact place.
 #[derive(Clone, Debug)]
 pub(super) struct Downlink {
-    speed: Speed,
     slots: [Slot; SLOTS],
 }
 
 impl Downlink {
-    pub(super) const fn new(bytes_per_second: u64) -> Self {
+    pub(super) const fn new() -> Self {
+        let empty = Slot {
+            number: 0,
+            taken: [0; CLASSES],
+        };
         Self {
-            speed: Speed::new(bytes_per_second),
-            slots: [Slot {
-                number: 0,
-                taken: [0; CLASSES],
-            }; SLOTS],
+            slots: [empty; SLOTS],
         }
     }
 
-    /// Takes a message in whose first byte is there at `first` and whose last is there at `last`:
-    /// when it has all of it.
-    pub(super) fn take(&mut self, first: Time, last: Time, class: usize, bytes: u64) -> Time {
-        let mut left = self.speed.span(bytes).as_micros();
+    /// Takes a message in that keeps the line for a span, whose first byte is there at `first` and
+    /// whose last is there at `last`: when it has all of it.
+    pub(super) fn take(&mut self, first: Time, last: Time, class: usize, span: Span) -> Time {
+        let mut left = span.as_micros();
         if left == 0 {
             return last;
         }

@@ -28,7 +28,7 @@ use crate::base::{Rng, Span, Time};
 use cuts::Cuts;
 use draw::{Draw, Losses, pair_hash};
 use flow::{SEGMENT_BYTES, Windows};
-use line::{Downlink, Uplink};
+use line::{Downlink, Speed, Uplink};
 use regions::Regions;
 
 /// Lanes that wait for each other only among themselves: urgent ones, what a node does all the
@@ -44,14 +44,19 @@ const fn class_of(lane: u8) -> usize {
     }
 }
 
-/// One node's end of the network.
+/// One node's line, as it is needed for each message that the node sends.
 #[derive(Clone, Debug)]
 struct Station {
-    place: Place,
     up: Uplink,
-    down: Downlink,
-    /// Bytes that were put on its line, those of lost segments twice.
+    /// Bytes that were put on the line, those of lost segments twice.
     sent: u64,
+}
+
+/// A waiting time with this mean, of which each draw is as likely as any other: the gaps of a
+/// Poisson process, the same on any machine. The mean is at most a day.
+#[must_use]
+pub fn exponential(mean: Span, draw: u64) -> Span {
+    Span::from_micros(power::exponential(mean.as_micros(), draw))
 }
 
 /// Every link of a world.
@@ -66,7 +71,12 @@ pub struct Network {
     pairs: u64,
     jitter: Draw,
     losses: Losses,
+    // What every message needs of both nodes is kept apart from what it needs of one, and in few
+    // bytes: with thousands of nodes, a message costs what it finds outside the cache.
+    where_at: Vec<Place>,
+    down_speeds: Vec<Speed>,
     stations: Vec<Station>,
+    downs: Vec<Downlink>,
     cuts: Cuts,
 }
 
@@ -89,7 +99,10 @@ impl Network {
             jitter: Draw::new(rng.fork("jitter").next_u64()),
             losses,
             places: rng.fork("places"),
+            where_at: Vec::new(),
+            down_speeds: Vec::new(),
             stations: Vec::new(),
+            downs: Vec::new(),
             cuts: Cuts::default(),
             config,
         }
@@ -99,11 +112,11 @@ impl Network {
     pub fn add(&mut self) -> usize {
         let region = self.regions.draw(&mut self.places);
         let (up, down) = self.regions.line(&self.config.bandwidth, region);
-        let place = Place { region, up, down };
+        self.where_at.push(Place { region, up, down });
+        self.down_speeds.push(Speed::new(down));
+        self.downs.push(Downlink::new());
         self.stations.push(Station {
-            place,
             up: Uplink::new(up),
-            down: Downlink::new(down),
             sent: 0,
         });
         self.stations.len() - 1
@@ -124,7 +137,7 @@ impl Network {
     /// Where a node is.
     #[must_use]
     pub fn place(&self, node: usize) -> &Place {
-        &self.stations[node].place
+        &self.where_at[node]
     }
 
     /// The names of the regions, by their numbers.
@@ -137,7 +150,7 @@ impl Network {
     #[must_use]
     pub fn base_delay(&self, a: usize, b: usize) -> Span {
         let hash = pair_hash(self.pairs, a, b);
-        let (from, to) = (self.stations[a].place.region, self.stations[b].place.region);
+        let (from, to) = (self.where_at[a].region, self.where_at[b].region);
         self.regions.delay(from, to, hash)
     }
 
@@ -170,9 +183,8 @@ impl Network {
         };
         flow.queue(now, left, bytes);
 
-        let arrival = self.stations[to]
-            .down
-            .take(took.begin + delay, left + delay, class, bytes);
+        let span = self.down_speeds[to].span(bytes);
+        let arrival = self.downs[to].take(took.begin + delay, left + delay, class, span);
         flow.arrive(class, arrival, &lost, delay.times(2), speed)
     }
 

@@ -75,6 +75,14 @@ pub(super) fn stretched(scale: u64, hash: u64, numerator: u64, denominator: u64)
     ((scale * POWERS[part as usize]) << whole) >> FRACTION
 }
 
+/// A waiting time with this mean, drawn by `hash`: the gaps of a Poisson process.
+pub(super) fn exponential(mean: u64, hash: u64) -> u64 {
+    // The natural logarithm of 2 in 1/65,536.
+    const LN_2: u64 = 45_426;
+    let natural = (depth(hash) * LN_2) >> FRACTION;
+    (mean * natural) >> FRACTION
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -95,6 +103,18 @@ mod tests {
                 assert!(off < 0.004, "h {h} shape {shape}: {got}, not {expected}");
             }
         }
+    }
+
+    #[test]
+    fn waiting_times_have_their_mean() {
+        let mut hash = 3_u64;
+        let mut sum = 0;
+        for step in 0..100_000_u64 {
+            hash = hash.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(step);
+            sum += exponential(2_000_000, hash);
+        }
+        let mean = sum / 100_000;
+        assert!((1_980_000..2_020_000).contains(&mean), "{mean}");
     }
 
     #[test]

@@ -2,8 +2,7 @@
 //!
 //! The tables of the two SimBlock matrices are those of SimBlock's `NetworkConfiguration.java`
 //! (Aoki et al., "SimBlock: A Blockchain Network Simulator", 2019; Apache-2.0), measured between
-//! nodes of Bitcoin. Its lines of 2015 were not published beside its delays; both years have
-//! those of 2019.
+//! nodes of Bitcoin.
 
 use crate::base::{Rng, Span};
 
@@ -56,12 +55,18 @@ const DELAYS_2015: [[u16; SIX]; SIX] = [
 const SHARES_2019: [u64; SIX] = [3_316, 4_998, 90, 1_177, 224, 195];
 const SHARES_2015: [u64; SIX] = [3_869, 5_159, 113, 574, 119, 166];
 /// Bytes per second: 19.2, 20.7, 5.8, 15.7, 10.2 and 11.3 Mbit/s.
-const UP: [u64; SIX] = [
+const UP_2019: [u64; SIX] = [
     2_400_000, 2_587_500, 725_000, 1_962_500, 1_275_000, 1_412_500,
 ];
 /// Bytes per second: 52, 40, 18, 22.8, 22.8 and 29.9 Mbit/s.
-const DOWN: [u64; SIX] = [
+const DOWN_2019: [u64; SIX] = [
     6_500_000, 5_000_000, 2_250_000, 2_850_000, 2_850_000, 3_737_500,
+];
+/// Bytes per second: 4.7, 8.1, 1.8, 5.3, 3.4 and 5.2 Mbit/s.
+const UP_2015: [u64; SIX] = [587_500, 1_012_500, 225_000, 662_500, 425_000, 650_000];
+/// Bytes per second: 25, 24, 6.5, 10, 17.5 and 14 Mbit/s.
+const DOWN_2015: [u64; SIX] = [
+    3_125_000, 3_000_000, 812_500, 1_250_000, 2_187_500, 1_750_000,
 ];
 /// Bytes per second of a gigabit, which a small machine of a cloud has.
 const CLOUD: u64 = 125_000_000;
@@ -100,7 +105,7 @@ impl Regions {
         let shares = match self.matrix {
             Matrix::PingTable => return Region(rng.below(ping::NAMES.len() as u64) as u8),
             Matrix::SimBlock2015 => &SHARES_2015,
-            Matrix::SimBlock2019 | Matrix::Uniform(_) => &SHARES_2019,
+            Matrix::SimBlock2019 | Matrix::Uniform(_) | Matrix::Spread(..) => &SHARES_2019,
         };
         let mut place = rng.below(shares.iter().sum());
         let mut region = 0;
@@ -114,10 +119,13 @@ impl Regions {
     /// How fast a line is, up and down.
     pub(super) fn line(&self, bandwidth: &Bandwidths, region: Region) -> (u64, u64) {
         match bandwidth {
-            Bandwidths::ByRegion if self.matrix == Matrix::PingTable => (CLOUD, CLOUD),
             Bandwidths::ByRegion => {
                 let region = usize::from(region.0);
-                (UP[region], DOWN[region])
+                match self.matrix {
+                    Matrix::PingTable => (CLOUD, CLOUD),
+                    Matrix::SimBlock2015 => (UP_2015[region], DOWN_2015[region]),
+                    _ => (UP_2019[region], DOWN_2019[region]),
+                }
             }
             Bandwidths::Fixed { up, down } => (*up, *down),
             Bandwidths::Unlimited => (u64::MAX, u64::MAX),
@@ -129,6 +137,10 @@ impl Regions {
         let (a, b) = (usize::from(a.0), usize::from(b.0));
         let table = match self.matrix {
             Matrix::Uniform(delay) => return delay,
+            Matrix::Spread(least, most) => {
+                let (least, most) = (least.as_micros(), most.as_micros());
+                least + (((most - least) * (hash >> 32)) >> 32)
+            }
             Matrix::SimBlock2019 => self.pareto(DELAYS_2019[a][b], hash),
             Matrix::SimBlock2015 => self.pareto(DELAYS_2015[a][b], hash),
             Matrix::PingTable => {
