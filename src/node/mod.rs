@@ -274,7 +274,11 @@ impl Node {
         now: Time,
     ) -> Result<Self, UnsupportedEngine> {
         let mut chain = Chain::new(Arc::clone(&config.genesis))?;
-        for (lsn, header) in &recovered.blocks {
+        let mut blocks = recovered.blocks;
+        // Bodies are logged as they come, and a child's may come before its parent's. Of one
+        // height the first logged stays the first seen.
+        blocks.sort_by_key(|(_, header)| header.height);
+        for (lsn, header) in &blocks {
             // A header that no longer passes was written under other rules: it stays aside.
             let _ = chain.restore(header, *lsn);
         }

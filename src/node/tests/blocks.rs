@@ -532,3 +532,34 @@ fn a_longer_branch_takes_over_and_what_it_left_waits_again() {
     assert_eq!(alice.tip(), new[1].id);
     assert!(alice.node.mempool.get(&payment.wtxid()).is_some());
 }
+
+/// Bodies come from several peers at once, and each is logged when it comes: a child may stand
+/// before its parent in the log.
+#[test]
+fn blocks_that_were_logged_before_their_parents_are_there_after_a_restart() {
+    let alice = Alice::new();
+    let first = alice.first_block();
+    let chain = [first.clone(), alice.block_on(&first)];
+    let rival = alice
+        .maker
+        .child(&alice.maker.root(), person(92).account, &[]);
+    let [second, first, rival] =
+        [&chain[1], &chain[0], &rival].map(|made| Arc::clone(&made.checked));
+    for blocks in [[&second, &first, &rival], [&second, &rival, &first]] {
+        let blocks = blocks.iter().zip([8, 16, 24]);
+        let blocks = blocks.map(|(block, lsn)| (Lsn::new(lsn), block.header.clone()));
+        let recovered = Recovered {
+            blocks: blocks.collect(),
+            tip: Some(second.id),
+            ..Recovered::default()
+        };
+        let config = alice.node.config.clone();
+        let node = Node::open(config, recovered, [5; 32], alice.now).unwrap();
+        assert!(
+            [&second, &first, &rival]
+                .iter()
+                .all(|it| node.knows_block(&it.id))
+        );
+        assert_eq!(node.chain.tree().best_candidate(), second.id);
+    }
+}
