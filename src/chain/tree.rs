@@ -123,6 +123,12 @@ impl Tree {
         self.genesis
     }
 
+    /// How many headers there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.entries.len()
+    }
+
     /// The block of that id.
     #[must_use]
     pub fn get(&self, id: &BlockId) -> Option<&Entry> {

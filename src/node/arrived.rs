@@ -47,6 +47,11 @@ impl Arrived {
         Some(taken)
     }
 
+    /// How many wait.
+    pub(super) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// A check ended.
     pub(super) fn checked(&mut self) {
         self.checks -= 1;

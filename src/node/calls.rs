@@ -134,7 +134,8 @@ impl Node {
         })
     }
 
-    fn transaction_status(&self, txid: &TxId) -> Result<TransactionStatus, CallError> {
+    /// Where a transaction stands, as callers are told.
+    pub fn transaction_status(&self, txid: &TxId) -> Result<TransactionStatus, CallError> {
         if let Some((block, index)) = self.chain.find_transaction(txid)
             && let Some(entry) = self.chain.tree().get(&block)
         {

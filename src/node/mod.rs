@@ -28,6 +28,7 @@ mod peers;
 mod promises;
 mod recorder;
 mod recovered;
+mod sizes;
 mod snapshot;
 mod submission;
 mod templates;
@@ -64,6 +65,7 @@ pub use job::{BLOCK_RECORD_PREFIX, BlockReader, Job, JobResult, Workbench, block
 
 pub use recorder::{Entry, Inline, Recorder, Recording, ReplayError, Replayed, Runner, Shown};
 pub use recovered::{JournalFound, Recovered};
+pub use sizes::Sizes;
 pub use snapshot::Snapshot;
 pub use work::{BlockRefusal, LongPollId, Submitted, TemplateId, WorkTemplate};
 

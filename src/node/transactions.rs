@@ -56,7 +56,7 @@ pub(super) struct Checks {
 
 impl Checks {
     /// What waits for a check.
-    pub(super) fn waiting(&self) -> impl Iterator<Item = &(Source, Transaction)> {
+    pub(super) fn waiting(&self) -> impl ExactSizeIterator<Item = &(Source, Transaction)> {
         self.waiting.iter()
     }
 
