@@ -11,13 +11,16 @@
 //! fit one process. [`workload`] has the people who pay.
 
 mod behaviour;
+pub mod check;
 mod costs;
+pub mod faults;
 pub mod ladder;
 mod memo;
 pub mod network;
 pub mod observe;
 pub mod playback;
 mod queue;
+pub mod swarm;
 pub mod workload;
 mod world;
 

@@ -1,0 +1,270 @@
+//! Checks at the end of a run, on a core of nodes that was healed and came to rest.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::base::Span;
+use crate::codec::{Decode, DecodeError, Reader};
+use crate::node::{CallError, CallId, Node, Question, Reply, TransactionStatus};
+use crate::sim::workload::{Acknowledged, Facts, Place, Standing, Workload};
+use crate::sim::{NodeIndex, World};
+use crate::types::{BlockId, Genesis, Header, Height, TxId};
+
+use super::{Checker, Reference, Violation, Watch};
+
+/// How long an honest node may take to answer a call at the end: nothing else is going on.
+const ANSWER_WITHIN: Span = Span::from_secs(20);
+/// How many calls are under way at once.
+const CALLS_MAX: usize = 64;
+
+/// What became of transactions that were acknowledged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Outcomes {
+    /// In the best chain.
+    pub included: u64,
+    /// Another of its account and nonce is in the best chain.
+    pub conflicting: u64,
+    /// Too late for any block.
+    pub expired: u64,
+    /// Replaced by another that waits.
+    pub replaced: u64,
+    /// In the mempool, or kept aside, at the node that answered for it.
+    pub waiting: u64,
+    /// Whoever answered for it lost its disk, or is not part of the core.
+    pub excused: u64,
+}
+
+/// The checks at the end.
+pub struct Finally<'a> {
+    world: &'a mut World,
+    watch: &'a mut Watch,
+    core: &'a [NodeIndex],
+    reference: Reference,
+}
+
+impl<'a> Finally<'a> {
+    /// Checks of this core, whose nodes stand on one tip.
+    #[must_use]
+    pub fn new(
+        world: &'a mut World,
+        watch: &'a mut Watch,
+        core: &'a [NodeIndex],
+        genesis: Arc<Genesis>,
+    ) -> Self {
+        Self {
+            world,
+            watch,
+            core,
+            reference: Reference::new(genesis),
+        }
+    }
+
+    fn violation(&mut self, checker: Checker, node: Option<NodeIndex>, what: String) {
+        let at = self.world.now();
+        self.watch.report(Violation {
+            checker,
+            at,
+            node,
+            what,
+        });
+    }
+
+    /// Asks questions, each of one node, and gives the answers in their order.
+    fn ask(&mut self, questions: Vec<(NodeIndex, Question)>) -> Vec<Result<Reply, CallError>> {
+        let mut replies = Vec::with_capacity(questions.len());
+        let mut questions = questions.into_iter().peekable();
+        while questions.peek().is_some() {
+            let some: Vec<_> = questions.by_ref().take(CALLS_MAX).collect();
+            let calls: Vec<(NodeIndex, CallId)> = some
+                .into_iter()
+                .map(|(node, question)| (node, self.world.call(node, question)))
+                .collect();
+            let until = self.world.now() + ANSWER_WITHIN;
+            for (node, call) in calls {
+                let reply = loop {
+                    if let Some(reply) = self.world.reply(call) {
+                        break reply;
+                    }
+                    if self.world.now() >= until {
+                        self.violation(Checker::Liveness, Some(node), "it does not answer".into());
+                        break Err(CallError::Busy);
+                    }
+                    self.world.step();
+                    self.watch.look(self.world);
+                };
+                replies.push(reply);
+            }
+        }
+        replies
+    }
+
+    /// Every block that was ever the tip of an honest node, and what it stands on, is valid by
+    /// the reference. Blocks that no node of the core has are of others' dead branches.
+    pub fn check_validity(&mut self) {
+        let mut missing: Vec<BlockId> = self.watch.tips().copied().collect();
+        let mut found: BTreeMap<(u64, BlockId), Vec<u8>> = BTreeMap::new();
+        while !missing.is_empty() {
+            let holder = |id: &BlockId| {
+                let has = |node: &&NodeIndex| {
+                    let running = self.world.node(**node);
+                    running.is_some_and(|running| running.knows_block(id))
+                };
+                self.core.iter().find(has).copied()
+            };
+            let held = missing
+                .iter()
+                .filter_map(|id| Some((holder(id)?, Question::Block(*id))));
+            let questions: Vec<_> = held.collect();
+            let mut parents = Vec::new();
+            for reply in self.ask(questions) {
+                let Ok(Reply::Block { id, bytes, .. }) = reply else {
+                    continue;
+                };
+                let Ok(header) = header_of(&bytes) else {
+                    continue;
+                };
+                parents.push(header.parent_id);
+                found.insert((header.height.0, id), bytes.to_vec());
+            }
+            parents.sort_unstable();
+            parents.dedup();
+            let known = |id: &BlockId| found.keys().any(|(_, other)| other == id);
+            parents.retain(|id| !known(id) && !self.reference.knows(id));
+            missing = parents;
+        }
+        for ((height, id), bytes) in found {
+            if height > 0
+                && let Err(rule) = self.reference.add(&bytes)
+            {
+                let what = format!("block {id} at height {height} was a tip: {rule}");
+                self.violation(Checker::Validity, None, what);
+                return;
+            }
+        }
+    }
+
+    /// Every account and the supply at every node of the core are those of the reference.
+    pub fn check_state(&mut self) {
+        for node in self.core {
+            let Some(published) = self.world.published(*node).cloned() else {
+                continue;
+            };
+            let tip = published.tip;
+            let Some(wanted) = self.reference.supply(&tip) else {
+                continue;
+            };
+            if wanted != *published.state.supply() {
+                let found = published.state.supply();
+                let what = format!("after {tip}: {found:?}, by the blocks {wanted:?}");
+                self.violation(Checker::Supply, Some(*node), what);
+            }
+            let accounts = self.reference.accounts(&tip).into_iter().flatten();
+            let wrong = accounts.map(|(id, (balance, nonce))| {
+                let account = published.state.account(id);
+                let found = account.map(|it| it.map(|it| (it.balance.0, it.nonce.0)));
+                (*id, (*balance, *nonce), found)
+            });
+            let wrong = wrong.filter(|(_, wanted, found)| *found != Ok(Some(*wanted)));
+            let wrong: Vec<_> = wrong.take(1).collect();
+            for (id, wanted, found) in wrong {
+                let what = format!("account {id} after {tip}: {found:?}, by the blocks {wanted:?}");
+                self.violation(Checker::Supply, Some(*node), what);
+            }
+        }
+    }
+
+    /// Nothing acknowledged is lost. `excused` says whose promises are void.
+    pub fn check_acknowledged(
+        &mut self,
+        workload: &Workload,
+        excused: impl Fn(NodeIndex) -> bool,
+    ) -> Outcomes {
+        let mut outcomes = Outcomes::default();
+        let tip = self
+            .core
+            .first()
+            .and_then(|node| self.world.published(*node));
+        let Some((tip, height)) = tip.map(|tip| (tip.tip, tip.header.height)) else {
+            return outcomes;
+        };
+        let included = self.reference.included(&tip);
+        let nobody = BTreeMap::new();
+        let accounts = self.reference.accounts(&tip).unwrap_or(&nobody).clone();
+        for one in workload.acknowledged() {
+            let payment = &one.payment;
+            let (account, nonce) = (payment.account, payment.nonce.0);
+            match included.get(&(account, nonce)) {
+                Some(txid) if *txid == payment.txid => outcomes.included += 1,
+                Some(_) => outcomes.conflicting += 1,
+                None if is_late(payment.expiry, height) => outcomes.expired += 1,
+                None if excused(one.by) => outcomes.excused += 1,
+                None => {
+                    let (balance, nonce) = accounts.get(&account).copied().unwrap_or_default();
+                    let facts = Facts {
+                        height,
+                        nonce,
+                        balance,
+                    };
+                    self.look_after(workload, one, &facts, &mut outcomes);
+                }
+            }
+        }
+        outcomes
+    }
+
+    /// What became of a promised payment that is not in the chain.
+    fn look_after(
+        &mut self,
+        workload: &Workload,
+        one: &Acknowledged,
+        facts: &Facts,
+        outcomes: &mut Outcomes,
+    ) {
+        let world = &*self.world;
+        let place = |txid: &TxId| place_of(world.node(one.by), txid);
+        let standing = workload.standing(one, facts, &place);
+        match standing {
+            // The reference has every transaction of the chain, and not this one.
+            Standing::Included | Standing::Lost => {
+                let payment = &one.payment;
+                let status = world
+                    .node(one.by)
+                    .map(|node| node.transaction_status(&payment.txid));
+                let what = format!(
+                    "it acknowledged transaction {} ({:?} of account {}, nonce {}) at {} ms, which \
+                     is in no block up to the tip at height {}, where the account has {} and nonce \
+                     {}; the node says {status:?}",
+                    payment.txid,
+                    payment.kind,
+                    payment.account,
+                    payment.nonce,
+                    one.at.as_millis(),
+                    facts.height,
+                    facts.balance,
+                    facts.nonce,
+                );
+                self.violation(Checker::Acknowledged, Some(one.by), what);
+            }
+            Standing::Expired => outcomes.expired += 1,
+            Standing::Replaced => outcomes.replaced += 1,
+            Standing::Kept | Standing::Stranded | Standing::Unfunded => outcomes.waiting += 1,
+        }
+    }
+}
+
+fn is_late(expiry: Height, tip: Height) -> bool {
+    expiry != Height(0) && tip >= expiry
+}
+
+/// Where a node has a transaction.
+pub(super) fn place_of(node: Option<&Node>, txid: &TxId) -> Place {
+    match node.map(|node| node.transaction_status(txid)) {
+        Some(Ok(TransactionStatus::Included { .. })) => Place::Included,
+        Some(Ok(TransactionStatus::Waiting | TransactionStatus::Aside(_))) => Place::Kept,
+        _ => Place::Nowhere,
+    }
+}
+
+fn header_of(bytes: &[u8]) -> Result<Header, DecodeError> {
+    Header::decode(&mut Reader::new(bytes))
+}

@@ -1,0 +1,187 @@
+//! Checks while a run goes: what readers of each node see, from one moment to the next.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::node::{Event, Published};
+use crate::sim::{NodeIndex, World};
+use crate::types::{BlockId, Hash, Uint256};
+
+use super::{Checker, Violation};
+
+/// More violations of one run say no more about it.
+const VIOLATIONS_MAX: usize = 20;
+
+/// What was seen of a node.
+#[derive(Clone, Debug, Default)]
+struct Seen {
+    running: bool,
+    /// What it published last in this life.
+    last: Option<Arc<Published>>,
+    /// Whether it was ready in this life.
+    ready: bool,
+    /// The greatest work of a tip that it ever showed as durable.
+    work: Uint256,
+    /// Every tip that it ever showed.
+    tips: BTreeSet<BlockId>,
+    /// The blocks that it found.
+    own: Vec<BlockId>,
+    /// Its disk lost bits: it may have forgotten anything.
+    is_spoilt: bool,
+}
+
+/// Looks at every node after every step.
+#[derive(Debug, Default)]
+pub struct Watch {
+    seen: Vec<Seen>,
+    roots: BTreeMap<BlockId, Hash>,
+    violations: Vec<Violation>,
+    events: usize,
+}
+
+impl Watch {
+    /// Everything that was shown anywhere as a tip.
+    pub fn tips(&self) -> impl Iterator<Item = &BlockId> {
+        self.roots.keys()
+    }
+
+    /// What was found wrong so far.
+    #[must_use]
+    pub fn violations(&self) -> &[Violation] {
+        &self.violations
+    }
+
+    /// Adds what another checker found.
+    pub fn report(&mut self, violation: Violation) {
+        if self.violations.len() < VIOLATIONS_MAX {
+            self.violations.push(violation);
+        }
+    }
+
+    /// From now on a node may have forgotten what it showed: its disk lost bits.
+    pub fn excuse(&mut self, node: NodeIndex) {
+        if let Some(seen) = self.seen.get_mut(node.0) {
+            seen.is_spoilt = true;
+        }
+    }
+
+    /// Looks at all honest nodes. The world keeps its events, and this is the only one to look at
+    /// them in their order.
+    pub fn look(&mut self, world: &World) {
+        self.seen.resize_with(world.len(), Seen::default);
+        for (_, node, event) in &world.events()[self.events..] {
+            if let Event::Mined { id, .. } = event {
+                self.seen[node.0].own.push(*id);
+            }
+        }
+        self.events = world.events().len();
+        for node in (0..world.len()).map(NodeIndex) {
+            if world.is_honest(node) {
+                self.look_at(world, node);
+            }
+        }
+    }
+
+    fn look_at(&mut self, world: &World, node: NodeIndex) {
+        let seen = &mut self.seen[node.0];
+        let published = world.published(node);
+        if seen.running != world.is_running(node) {
+            (seen.running, seen.ready, seen.last) = (world.is_running(node), false, None);
+        }
+        let Some(published) = published else { return };
+        if seen
+            .last
+            .as_ref()
+            .is_some_and(|last| Arc::ptr_eq(last, published))
+        {
+            return;
+        }
+        let last = seen.last.replace(Arc::clone(published));
+        let mut found = Vec::new();
+        if let Some(last) = &last
+            && published.work < last.work
+        {
+            let (before, after) = (last.tip, published.tip);
+            let what = format!("its tip went from {before} to {after}, which has less work");
+            found.push((Checker::Durability, what));
+        }
+        if published.ready && !seen.ready {
+            seen.ready = true;
+            if !seen.is_spoilt {
+                found.extend(restarted(seen, world, node, published));
+            }
+        }
+        if seen.ready {
+            seen.work = seen.work.max(published.work);
+            seen.tips.insert(published.tip);
+        }
+        if last.is_none_or(|last| last.tip != published.tip) {
+            found.extend(self.tip(published));
+        }
+        let at = world.now();
+        for (checker, what) in found {
+            let node = Some(node);
+            self.report(Violation {
+                checker,
+                at,
+                node,
+                what,
+            });
+        }
+    }
+
+    fn tip(&mut self, published: &Published) -> Vec<(Checker, String)> {
+        let mut found = Vec::new();
+        let (tip, root) = (published.tip, published.state.root());
+        let known = *self.roots.entry(tip).or_insert(root);
+        if known != root || published.header.state_root != root {
+            let header = published.header.state_root;
+            let what = format!(
+                "the state after {tip} is {root} here; elsewhere {known}, by the header {header}"
+            );
+            found.push((Checker::Roots, what));
+        }
+        let supply = published.state.supply();
+        if !supply.balances() {
+            found.push((Checker::Supply, format!("after {tip}: {supply:?}")));
+        }
+        found
+    }
+}
+
+/// What a node that has read its log must still have.
+fn restarted(
+    seen: &Seen,
+    world: &World,
+    node: NodeIndex,
+    published: &Published,
+) -> Vec<(Checker, String)> {
+    let mut found = Vec::new();
+    if published.work < seen.work {
+        let what = format!(
+            "after its start its tip {} has less work than it had shown before",
+            published.tip
+        );
+        found.push((Checker::Durability, what));
+    }
+    let knows = |node: NodeIndex, id: &BlockId| {
+        world
+            .node(node)
+            .is_some_and(|running| running.knows_block(id))
+    };
+    if let Some(lost) = seen.tips.iter().find(|id| !knows(node, id)) {
+        let what = format!("it showed {lost} as its tip, and does not know it after its start");
+        found.push((Checker::Durability, what));
+    }
+    let others = || {
+        (0..world.len())
+            .map(NodeIndex)
+            .filter(|other| *other != node)
+    };
+    let told = |id: &&BlockId| others().any(|other| knows(other, id));
+    if let Some(lost) = seen.own.iter().filter(told).find(|id| !knows(node, id)) {
+        let what = format!("it told others of its own block {lost}, and does not know it now");
+        found.push((Checker::Durability, what));
+    }
+    found
+}

@@ -1,0 +1,526 @@
+//! The plan of a run's faults, and its execution as virtual time passes.
+
+use std::collections::BTreeMap;
+
+use crate::base::{Rng, Span, Time};
+use crate::sim::network::{Cut, CutId};
+use crate::sim::{Crash, DiskTrouble, NodeIndex, World};
+use crate::store::Keep;
+
+use super::{FaultOptions, Mark, Pace};
+
+/// How long an operator looks at a directory that does not open before emptying the disk.
+const WIPED_AFTER: Span = Span::from_secs(5);
+/// How soon a node is started again whose disk is still full or failing.
+const TRIED_AGAIN_AFTER: Span = Span::from_secs(1);
+/// By how many intervals the clock of a node may be off at most that still has to keep up: two of
+/// them then differ by less than half the limit of the future, which is nine intervals.
+const SKEW_INTERVALS: u64 = 2;
+/// By how many intervals a clock is off that is wrong, at least and at most.
+const WRONG_INTERVALS: (u64, u64) = (10, 30);
+/// How fast a clock may run away, in millionths: a bad crystal has 200.
+const DRIFT_PPM_MAX: u64 = 500;
+
+/// Kinds of faults that come again and again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Kill,
+    PowerCut,
+    Blackout,
+    Pause,
+    BitFlip,
+    DiskFull,
+    ShortWrites,
+    SlowDisk,
+    FailingSync,
+    Partition,
+    Leave,
+}
+
+impl Kind {
+    const ALL: [Self; 11] = [
+        Self::Kill,
+        Self::PowerCut,
+        Self::Blackout,
+        Self::Pause,
+        Self::BitFlip,
+        Self::DiskFull,
+        Self::ShortWrites,
+        Self::SlowDisk,
+        Self::FailingSync,
+        Self::Partition,
+        Self::Leave,
+    ];
+
+    const fn pace(self, options: &FaultOptions) -> Pace {
+        match self {
+            Self::Kill => options.kill,
+            Self::PowerCut => options.power_cut,
+            Self::Blackout => options.blackout,
+            Self::Pause => options.pause,
+            Self::BitFlip => options.bit_flip,
+            Self::DiskFull => options.disk_full,
+            Self::ShortWrites => options.short_writes,
+            Self::SlowDisk => options.slow_disk,
+            Self::FailingSync => options.failing_sync,
+            Self::Partition => options.partition,
+            Self::Leave => options.leave,
+        }
+    }
+}
+
+/// Something that is due.
+enum Act {
+    /// The next fault of a kind.
+    Strike(Kind),
+    /// A machine that is down starts.
+    Start(NodeIndex),
+    /// A directory that did not open is given up.
+    Wipe(NodeIndex),
+    /// A trouble of a disk is over.
+    Relieve(NodeIndex, Kind),
+    /// A cut is over.
+    Mend(CutId),
+    /// A cut that comes and goes changes.
+    Flap {
+        cut: Cut,
+        holds: Option<CutId>,
+        until: Time,
+    },
+}
+
+/// What a plan has done to a machine.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Condition {
+    /// Its disk lost bits, or everything: it may have forgotten what it promised.
+    pub is_spoilt: bool,
+    /// Its clock is off by more than the rules bear.
+    pub has_wrong_clock: bool,
+    /// Its disk may lose bits.
+    is_frail: bool,
+    /// It is down because of this plan.
+    is_down: bool,
+    /// Its directory was seen not to open.
+    is_refused: bool,
+    /// Its process was seen to have ended by itself.
+    has_ended: bool,
+    trouble: DiskTrouble,
+}
+
+/// A directory that did not open.
+#[derive(Clone, Debug)]
+pub struct Refusal {
+    /// Whose.
+    pub node: NodeIndex,
+    /// When that was seen.
+    pub at: Time,
+    /// Why.
+    pub why: String,
+}
+
+/// Faults, as virtual time passes.
+pub struct FaultPlan {
+    options: FaultOptions,
+    rng: Rng,
+    /// The interval between blocks that the chain aims at.
+    interval: Span,
+    /// The honest machines that faults happen to.
+    nodes: Vec<NodeIndex>,
+    conditions: BTreeMap<NodeIndex, Condition>,
+    due: BTreeMap<(Time, u64), Act>,
+    acts: u64,
+    cuts: Vec<CutId>,
+    refusals: Vec<Refusal>,
+}
+
+impl FaultPlan {
+    /// A plan that begins at `now`, for a chain that aims at a block per `interval`.
+    #[must_use]
+    pub fn new(options: FaultOptions, rng: Rng, interval: Span, now: Time) -> Self {
+        let mut plan = Self {
+            options,
+            rng,
+            interval,
+            nodes: Vec::new(),
+            conditions: BTreeMap::new(),
+            due: BTreeMap::new(),
+            acts: 0,
+            cuts: Vec::new(),
+            refusals: Vec::new(),
+        };
+        for kind in Kind::ALL {
+            plan.expect_next(kind, now);
+        }
+        plan
+    }
+
+    /// Takes an honest machine in, and sets its clock, which counts from its next start; `may_err`
+    /// by more than the rules bear, if that is drawn.
+    pub fn admit(&mut self, world: &mut World, node: NodeIndex, may_err: bool) {
+        let options = &self.options;
+        let (skewed, wrong) = (options.skewed_permille, options.wrong_clock_permille);
+        let frail = options.frail_permille;
+        let mut condition = Condition::default();
+        let interval = self.interval.as_micros();
+        let mut skew = 0;
+        let mut drift = 0;
+        if may_err && self.rng.chance(wrong.into(), 1_000) {
+            let (least, most) = (interval * WRONG_INTERVALS.0, interval * WRONG_INTERVALS.1);
+            skew = least + self.rng.below(most - least);
+            condition.has_wrong_clock = true;
+            leave(world, Mark::ClockWrong, node);
+        } else if self.rng.chance(skewed.into(), 1_000) {
+            skew = self.rng.below(interval * SKEW_INTERVALS);
+            leave(world, Mark::ClockSkew, node);
+            if self.rng.chance(1, 2) {
+                drift = self.rng.below(2 * DRIFT_PPM_MAX) as i32 - DRIFT_PPM_MAX as i32;
+                leave(world, Mark::ClockDrift, node);
+            }
+        }
+        // The span of a few minutes, in microseconds, fits many times.
+        let skew = if self.rng.chance(1, 2) {
+            skew as i64
+        } else {
+            -(skew as i64)
+        };
+        if skew != 0 || drift != 0 {
+            world.set_clock(node, skew, drift);
+        }
+        condition.is_frail = self.rng.chance(frail.into(), 1_000);
+        let frail = self.conditions.values().filter(|it| it.is_frail).count();
+        // Most disks stay good, whatever the dice say.
+        condition.is_frail &= frail < 5;
+        self.nodes.push(node);
+        self.conditions.insert(node, condition);
+    }
+
+    /// What was done to a machine.
+    #[must_use]
+    pub fn condition(&self, node: NodeIndex) -> Condition {
+        self.conditions.get(&node).copied().unwrap_or_default()
+    }
+
+    /// Directories that did not open although nothing was done to their disks but power cuts.
+    #[must_use]
+    pub fn refusals(&self) -> &[Refusal] {
+        &self.refusals
+    }
+
+    /// When [`act`](Self::act) has something to do.
+    #[must_use]
+    pub fn next_due(&self) -> Option<Time> {
+        self.due.keys().next().map(|(at, _)| *at)
+    }
+
+    /// Does what is due.
+    pub fn act(&mut self, world: &mut World) {
+        let now = world.now();
+        while let Some(entry) = self.due.first_entry()
+            && entry.key().0 <= now
+        {
+            let act = entry.remove();
+            self.perform(world, act);
+        }
+        self.watch_directories(world);
+    }
+
+    /// Ends all faults. A core of nodes that has most of the power is whole again and connected:
+    /// whoever was down starts, disks are as good as new ones; the others stay as they are. Gives
+    /// the core. `powers` says what each machine of the world hashes.
+    pub fn heal(&mut self, world: &mut World, powers: &[u64]) -> Vec<NodeIndex> {
+        self.due.clear();
+        for cut in std::mem::take(&mut self.cuts) {
+            world.mend(cut);
+        }
+        let core = self.choose_core(powers);
+        for node in &core {
+            self.conditions.entry(*node).or_default().trouble = DiskTrouble::default();
+            world.trouble(*node, DiskTrouble::default());
+            if !world.is_running(*node) {
+                self.start(world, *node);
+            }
+        }
+        core
+    }
+
+    fn choose_core(&mut self, powers: &[u64]) -> Vec<NodeIndex> {
+        let fit = |node: &NodeIndex| {
+            let condition = self.condition(*node);
+            !condition.has_wrong_clock && !condition.is_spoilt
+        };
+        let mut core: Vec<NodeIndex> = self.nodes.iter().copied().filter(fit).collect();
+        let all: u64 = powers.iter().sum();
+        let power = |nodes: &[NodeIndex]| nodes.iter().map(|node| powers[node.0]).sum::<u64>();
+        let mut spare = self.rng.below(1 + core.len() as u64 / 4);
+        while spare > 0 {
+            spare -= 1;
+            let mut fewer = core.clone();
+            fewer.remove(self.rng.below(fewer.len() as u64) as usize);
+            // Nobody outside may have as much power as the core, whoever is left out.
+            if 3 * power(&fewer) > 2 * all {
+                core = fewer;
+            }
+        }
+        core
+    }
+
+    fn expect_next(&mut self, kind: Kind, now: Time) {
+        let every = kind.pace(&self.options).every;
+        if every > Span::ZERO {
+            let after = self.around(every);
+            self.later(now + after, Act::Strike(kind));
+        }
+    }
+
+    fn later(&mut self, at: Time, act: Act) {
+        self.acts += 1;
+        self.due.insert((at, self.acts), act);
+    }
+
+    /// A span with this mean: anything from nothing to twice of it.
+    fn around(&mut self, mean: Span) -> Span {
+        Span::from_micros(self.rng.below(2 * mean.as_micros() + 1))
+    }
+
+    fn perform(&mut self, world: &mut World, act: Act) {
+        match act {
+            Act::Strike(kind) => {
+                self.strike(world, kind);
+                self.expect_next(kind, world.now());
+            }
+            Act::Start(node) => self.start(world, node),
+            Act::Wipe(node) => {
+                if world.refused(node).is_some() {
+                    world.wipe(node);
+                    leave(world, Mark::Wiped, node);
+                    let condition = self.conditions.entry(node).or_default();
+                    (condition.is_spoilt, condition.is_refused) = (true, false);
+                    self.start(world, node);
+                }
+            }
+            Act::Relieve(node, kind) => self.trouble(world, node, kind, false, Span::ZERO),
+            Act::Mend(cut) => {
+                self.cuts.retain(|id| *id != cut);
+                world.mend(cut);
+            }
+            Act::Flap { cut, holds, until } => self.flap(world, cut, holds, until),
+        }
+    }
+
+    fn strike(&mut self, world: &mut World, kind: Kind) {
+        let pace = kind.pace(&self.options);
+        let lasts = self.around(pace.lasts);
+        match kind {
+            Kind::Kill => {
+                if let Some(node) = self.somebody(world, |_| true) {
+                    leave(world, Mark::Kill, node);
+                    self.down(world, node, Crash::Kill, lasts);
+                }
+            }
+            Kind::PowerCut => {
+                if let Some(node) = self.somebody(world, |_| true) {
+                    self.power_cut(world, node, lasts);
+                }
+            }
+            Kind::Blackout => {
+                world.mark(Mark::Blackout.name(), None);
+                for node in self.nodes.clone() {
+                    if world.is_running(node) {
+                        let back = self.around(pace.lasts);
+                        self.power_cut(world, node, back);
+                    }
+                }
+            }
+            Kind::Pause => {
+                if let Some(node) = self.somebody(world, |_| true) {
+                    leave(world, Mark::Pause, node);
+                    world.pause(node, lasts);
+                }
+            }
+            Kind::BitFlip => {
+                let node = self.somebody(world, |condition| condition.is_frail);
+                if let Some(node) = node
+                    && world.flip_bit(node, &mut self.rng)
+                {
+                    leave(world, Mark::BitFlip, node);
+                    self.conditions.entry(node).or_default().is_spoilt = true;
+                }
+            }
+            Kind::DiskFull | Kind::ShortWrites | Kind::SlowDisk | Kind::FailingSync => {
+                if let Some(node) = self.somebody(world, |_| true) {
+                    let slow = self.around(Span::from_secs(2));
+                    self.trouble(world, node, kind, true, slow);
+                    let now = world.now();
+                    self.later(now + lasts, Act::Relieve(node, kind));
+                }
+            }
+            Kind::Partition => self.partition(world, lasts),
+            Kind::Leave => {
+                if let Some(node) = self.somebody(world, |_| true) {
+                    leave(world, Mark::Leave, node);
+                    self.down(world, node, Crash::Kill, lasts);
+                }
+            }
+        }
+    }
+
+    /// A running machine that a fault may happen to.
+    fn somebody(&mut self, world: &World, may: impl Fn(&Condition) -> bool) -> Option<NodeIndex> {
+        let fits = |node: &&NodeIndex| {
+            world.is_running(**node) && self.conditions.get(*node).is_some_and(&may)
+        };
+        let some: Vec<NodeIndex> = self.nodes.iter().filter(fits).copied().collect();
+        if some.is_empty() {
+            return None;
+        }
+        Some(some[self.rng.below(some.len() as u64) as usize])
+    }
+
+    fn power_cut(&mut self, world: &mut World, node: NodeIndex, lasts: Span) {
+        let keep = Keep::ALL[self.rng.below(Keep::ALL.len() as u64) as usize];
+        let mark = match keep {
+            Keep::Nothing => Mark::PowerCutNothing,
+            Keep::Everything => Mark::PowerCutEverything,
+            Keep::Prefix => Mark::PowerCutPrefix,
+            Keep::Sectors => Mark::PowerCutSectors,
+            Keep::Reordered => Mark::PowerCutReordered,
+        };
+        leave(world, mark, node);
+        self.down(world, node, Crash::PowerCut(keep), lasts);
+    }
+
+    fn down(&mut self, world: &mut World, node: NodeIndex, how: Crash, lasts: Span) {
+        world.crash(node, how);
+        self.conditions.entry(node).or_default().is_down = true;
+        self.later(world.now() + lasts, Act::Start(node));
+    }
+
+    fn start(&mut self, world: &mut World, node: NodeIndex) {
+        self.conditions.entry(node).or_default().is_down = false;
+        if !world.is_running(node) {
+            world.start(node);
+        }
+    }
+
+    /// A trouble of a disk begins, or is over.
+    fn trouble(&mut self, world: &mut World, node: NodeIndex, kind: Kind, on: bool, slow: Span) {
+        let trouble = &mut self.conditions.entry(node).or_default().trouble;
+        let mark = match kind {
+            Kind::DiskFull => {
+                trouble.no_space = on;
+                Mark::DiskFull
+            }
+            Kind::ShortWrites => {
+                trouble.short_writes = on;
+                Mark::ShortWrites
+            }
+            Kind::FailingSync => {
+                trouble.sync_fails = on;
+                Mark::FailingSync
+            }
+            _ => {
+                trouble.slow = slow;
+                Mark::SlowDisk
+            }
+        };
+        if on {
+            leave(world, mark, node);
+        }
+        world.trouble(node, *trouble);
+    }
+
+    fn partition(&mut self, world: &mut World, lasts: Span) {
+        if world.len() < 3 {
+            return;
+        }
+        let all = world.len() as u64;
+        let one = self.rng.below(all) as usize;
+        let side = |rng: &mut Rng| {
+            let mut nodes: Vec<usize> = (0..world.len()).collect();
+            rng.shuffle(&mut nodes);
+            // The size is uniform, so that even halves are as likely as lonely ones.
+            nodes.truncate(1 + rng.below(all - 1) as usize);
+            nodes
+        };
+        let (mark, cut) = match self.rng.below(5) {
+            0 | 1 => (Mark::Split, Cut::Split(side(&mut self.rng))),
+            2 => (Mark::SplitOneWay, Cut::SplitOneWay(side(&mut self.rng))),
+            3 => (Mark::Isolated, Cut::Isolate(one)),
+            _ => {
+                let other = (one + 1 + self.rng.below(all - 1) as usize) % world.len();
+                (
+                    Mark::PairOneWay,
+                    Cut::OneWay {
+                        from: one,
+                        to: other,
+                    },
+                )
+            }
+        };
+        world.mark(mark.name(), None);
+        let until = world.now() + lasts;
+        if self.rng.chance(1, 4) {
+            world.mark(Mark::Flapping.name(), None);
+            self.flap(world, cut, None, until);
+        } else {
+            let id = world.cut(cut);
+            self.cuts.push(id);
+            self.later(until, Act::Mend(id));
+        }
+    }
+
+    fn flap(&mut self, world: &mut World, cut: Cut, holds: Option<CutId>, until: Time) {
+        let holds = match holds {
+            Some(id) => {
+                self.cuts.retain(|held| *held != id);
+                world.mend(id);
+                None
+            }
+            None if world.now() >= until => return,
+            None => {
+                let id = world.cut(cut.clone());
+                self.cuts.push(id);
+                Some(id)
+            }
+        };
+        let after = self.around(Span::from_secs(2));
+        self.later(world.now() + after, Act::Flap { cut, holds, until });
+    }
+
+    /// Looks for directories that did not open, as an operator would.
+    fn watch_directories(&mut self, world: &mut World) {
+        for node in self.nodes.clone() {
+            let (at, running) = (world.now(), world.is_running(node));
+            let refused = world.refused(node).map(str::to_owned);
+            let condition = self.conditions.entry(node).or_default();
+            let ended = !running && !condition.is_down && refused.is_none();
+            if ended && !condition.has_ended {
+                leave(world, Mark::Ended, node);
+            }
+            condition.has_ended = ended;
+            let Some(why) = refused else {
+                continue;
+            };
+            if condition.is_down || condition.is_refused {
+                continue;
+            }
+            let troubled = condition.trouble.no_space || condition.trouble.sync_fails;
+            if troubled || condition.trouble.short_writes {
+                // It is not the directory's fault.
+                condition.is_down = true;
+                self.later(at + TRIED_AGAIN_AFTER, Act::Start(node));
+                continue;
+            }
+            condition.is_refused = true;
+            leave(world, Mark::Refused, node);
+            if !condition.is_spoilt {
+                self.refusals.push(Refusal { node, at, why });
+            }
+            self.later(at + WIPED_AFTER, Act::Wipe(node));
+        }
+    }
+}
+
+fn leave(world: &mut World, mark: Mark, node: NodeIndex) {
+    world.mark(mark.name(), Some(node));
+}

@@ -1,0 +1,505 @@
+//! One run of a seed: a small network that everything goes wrong in, and what must hold all the
+//! same.
+//!
+//! Everything about a run is drawn from its seed: how many mine and how much, who is connected
+//! with whom, how far they are apart, how large logs and blocks are, what is paid, which faults
+//! come and how often. Many of these are nothing in a given seed, because what finds bugs is not
+//! all of them together but every mixture of a few.
+//!
+//! A run has two phases, as TigerBeetle's simulator has: in the first everything goes wrong, and
+//! nothing that was promised may be lost; in the second all is well for a core of nodes that has
+//! most of the power, and these must come to one chain that grows. Then the checkers ask.
+
+use std::sync::Arc;
+
+use crate::base::{Rng, Span, Time};
+use crate::node::{CheckpointInterval, Event, Mining, Question};
+use crate::types::{CompactBits, EngineKind, EngineRules, Genesis, Height, Millis, Profile};
+
+use super::check::{
+    Checker, Finally, Outcomes, Violation, Watch, check_bounds, check_log_replay, check_recording,
+};
+use super::faults::{FaultOptions, FaultPlan, Mark, Marks};
+use super::network::{Bandwidths, Matrix, NetworkConfig};
+use super::observe::TimeLine;
+use super::workload::{Account, Workload, WorkloadOptions};
+use super::{DiskKind, NodeIndex, World, WorldConfig};
+
+/// The target of the first block: one in 4,096 hashes meets it, so that finding blocks is a small
+/// part of what a run costs.
+const TARGET: CompactBits = CompactBits(0x1f10_0000);
+/// The hashes that such a block takes.
+const HASHES: u64 = 4_096;
+/// The least rate of a miner: with less a slice of 50 ms would have no hash.
+const HASHRATE_LEAST: u64 = 20;
+/// How long the core may take to come to one chain when all is well: peers that were lost are
+/// dialled again after 30 seconds at most, headers asked elsewhere after 15, a silence noticed
+/// after 80.
+const CONVERGES_WITHIN: Span = Span::from_secs(400);
+/// How many blocks the core mines after that, so that what waits gets in.
+const BLOCKS_AFTER: u64 = 6;
+/// How often recordings are replayed in one run at most.
+const REPLAYS_MAX: u32 = 3;
+/// How often a recording takes a new snapshot, in bytes.
+const RECORD_BASE: u64 = 400_000;
+
+/// What a run is like, as far as its seed does not decide.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SwarmOptions {
+    /// How many nodes.
+    pub nodes: usize,
+    /// How long faults come.
+    pub safety: Span,
+    /// What goes wrong; drawn where none is given.
+    pub faults: Option<FaultOptions>,
+    /// What is paid; drawn where none is given.
+    pub workload: Option<WorkloadOptions>,
+}
+
+impl Default for SwarmOptions {
+    fn default() -> Self {
+        Self {
+            nodes: 20,
+            safety: Span::from_secs(120),
+            faults: None,
+            workload: None,
+        }
+    }
+}
+
+/// What came of a run.
+#[derive(Clone, Debug)]
+pub struct Verdict {
+    /// Its seed.
+    pub seed: u64,
+    /// What must not have been; nothing in a good run.
+    pub violations: Vec<Violation>,
+    /// What fired.
+    pub marks: Marks,
+    /// When.
+    pub time_line: TimeLine,
+    /// The hash of everything that happened.
+    pub event_hash: [u8; 32],
+    /// How many things happened.
+    pub happenings: u64,
+    /// How much virtual time passed.
+    pub virtual_time: Span,
+    /// How long the core took to come to one chain.
+    pub converged_after: Span,
+    /// The height of the best chain.
+    pub height: Height,
+    /// What became of what was promised.
+    pub outcomes: Outcomes,
+}
+
+/// Runs a seed.
+#[must_use]
+pub fn run(seed: u64, options: &SwarmOptions) -> Verdict {
+    let mut run = Run::new(seed, options);
+    run.safety();
+    let core = run.heal();
+    let converged_after = run.converge(&core);
+    let outcomes = run.check(&core);
+    Verdict {
+        seed,
+        violations: run.watch.violations().to_vec(),
+        event_hash: run.world.event_hash(),
+        happenings: run.world.happenings(),
+        virtual_time: run.world.now().since(run.began),
+        converged_after,
+        height: run.height(&core),
+        marks: run.marks(),
+        time_line: run.world.observations().time_line().clone(),
+        outcomes,
+    }
+}
+
+/// A node that joins at a time.
+struct Newcomer {
+    at: Time,
+    hashrate: Option<u64>,
+}
+
+struct Run {
+    world: World,
+    genesis: Arc<Genesis>,
+    rng: Rng,
+    began: Time,
+    end: Time,
+    plan: FaultPlan,
+    workload: Workload,
+    watch: Watch,
+    /// What each machine hashes.
+    powers: Vec<u64>,
+    /// What all honest ones hash together.
+    power: u64,
+    /// How many peers a node dials.
+    degree: u64,
+    late: Vec<Newcomer>,
+    /// The node that is being recorded, in which life.
+    recorded: Option<(NodeIndex, u32)>,
+    replays: u32,
+}
+
+impl Run {
+    fn new(seed: u64, options: &SwarmOptions) -> Self {
+        let mut rng = Rng::from_number(seed).fork("swarm");
+        let interval = Span::from_millis(1_000 << rng.below(3));
+        let payments = options
+            .workload
+            .unwrap_or_else(|| WorkloadOptions::draw(&mut rng));
+        let workload = Workload::new(payments, &rng);
+        let genesis = draw_genesis(&mut rng, interval, &workload);
+        let genesis = Arc::new(genesis);
+        genesis
+            .check()
+            .expect("a drawn genesis is within its bounds");
+        let config = draw_world(&mut rng, seed, Arc::clone(&genesis));
+        let faults = options.faults.clone();
+        let faults = faults.unwrap_or_else(|| FaultOptions::draw(&mut rng));
+        let late_permille = u64::from(faults.late_permille);
+        let world = World::new(config);
+        let began = world.now();
+        let plan = FaultPlan::new(faults, rng.fork("faults"), interval, began);
+        let mut run = Self {
+            genesis,
+            workload,
+            began,
+            end: began + options.safety,
+            plan,
+            watch: Watch::default(),
+            powers: Vec::new(),
+            power: 0,
+            degree: 1 + rng.below(6),
+            late: Vec::new(),
+            recorded: None,
+            replays: 0,
+            world,
+            rng,
+        };
+        let powers = run.draw_powers(options.nodes, interval);
+        run.power = powers.iter().flatten().sum();
+        for hashrate in powers {
+            if run.world.len() > 2 && run.rng.chance(late_permille, 1_000) {
+                let at = began + run.below(options.safety);
+                run.late.push(Newcomer { at, hashrate });
+            } else {
+                run.add(hashrate);
+            }
+        }
+        run.late.sort_by_key(|late| std::cmp::Reverse(late.at));
+        run
+    }
+
+    fn below(&mut self, span: Span) -> Span {
+        Span::from_micros(self.rng.below(span.as_micros().max(1)))
+    }
+
+    /// What each node hashes: anything from one miner to all nodes, of any relative size, which
+    /// together find a block per interval.
+    fn draw_powers(&mut self, nodes: usize, interval: Span) -> Vec<Option<u64>> {
+        let miners = 1 + self.rng.below(nodes as u64) as usize;
+        let mut shares: Vec<u64> = (0..miners).map(|_| 1 + self.rng.below(9)).collect();
+        shares.resize(nodes, 0);
+        self.rng.shuffle(&mut shares);
+        let all: u64 = shares.iter().sum();
+        let rate = HASHES * 1_000 / (interval.as_micros() / 1_000).max(1);
+        let of_share = |share: &u64| (*share > 0).then(|| (rate * share / all).max(HASHRATE_LEAST));
+        shares.iter().map(of_share).collect()
+    }
+
+    /// Some of the machines that there are.
+    fn draw_peers(&mut self) -> Vec<NodeIndex> {
+        let mut others: Vec<NodeIndex> = (0..self.world.len()).map(NodeIndex).collect();
+        self.rng.shuffle(&mut others);
+        others.truncate(self.degree as usize);
+        others
+    }
+
+    fn mining(&mut self, hashrate: Option<u64>) -> Option<Mining> {
+        let beneficiary = Account::single(&mut self.rng).id();
+        hashrate.map(|rate| Mining {
+            beneficiary,
+            hashrate: Some(rate),
+        })
+    }
+
+    fn add(&mut self, hashrate: Option<u64>) {
+        let place = self.world.len();
+        let (others, mining) = (self.draw_peers(), self.mining(hashrate));
+        let node = self.world.add(&format!("node {place}"), &others, mining);
+        let power = hashrate.unwrap_or(0);
+        self.powers.push(power);
+        // With a wrong clock much power would lead the others astray.
+        self.plan
+            .admit(&mut self.world, node, 8 * power < self.power);
+    }
+
+    /// Everything goes wrong, and nothing that was promised may be lost.
+    fn safety(&mut self) {
+        while self.world.now() < self.end {
+            let joins = self.late.last().map(|late| late.at);
+            let next = [self.plan.next_due(), self.workload.next_at(), joins];
+            let next = next.into_iter().flatten().min().unwrap_or(self.end);
+            self.pass(next.min(self.end));
+            self.verify_recording(20);
+            self.plan.act(&mut self.world);
+            self.workload.act(&mut self.world);
+            if let Some(late) = self.late.pop_if(|late| late.at <= self.world.now()) {
+                self.world.mark(Mark::Join.name(), None);
+                self.add(late.hashrate);
+            }
+            self.look();
+            self.keep_recording();
+            if self.rng.chance(1, 200) {
+                let node = NodeIndex(self.rng.below(self.world.len() as u64) as usize);
+                self.check_logs(node);
+            }
+        }
+        self.verify_recording(1);
+        for refusal in self.plan.refusals().to_vec() {
+            self.watch.report(Violation {
+                checker: Checker::Directory,
+                at: refusal.at,
+                node: Some(refusal.node),
+                what: format!("its directory does not open: {}", refusal.why),
+            });
+        }
+    }
+
+    /// Lets time pass until `until`, under watch.
+    fn pass(&mut self, until: Time) {
+        let (world, watch) = (&mut self.world, &mut self.watch);
+        world.run_until(until.since(world.now()), |world| {
+            watch.look(world);
+            false
+        });
+    }
+
+    /// Looks at what is too slow to be looked at after every step.
+    fn look(&mut self) {
+        let all = (0..self.world.len()).map(NodeIndex);
+        let honest: Vec<NodeIndex> = all.filter(|node| self.world.is_honest(*node)).collect();
+        for node in honest {
+            if self.plan.condition(node).is_spoilt {
+                self.watch.excuse(node);
+            }
+            if let Some(violation) = check_bounds(&self.world, node) {
+                self.watch.report(violation);
+            }
+        }
+        self.watch.look(&self.world);
+    }
+
+    fn check_logs(&mut self, node: NodeIndex) {
+        let spoilt = self.plan.condition(node).is_spoilt;
+        if !spoilt && let Some(found) = check_log_replay(&self.world, &self.workload, node) {
+            self.watch.report(found);
+        }
+    }
+
+    /// Records some node, as soon as one is quiet.
+    fn keep_recording(&mut self) {
+        if let Some((node, life)) = self.recorded
+            && (!self.world.is_running(node) || self.world.life(node) != life)
+        {
+            self.recorded = None;
+        }
+        if self.recorded.is_none() && self.replays < REPLAYS_MAX {
+            let node = NodeIndex(self.rng.below(self.world.len() as u64) as usize);
+            if self.world.record(node, RECORD_BASE) {
+                self.recorded = Some((node, self.world.life(node)));
+            }
+        }
+    }
+
+    /// Replays what was recorded, one time out of so many, and begins another recording.
+    fn verify_recording(&mut self, one_in: u64) {
+        let Some((node, life)) = self.recorded else {
+            return;
+        };
+        if !self.rng.chance(1, one_in) || self.world.life(node) != life {
+            return;
+        }
+        if let Some(verdict) = check_recording(&self.world, node) {
+            self.world.mark(Mark::Replayed.name(), Some(node));
+            self.replays += 1;
+            self.recorded = None;
+            if let Err(violation) = verdict {
+                self.watch.report(violation);
+            }
+        }
+    }
+
+    /// Makes all well for the core: its operators start what is down, take branches back in that
+    /// nodes parked, and connect with each other.
+    fn heal(&mut self) -> Vec<NodeIndex> {
+        self.workload.collect(&mut self.world);
+        while let Some(late) = self.late.pop() {
+            self.add(late.hashrate);
+        }
+        let core = self.plan.heal(&mut self.world, &self.powers);
+        for (node, next) in core.iter().zip(core.iter().cycle().skip(1)) {
+            let peer = self.world.peer_address(*next);
+            self.world.call(*node, Question::AddPeer(peer));
+        }
+        for (_, node, event) in self.world.events().to_vec() {
+            if let Event::Parked { id, .. } = event
+                && core.contains(&node)
+            {
+                self.world.call(node, Question::AcceptBranch(id));
+            }
+        }
+        core
+    }
+
+    /// The core comes to one chain, which grows.
+    fn converge(&mut self, core: &[NodeIndex]) -> Span {
+        let began = self.world.now();
+        let goal = self.height(core).0 + 3;
+        let agreed = self.agree(core, goal);
+        let after = self.world.now().since(began);
+        if agreed {
+            let height = self.height(core).0;
+            self.agree(core, height + BLOCKS_AFTER);
+        }
+        self.workload.collect(&mut self.world);
+        after
+    }
+
+    /// Waits until all nodes of the core show one tip, at least at this height.
+    fn agree(&mut self, core: &[NodeIndex], height: u64) -> bool {
+        let watch = &mut self.watch;
+        let agreed = self.world.run_until(CONVERGES_WITHIN, |world| {
+            watch.look(world);
+            let shown = |node: &NodeIndex| {
+                let shown = world.published(*node).filter(|shown| shown.ready);
+                shown.map(|shown| (shown.tip, shown.header.height.0))
+            };
+            let first = core.first().and_then(shown);
+            first.is_some_and(|(_, at)| at >= height)
+                && core.iter().all(|node| shown(node) == first)
+        });
+        if !agreed {
+            let shown = core.iter().map(|node| {
+                let shown = self.world.published(*node);
+                let shown = shown.map(|it| (it.header.height.0, it.tip, it.ready, it.peers));
+                format!("{}: {shown:?}", node.0)
+            });
+            let shown: Vec<String> = shown.collect();
+            self.watch.report(Violation {
+                checker: Checker::Agreement,
+                at: self.world.now(),
+                node: None,
+                what: format!("no common tip at height {height}: {}", shown.join(", ")),
+            });
+        }
+        agreed
+    }
+
+    /// The greatest height that a node of these shows.
+    fn height(&self, nodes: &[NodeIndex]) -> Height {
+        let shown = nodes.iter().filter_map(|node| self.world.published(*node));
+        let height = shown.map(|shown| shown.header.height).max();
+        height.unwrap_or(Height::GENESIS)
+    }
+
+    fn check(&mut self, core: &[NodeIndex]) -> Outcomes {
+        self.look();
+        for node in core {
+            // Any of them: all would be half of what a run costs.
+            if self.rng.chance(1, 4) {
+                self.check_logs(*node);
+            }
+        }
+        let plan = &self.plan;
+        let excused = |node| !core.contains(&node) || plan.condition(node).is_spoilt;
+        let genesis = Arc::clone(&self.genesis);
+        let mut finally = Finally::new(&mut self.world, &mut self.watch, core, genesis);
+        finally.check_validity();
+        finally.check_state();
+        finally.check_acknowledged(&self.workload, excused)
+    }
+
+    /// Every mark, with those of what nodes reported.
+    fn marks(&self) -> Marks {
+        let mut marks = Marks::default();
+        for (_, _, event) in self.world.events() {
+            let mark = match event {
+                Event::DamagedLog { .. } => Mark::Damaged,
+                Event::DiskFull(true) => Mark::FullSeen,
+                Event::Parked { .. } => Mark::Parked,
+                Event::Checkpoint { .. } => Mark::Checkpoint,
+                Event::InvalidBlock { .. } => Mark::InvalidBlock,
+                Event::PeerDiscouraged { .. } => Mark::Discouraged,
+                Event::TipChanged { disconnected, .. } if *disconnected >= 4 => {
+                    Mark::ReorganisedDeep
+                }
+                Event::TipChanged { disconnected, .. } if *disconnected > 0 => Mark::Reorganised,
+                _ => continue,
+            };
+            marks.add(mark);
+        }
+        let counts = self.world.observations().time_line().counts();
+        for (mark, times) in counts {
+            marks.add_named(mark.0, *times);
+        }
+        marks
+    }
+}
+
+fn draw_genesis(rng: &mut Rng, interval: Span, workload: &Workload) -> Genesis {
+    let time = Millis(1_700_000_000_000);
+    let mut genesis = Profile::Dev.genesis(EngineKind::Work, "swarm", time);
+    let interval_ms = interval.as_micros() / 1_000;
+    genesis.rules.interval_ms = interval_ms as u32;
+    if let EngineRules::Work {
+        half_life_ms,
+        pow_bits,
+        ..
+    } = &mut genesis.rules.engine
+    {
+        (*half_life_ms, *pow_bits) = (288 * interval_ms, TARGET);
+    }
+    // Some chains have room for a few hundred payments in a block, and fees that rise.
+    genesis.rules.max_block_weight = 100_000 << rng.below(3);
+    genesis.rules.maturity = 1 + rng.below(12) as u32;
+    workload.fund(&mut genesis);
+    genesis
+}
+
+fn draw_world(rng: &mut Rng, seed: u64, genesis: Arc<Genesis>) -> WorldConfig {
+    let matrix = match rng.below(3) {
+        0 => Matrix::Uniform(Span::from_millis(1 << rng.below(9))),
+        1 => Matrix::PingTable,
+        _ => Matrix::SimBlock2019,
+    };
+    let losses = [0, 0, 1_000, 30_000];
+    let network = NetworkConfig {
+        matrix,
+        jitter_permille: [0, 60, 2_000][rng.below(3) as usize],
+        bandwidth: Bandwidths::ByRegion,
+        loss_per_million: losses[rng.below(4) as usize],
+        ..NetworkConfig::default()
+    };
+    let checkpoints = CheckpointInterval {
+        blocks: 1 + rng.below(60),
+        block_bytes: 1 << (12 + rng.below(14)),
+        changed_bytes: 1 << (14 + rng.below(12)),
+        quiet: Span::from_millis(200 << rng.below(6)),
+        quiet_bytes: 1 << (8 + rng.below(12)),
+    };
+    WorldConfig {
+        network,
+        checkpoints,
+        sync_time: Span::from_micros(100 << rng.below(8)),
+        // A block of the greatest weight fits.
+        segment_size: (512 << 10) << rng.below(2),
+        cores: 1 + rng.below(2) as u8,
+        disks: DiskKind::Faulty,
+        ..WorldConfig::new(seed, genesis)
+    }
+}
+
+#[cfg(test)]
+mod tests;
