@@ -10,8 +10,8 @@ const SECTOR: usize = 4_096;
 /// How much of a body is shown where bodies are not read: a block's id, work and header, whatever
 /// its engine, and any record of a few numbers whole.
 pub(super) const FRONT: usize = 464;
-/// Where the records passed over are longer than this, each front is read by itself: to read on
-/// would copy more bytes than another call costs.
+/// Where the records passed over are longer than this on average, each front is read by itself:
+/// to read on would copy more bytes than another call costs.
 const SPARSE: u64 = 8 << 10;
 /// How far back from a position the record is searched that ends there: pages, inputs and
 /// checkpoints are shorter.
@@ -81,7 +81,7 @@ pub(super) struct Scan<'a> {
     at: u64,
     /// The checksum the next header must link to, where it is known.
     link: Option<u32>,
-    /// How long the last record was that was passed over by its header.
+    /// How long the records passed over by their headers were, the last eight or so on average.
     skimmed: u64,
 }
 
@@ -214,7 +214,7 @@ impl<'a> Scan<'a> {
         }
         self.at = offset + header.size();
         self.link = Some(crc);
-        self.skimmed = header.size();
+        self.skimmed = (self.skimmed * 7 + header.size()) / 8;
         let seen = Seen { header, offset };
         Some((seen, self.window.get(offset + HEADER as u64, shown)))
     }

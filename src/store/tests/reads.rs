@@ -9,12 +9,12 @@ use super::*;
 
 const SEGMENT: u64 = 32 << 20;
 const BODY: usize = 100 << 10;
-/// What is read of each record that is passed over.
-const FRONT_READ: u64 = (HEADER + FRONT) as u64;
+/// What is read of each block that is passed over, and of the tip behind it.
+const FRONT_READ: u64 = 2 * (HEADER + FRONT) as u64;
 /// What the ends of five logs, their first records and SUPER take, whatever else is there.
 const FIXED: u64 = 3 << 20;
 
-/// A directory of so many blocks and as many pages of ten kilobytes, of a process that ended well
+/// A directory of so many blocks and tips and as many pages of ten kilobytes, of a process that ended well
 /// or was killed a moment after it had nothing to do.
 fn grown(blocks: u32, clean: bool) -> MemoryDisk {
     let disk = MemoryDisk::new();
@@ -22,7 +22,8 @@ fn grown(blocks: u32, clean: bool) -> MemoryDisk {
     for number in 0..blocks {
         let page = Append::new(Log::State, Kind::Page, vec![3; 10 << 10]);
         let input = Append::new(Log::Record, Kind::Input, vec![4; 10 << 10]);
-        let records = [block(number as u8, number.into(), BODY), page, input];
+        let tip = Append::new(Log::Blocks, Kind::Tip, vec![2; 72]);
+        let records = [block(number as u8, number.into(), BODY), tip, page, input];
         store.append(&records).unwrap();
     }
     store.sync().unwrap();
@@ -42,9 +43,12 @@ fn read_by_a_start(disk: &MemoryDisk, blocks: u32) -> (u64, u64) {
     assert_eq!(recovered.notices, []);
     let opening = counting.bytes_read();
     let mut seen = 0;
-    let damage = store.skim(Log::Blocks, Lsn::new(0), |_, kind, front| {
-        assert_eq!((kind, front.len()), (Kind::Block, FRONT));
-        seen += 1;
+    let damage = store.skim(Log::Blocks, Lsn::new(0), |_, kind, front| match kind {
+        Kind::Block => {
+            assert_eq!(front.len(), FRONT);
+            seen += 1;
+        }
+        _ => assert_eq!(front, [2; 72]),
     });
     assert_eq!(damage, Ok(Vec::new()));
     assert_eq!(seen, blocks);
@@ -95,18 +99,19 @@ fn damage_in_a_body_is_found_when_it_is_read() {
     let see = |at: Lsn, _: Kind, _: &[u8]| places.push(at);
     store.skim(Log::Blocks, Lsn::new(0), see).unwrap();
     drop(store);
+    // Each block is followed by a tip.
     let file = disk.open("blocks/00000000.seg").unwrap();
-    let inside = places[7].get() + 50_000;
+    let inside = places[8].get() + 50_000;
     file.write_at(inside, &[0xff]).unwrap();
     let (mut store, recovered) = open(&disk, SEGMENT);
     assert_eq!(recovered.notices, []);
-    let read = store.reader().read(Log::Blocks, places[7]);
+    let read = store.reader().read(Log::Blocks, places[8]);
     assert_eq!(read, Err(ReadError::Damaged));
-    assert!(store.reader().read(Log::Blocks, places[8]).is_ok());
+    assert!(store.reader().read(Log::Blocks, places[9]).is_ok());
     let damage = store.replay(Log::Blocks, Lsn::new(0), |_, _, _| {});
     let hit = BadRange {
-        from: places[7],
-        to: places[8],
+        from: places[8],
+        to: places[9],
     };
     assert_eq!(damage, Ok(vec![hit]));
 }
