@@ -14,8 +14,8 @@ const FRONT_READ: u64 = 2 * (HEADER + FRONT) as u64;
 /// What the ends of five logs, their first records and SUPER take, whatever else is there.
 const FIXED: u64 = 3 << 20;
 
-/// A directory of so many blocks and tips and as many pages of ten kilobytes, of a process that ended well
-/// or was killed a moment after it had nothing to do.
+/// A directory of so many blocks and tips and as many pages of ten kilobytes, of a process that
+/// ended well or was killed a moment after it had nothing to do.
 fn grown(blocks: u32, clean: bool) -> MemoryDisk {
     let disk = MemoryDisk::new();
     let (mut store, _) = open(&disk, SEGMENT);
