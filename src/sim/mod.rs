@@ -10,6 +10,7 @@
 //! [`Behaviour`] makes some of them dishonest; `memo`, `costs` and `queue` make thousands of them
 //! fit one process. [`workload`] has the people who pay.
 
+pub mod adversary;
 mod behaviour;
 pub mod check;
 mod costs;
@@ -20,6 +21,8 @@ pub mod network;
 pub mod observe;
 pub mod playback;
 mod queue;
+#[cfg(test)]
+mod story;
 pub mod swarm;
 pub mod workload;
 mod world;

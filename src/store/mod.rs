@@ -18,8 +18,6 @@
 
 mod append;
 mod commits;
-#[cfg(test)]
-pub(crate) mod counting;
 mod disk;
 mod ends;
 mod failure;

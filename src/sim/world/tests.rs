@@ -1,14 +1,16 @@
+//! Machines as machines: what is the same twice, recordings, switches. What happens among nodes is
+//! told in `sim::story`.
+
 mod checkpoints;
 
 use super::*;
-use crate::chain::TransactionFault;
 use crate::codec::Encode;
 use crate::crypto::ed25519::SecretKey;
 use crate::node::Mining;
 use crate::sim::network::{Bandwidths, Matrix};
 use crate::types::Millis;
 use crate::types::{
-    AccountId, Amount, Auth, Descriptor, EngineKind, Height, Nonce, Op, Profile, Transaction, TxId,
+    AccountId, Amount, Auth, Descriptor, EngineKind, Height, Nonce, Op, Profile, Transaction,
 };
 
 /// Somebody with a key.
@@ -111,37 +113,6 @@ fn answer(world: &mut World, call: CallId) -> Result<Reply, CallError> {
     reply.expect("the node answers")
 }
 
-fn balance(world: &World, node: NodeIndex, account: &AccountId) -> u64 {
-    let published = world.published(node).unwrap();
-    published
-        .state
-        .account(account)
-        .unwrap()
-        .map_or(0, |account| account.balance.0)
-}
-
-#[test]
-fn four_nodes_mine_pay_and_agree() {
-    let (alice, bob) = (person(1), person(2));
-    let genesis = genesis(&[&alice, &bob]);
-    let mut world = world(1, &genesis);
-    let nodes = four(&mut world, 4);
-    assert!(world.run_until(Span::from_secs(60), |w| height(w, nodes[0]) >= 3));
-    let shop = person(3).account;
-    let payment = pay(&genesis, &alice, 0, shop, 777);
-    let txid: TxId = payment.txid(&genesis.id());
-    let call = world.call(nodes[0], Question::SubmitTransaction(payment.to_bytes()));
-    let reply = answer(&mut world, call);
-    assert!(
-        matches!(reply, Ok(Reply::Accepted { txid: id, .. }) if id == txid),
-        "{reply:?}"
-    );
-    let paid = |w: &World| nodes.iter().all(|node| balance(w, *node, &shop) == 777);
-    assert!(world.run_until(Span::from_secs(120), paid));
-    let settled = |w: &World| agree(w, &nodes) && height(w, nodes[0]) >= 20;
-    assert!(world.run_until(Span::from_secs(300), settled));
-}
-
 #[test]
 fn the_same_seed_gives_the_same_events_and_another_seed_others() {
     let alice = person(1);
@@ -154,158 +125,6 @@ fn the_same_seed_gives_the_same_events_and_another_seed_others() {
     };
     assert_eq!(run(7), run(7));
     assert_ne!(run(7), run(8));
-}
-
-#[test]
-fn a_partition_forks_the_chain_and_its_end_joins_it() {
-    let (alice, bob) = (person(1), person(2));
-    let genesis = genesis(&[&alice, &bob]);
-    let mut world = world(3, &genesis);
-    let nodes = four(&mut world, 4);
-    assert!(world.run_until(Span::from_secs(60), |w| agree(w, &nodes)
-        && height(w, nodes[0]) >= 2));
-    let cut = world.cut(Cut::Split(vec![0, 1]));
-    // Each side takes its own spending of the same money.
-    let (left, right) = (person(11).account, person(12).account);
-    let pays = |to| pay(&genesis, &alice, 0, to, 900_000_000).to_bytes();
-    let calls = [
-        world.call(nodes[0], Question::SubmitTransaction(pays(left))),
-        world.call(nodes[2], Question::SubmitTransaction(pays(right))),
-    ];
-    world.run(Span::from_secs(60));
-    for call in calls {
-        assert!(matches!(
-            world.reply(call),
-            Some(Ok(Reply::Accepted { .. }))
-        ));
-    }
-    assert!(!agree(&world, &nodes), "both sides mine");
-    assert_eq!(balance(&world, nodes[0], &left), 900_000_000);
-    assert_eq!(balance(&world, nodes[2], &right), 900_000_000);
-    world.mend(cut);
-    assert!(world.run_until(Span::from_secs(300), |w| agree(w, &nodes)));
-    let reorganised = world.events().iter().any(|(_, _, event)| {
-        matches!(
-            event,
-            Event::TipChanged {
-                disconnected: 2..,
-                ..
-            }
-        )
-    });
-    assert!(reorganised, "one side left at least two blocks");
-    let spent = |node| (balance(&world, node, &left), balance(&world, node, &right));
-    let outcome = spent(nodes[0]);
-    assert!(
-        outcome == (900_000_000, 0) || outcome == (0, 900_000_000),
-        "{outcome:?}"
-    );
-    assert!(nodes.iter().all(|node| spent(*node) == outcome));
-}
-
-#[test]
-fn a_crashed_node_comes_back_with_everything_it_acknowledged() {
-    let (alice, bob) = (person(1), person(2));
-    let genesis = genesis(&[&alice, &bob]);
-    for seed in 0..6 {
-        let mut world = world(seed, &genesis);
-        let nodes = four(&mut world, 3);
-        assert!(world.run_until(Span::from_secs(60), |w| height(w, nodes[3]) >= 2));
-        let shop = person(3).account;
-        let payment = pay(&genesis, &bob, 0, shop, 5);
-        let txid = payment.txid(&genesis.id());
-        let call = world.call(nodes[3], Question::SubmitTransaction(payment.to_bytes()));
-        let mut accepted = false;
-        for _ in 0..2_000 {
-            world.run(Span::from_micros(50));
-            if let Some(reply) = world.reply(call) {
-                assert!(matches!(reply, Ok(Reply::Accepted { .. })), "{reply:?}");
-                accepted = true;
-                break;
-            }
-        }
-        assert!(accepted);
-        let before = tip(&world, nodes[3]).unwrap();
-        // At once: no peer has heard of it.
-        world.crash(nodes[3], Crash::Kill);
-        world.run(Span::from_millis(500 * seed));
-        world.start(nodes[3]);
-        assert!(world.run_until(Span::from_secs(5), |w| {
-            w.published(nodes[3])
-                .is_some_and(|published| published.ready)
-        }));
-        let node = world.node(nodes[3]).unwrap();
-        assert!(node.knows_block(&before), "what readers saw is in the log");
-        let paid = |w: &World| nodes.iter().all(|node| balance(w, *node, &shop) == 5);
-        assert!(
-            world.run_until(Span::from_secs(120), paid),
-            "seed {seed}: {txid} is lost"
-        );
-    }
-}
-
-#[test]
-fn a_newcomer_catches_up() {
-    let alice = person(1);
-    let genesis = genesis(&[&alice]);
-    let mut world = world(5, &genesis);
-    let mining = Some(Mining {
-        beneficiary: alice.account,
-        hashrate: Some(8_000),
-    });
-    let miner = world.add("miner", &[], mining);
-    assert!(world.run_until(Span::from_secs(600), |w| height(w, miner) >= 60));
-    let late = world.add("late", &[miner], None);
-    assert!(world.run_until(Span::from_secs(10), |w| height(w, late) >= 60));
-}
-
-#[test]
-fn what_can_never_be_valid_is_refused_with_the_rule_and_its_numbers() {
-    let (alice, stranger) = (person(1), person(77));
-    let genesis = genesis(&[&alice]);
-    let mut world = world(5, &genesis);
-    let node = world.add("node", &[], None);
-    let submit = |world: &mut World, bytes: Vec<u8>| {
-        let call = world.call(node, Question::SubmitTransaction(bytes));
-        answer(world, call)
-    };
-    let to = stranger.account;
-    let refused = submit(&mut world, pay(&genesis, &stranger, 0, to, 1).to_bytes());
-    let unknown = TransactionFault::UnknownSender {
-        account: stranger.account,
-    };
-    assert_eq!(refused, Err(CallError::Transaction(unknown)));
-    let refused = submit(&mut world, pay(&genesis, &alice, 3, to, 1).to_bytes());
-    let nonce = TransactionFault::Nonce {
-        wanted: Nonce(0),
-        found: Nonce(3),
-    };
-    assert_eq!(refused, Err(CallError::Transaction(nonce)));
-    let refused = submit(
-        &mut world,
-        pay(&genesis, &alice, 0, to, 1_000_000_000).to_bytes(),
-    );
-    let (needed, available) = (1_000_005_000, Amount(1_000_000_000));
-    let balance = TransactionFault::Balance { needed, available };
-    assert_eq!(refused, Err(CallError::Transaction(balance)));
-    let mut forged = pay(&genesis, &alice, 0, to, 1).to_bytes();
-    *forged.last_mut().unwrap() ^= 1;
-    assert!(matches!(
-        submit(&mut world, forged),
-        Err(CallError::Malformed(_))
-    ));
-    assert!(matches!(
-        submit(&mut world, vec![1, 2, 3]),
-        Err(CallError::Malformed(_))
-    ));
-    let good = pay(&genesis, &alice, 0, to, 1).to_bytes();
-    let first = submit(&mut world, good.clone());
-    assert!(matches!(first, Ok(Reply::Accepted { .. })));
-    assert_eq!(
-        submit(&mut world, good),
-        first,
-        "a transaction that is known is accepted again"
-    );
 }
 
 #[test]

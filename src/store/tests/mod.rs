@@ -5,7 +5,6 @@ use super::*;
 mod damage;
 mod faults;
 mod golden;
-mod reads;
 mod refusals;
 mod script;
 

@@ -1,0 +1,209 @@
+//! A peer that shows long branches of next to no work.
+
+use crate::base::{Span, Time};
+use crate::consensus::{HeaderRules, ParentView, next_base_fee};
+use crate::node::{CallError, CallId, Question, Reply};
+use crate::sim::{Behaviour, Fate, Hands, Letter};
+use crate::types::{AccountId, Block, BlockId, Hash, Header, Height, Millis, Rules, Seal, Uint256};
+use crate::wire::message::HEADERS_MAX;
+use crate::wire::{Message, MessageKind};
+
+use super::craft::{Greeted, is, read, seal, send, send_in};
+
+/// How long it waits before its first branch: the older the chain, the easier a branch from its
+/// beginning.
+const FIRST_WAIT: Span = Span::from_secs(20);
+/// How often it makes more headers, and tells of them.
+const PAUSE: Span = Span::from_secs(5);
+/// Hashes that it spends on headers at a time: a small part of what the chain's miners do.
+const HASHES_PER_STEP: u64 = 30_000;
+/// The most headers of a branch.
+const BRANCH_MAX: usize = 6_000;
+/// A header that costs more than the tip's work through this is not worth its while, but for the
+/// first: the next branch is cheaper.
+const TIP_PARTS: u32 = 4;
+
+/// Makes branches from genesis, or from some block of the chain, whose first header is as late as
+/// nodes take it and those that follow as close to it as they may be: by the target rule that is
+/// what costs least. It tells of their ends, and shows them to whoever asks.
+#[derive(Clone, Debug, Default)]
+pub struct LowWorkHeaderFlood {
+    asked: Option<CallId>,
+    base: Option<Header>,
+    branch: Vec<Header>,
+    branches: u64,
+    greeted: Greeted,
+}
+
+impl LowWorkHeaderFlood {
+    /// One that has made nothing yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Begins another branch: from genesis, or from some block below the tip, in turns.
+    fn begin(&mut self, hands: &mut Hands<'_>) {
+        let tip = hands
+            .published
+            .map_or(0, |published| published.header.height.0);
+        let height = if self.branches.is_multiple_of(2) {
+            0
+        } else {
+            hands.rng.below(tip + 1)
+        };
+        self.branches += 1;
+        (self.base, self.branch) = (None, Vec::new());
+        self.asked = Some(hands.call(Question::HeaderAt(Height(height))));
+    }
+
+    /// Makes more headers on the branch; says whether it can go on.
+    fn grow(&mut self, hands: &mut Hands<'_>) -> bool {
+        let Some(base) = &self.base else {
+            return true;
+        };
+        let Ok(rules) = HeaderRules::new(std::sync::Arc::clone(hands.genesis)) else {
+            return true;
+        };
+        let Some(published) = hands.published else {
+            return true;
+        };
+        // The first header has to cost what its parent's time asks for.
+        let tip = published.header.work();
+        let first = tip.shift_left(TIP_PARTS.ilog2());
+        let others = tip.shift_right(TIP_PARTS.ilog2());
+        let salt = AccountId(hands.rng.bytes32());
+        let mut hashes = Uint256::ZERO;
+        while hashes < Uint256::from_u64(HASHES_PER_STEP) && self.branch.len() < BRANCH_MAX {
+            let parent = self.branch.last().unwrap_or(base);
+            let left = (BRANCH_MAX - self.branch.len()) as u64;
+            let dearest = if self.branch.is_empty() {
+                first
+            } else {
+                others
+            };
+            let Some(header) = child(&rules, parent, (hands.now, left), (dearest, salt)) else {
+                return false;
+            };
+            hashes = hashes.saturating_add(header.work());
+            self.branch.push(header);
+        }
+        self.branch.len() < BRANCH_MAX
+    }
+
+    /// The headers that follow on the first id of a locator that the branch has.
+    fn after(&self, locator: &[BlockId]) -> Option<&[Header]> {
+        let base = self.base.as_ref()?.id();
+        for id in locator {
+            if *id == base {
+                return Some(&self.branch);
+            }
+            let place = self.branch.iter().position(|header| header.id() == *id);
+            if let Some(place) = place {
+                return Some(&self.branch[place + 1..]);
+            }
+        }
+        None
+    }
+}
+
+/// The cheapest child of a header, of an empty block, if it costs at most `dearest`; `left` more
+/// are to follow on the branch.
+fn child(
+    rules: &HeaderRules,
+    parent: &Header,
+    (now, left): (Time, u64),
+    (dearest, salt): (Uint256, AccountId),
+) -> Option<Header> {
+    let genesis = rules.genesis();
+    let at = Rules::at(genesis, parent.height.next());
+    let latest = now.as_millis() + at.future_limit_ms();
+    let view = ParentView::from(parent);
+    let room = left * at.step_ms();
+    let time = rules
+        .earliest_child(&view)
+        .0
+        .max(latest.saturating_sub(room));
+    let mut header = Header {
+        height: parent.height.next(),
+        parent_id: parent.id(),
+        time: Millis(time),
+        tx_root: Block::tx_root(&[]),
+        state_root: Hash(salt.0),
+        history_root: Hash::ZERO,
+        base_fee: next_base_fee(at, parent.base_fee, 0),
+        beneficiary: salt,
+        parent_weight: 0,
+        seal: Seal::Work {
+            bits: rules.next_bits(&view),
+            nonce: 0,
+        },
+    };
+    let is_cheap = header.work() <= dearest;
+    (time <= latest && is_cheap && seal(&mut header)).then_some(header)
+}
+
+impl Behaviour for LowWorkHeaderFlood {
+    fn name(&self) -> &'static str {
+        "low-work"
+    }
+
+    fn start(&mut self, hands: &mut Hands<'_>) {
+        *self = Self::default();
+        hands.wake_at(hands.now + FIRST_WAIT);
+    }
+
+    fn wake(&mut self, hands: &mut Hands<'_>) {
+        let goes_on = self.grow(hands);
+        if let Some(last) = self.branch.last() {
+            // The parent is known to nobody: whoever hears of it asks what lies below.
+            let headers = vec![last.clone()];
+            for (conn, _) in self.greeted.open(hands) {
+                let headers = headers.clone();
+                send(hands, conn, &Message::Announce { headers });
+            }
+            hands.mark("low-work: told of a branch");
+        }
+        if self.asked.is_none() && (self.base.is_none() || !goes_on) {
+            self.begin(hands);
+        }
+        hands.wake_at(hands.now + PAUSE);
+    }
+
+    fn answered(&mut self, call: CallId, reply: &Result<Reply, CallError>, _: &mut Hands<'_>) {
+        if self.asked.take_if(|asked| *asked == call).is_some()
+            && let Ok(Reply::Header { header, .. }) = reply
+        {
+            self.base = Some((**header).clone());
+        }
+    }
+
+    fn outgoing(&mut self, letter: &Letter<'_>, _: &mut Hands<'_>) -> Fate {
+        self.greeted.look_at(letter);
+        Fate::Pass
+    }
+
+    fn incoming(&mut self, letter: &Letter<'_>, hands: &mut Hands<'_>) -> Fate {
+        if !is(letter, MessageKind::GetHeaders) {
+            return Fate::Pass;
+        }
+        let Some(Message::GetHeaders {
+            request,
+            max,
+            locator,
+            ..
+        }) = read(letter, hands)
+        else {
+            return Fate::Pass;
+        };
+        let Some(headers) = self.after(&locator).filter(|headers| !headers.is_empty()) else {
+            return Fate::Pass;
+        };
+        let count = headers.len().min(usize::from(max)).min(HEADERS_MAX);
+        let headers = headers[..count].to_vec();
+        hands.mark("low-work: showed headers");
+        let message = Message::Headers { request, headers };
+        send_in(hands, letter.conn, letter.lane, &message);
+        Fate::Drop
+    }
+}

@@ -1,0 +1,405 @@
+//! Each adversary among honest nodes: what must hold holds, and it did what it is there for.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::*;
+use crate::base::Span;
+use crate::node::{Event, Mining};
+use crate::sim::observe::Mark;
+use crate::sim::workload::{Workload, WorkloadOptions};
+use crate::sim::{NodeIndex, World, WorldConfig};
+use crate::types::{
+    BlockId, CompactBits, EngineKind, EngineRules, Genesis, Millis, NodeKey, Profile,
+};
+use crate::wire::MessageKind;
+
+/// What the honest miners hash in a second, together: at first a block in two seconds.
+const HASHRATE: u64 = 256;
+/// Who the honest miners mine for.
+const MINERS: AccountId = AccountId([0x11; 32]);
+
+/// A chain whose blocks cost 512 hashes at first and are small, with money for these.
+fn genesis(money: &[(AccountId, Amount)], change: impl FnOnce(&mut Genesis)) -> Arc<Genesis> {
+    let time = Millis(1_700_000_000_000);
+    let mut genesis = Profile::Dev.genesis(EngineKind::Work, "adversaries", time);
+    if let EngineRules::Work { pow_bits, .. } = &mut genesis.rules.engine {
+        *pow_bits = CompactBits(0x1f7f_ffff);
+    }
+    genesis.rules.max_block_weight = 100_000;
+    genesis.allocations = money.to_vec();
+    genesis.allocations.sort();
+    change(&mut genesis);
+    genesis.check().unwrap();
+    Arc::new(genesis)
+}
+
+/// Honest nodes, the first two of which mine, and an adversary that dials all of them.
+struct Scene {
+    world: World,
+    honest: Vec<NodeIndex>,
+    adversary: NodeIndex,
+}
+
+fn honest(world: &mut World, count: usize) -> Vec<NodeIndex> {
+    let mut nodes: Vec<NodeIndex> = Vec::new();
+    for place in 0..count {
+        let mining = (place < 2).then_some(Mining {
+            beneficiary: MINERS,
+            hashrate: Some(HASHRATE / 2),
+        });
+        let last = nodes.len().saturating_sub(3);
+        let peers = nodes[last..].to_vec();
+        nodes.push(world.add(&format!("honest {place}"), &peers, mining));
+    }
+    nodes
+}
+
+impl Scene {
+    fn with(genesis: Arc<Genesis>, count: usize, adversary: Box<dyn Behaviour>) -> Self {
+        let mut world = World::new(WorldConfig::new(7, genesis));
+        let honest = honest(&mut world, count);
+        let adversary = world.add_behaving("adversary", &honest, None, adversary);
+        Self {
+            world,
+            honest,
+            adversary,
+        }
+    }
+
+    fn of(kind: AdversaryKind) -> Self {
+        let adversary = behaviour(kind, &Rng::from_number(3));
+        Self::with(genesis(&[(MINERS, Amount(1))], |_| {}), 5, adversary)
+    }
+
+    fn run(&mut self, seconds: u64) {
+        self.world.run(Span::from_secs(seconds));
+    }
+
+    fn height(&self, node: NodeIndex) -> u64 {
+        let published = self.world.published(node);
+        published.map_or(0, |published| published.header.height.0)
+    }
+
+    fn balance(&self, node: NodeIndex, account: AccountId) -> u64 {
+        let state = &self.world.published(node).unwrap().state;
+        let account = state.account(&account).unwrap();
+        account.map_or(0, |account| account.balance.0)
+    }
+
+    /// The honest nodes come to one tip of at least this height.
+    fn assert_agreement(&mut self, height: u64) {
+        let honest = self.honest.clone();
+        let agree = |world: &World| {
+            let tips: BTreeSet<Option<BlockId>> = honest
+                .iter()
+                .map(|node| world.published(*node).map(|published| published.tip))
+                .collect();
+            tips.len() == 1
+        };
+        let agreed = self.world.run_until(Span::from_secs(60), agree);
+        assert!(agreed, "the honest nodes agree");
+        let reached = self.height(self.honest[0]);
+        assert!(reached >= height, "{reached} of {height}");
+    }
+
+    /// Who was discouraged, with the rules, by honest nodes.
+    fn discouraged(&self) -> BTreeMap<NodeKey, Vec<(NodeIndex, String)>> {
+        let mut found: BTreeMap<NodeKey, Vec<(NodeIndex, String)>> = BTreeMap::new();
+        for (_, node, event) in self.world.events() {
+            if let Event::PeerDiscouraged { key, rule, .. } = event
+                && self.honest.contains(node)
+            {
+                found.entry(*key).or_default().push((*node, rule.clone()));
+            }
+        }
+        found
+    }
+
+    /// Why honest nodes' connections to a machine ended.
+    fn partings(&self, from: NodeIndex) -> Vec<String> {
+        let socket = self.world.peer_address(from).socket;
+        let mut found = Vec::new();
+        for (_, node, event) in self.world.events() {
+            if let Event::PeerGone { address, why, .. } = event
+                && address.ip() == socket.ip()
+                && self.honest.contains(node)
+                && *node != from
+            {
+                found.push(why.clone());
+            }
+        }
+        found
+    }
+
+    /// No honest node lost, or blamed, another.
+    fn assert_honest_unharmed(&self) {
+        let discouraged = self.discouraged();
+        for node in &self.honest {
+            let blamed = discouraged.get(&self.world.key(*node));
+            assert_eq!(blamed, None, "nobody blames an honest node");
+            assert_eq!(self.partings(*node), Vec::<String>::new());
+        }
+    }
+
+    /// Every honest node discouraged the adversary for one of these rules and no others.
+    fn assert_discouraged_for(&self, rules: &[&str]) {
+        let discouraged = self.discouraged();
+        let blamed = discouraged.get(&self.world.key(self.adversary));
+        let blamed = blamed.map_or(&[][..], Vec::as_slice);
+        for (_, rule) in blamed {
+            assert!(rules.iter().any(|known| rule.contains(known)), "{rule}");
+        }
+        for rule in rules {
+            assert!(
+                blamed.iter().any(|(_, found)| found.contains(rule)),
+                "{rule}: {blamed:?}"
+            );
+        }
+    }
+
+    fn is_blamed(&self) -> bool {
+        let key = self.world.key(self.adversary);
+        self.discouraged().contains_key(&key)
+    }
+
+    fn fired(&self, mark: &'static str) -> u64 {
+        let counts = self.world.observations().time_line().counts();
+        counts.get(&Mark(mark)).copied().unwrap_or(0)
+    }
+}
+
+#[test]
+fn a_silent_peer_is_let_go_and_not_blamed() {
+    let mut scene = Scene::of(AdversaryKind::Silent);
+    scene.run(150);
+    scene.assert_agreement(50);
+    scene.assert_honest_unharmed();
+    assert!(!scene.is_blamed());
+    assert!(scene.fired("silent: said nothing") > 0);
+    let partings = scene.partings(scene.adversary);
+    for node in &scene.honest {
+        assert!(
+            partings.len() >= scene.honest.len(),
+            "{node:?}: {partings:?}"
+        );
+    }
+    // Its own node has no answers either, and may be the first to close.
+    let silent = |why: &&String| why.contains("did not answer");
+    assert!(partings.iter().any(|why| silent(&why)), "{partings:?}");
+    let closed = |why: &String| silent(&why) || why.contains("the peer closed");
+    assert!(partings.iter().all(closed), "{partings:?}");
+}
+
+#[test]
+fn garbage_costs_its_sender_every_connection() {
+    let mut scene = Scene::of(AdversaryKind::GarbageSender);
+    scene.run(300);
+    scene.assert_agreement(100);
+    scene.assert_honest_unharmed();
+    let discouraged = scene.discouraged();
+    let blamed = &discouraged[&scene.world.key(scene.adversary)];
+    let by: BTreeSet<NodeIndex> = blamed.iter().map(|(node, _)| *node).collect();
+    assert_eq!(
+        by.len(),
+        scene.honest.len(),
+        "everybody has had enough of it"
+    );
+    let kinds = scene.world.observations().time_line().counts();
+    let fired = kinds.keys().filter(|mark| mark.0.starts_with("garbage"));
+    assert_eq!(fired.count(), 10, "{kinds:?}");
+}
+
+/// A scene of one kind of invalid blocks, after two minutes, with what must hold in all of them.
+fn invalid(flaw: Flaw) -> Scene {
+    let adversary = Box::new(InvalidBlockMiner::of(vec![flaw]));
+    let mut scene = Scene::with(genesis(&[(MINERS, Amount(1))], |_| {}), 5, adversary);
+    scene.run(120);
+    scene.assert_agreement(40);
+    scene.assert_honest_unharmed();
+    scene
+}
+
+#[test]
+fn a_block_whose_body_breaks_a_rule_is_nobodys_and_costs_its_sender_the_connection() {
+    for (flaw, rule) in [
+        (Flaw::StateRoot, "state_root is"),
+        (Flaw::Signature, "a signature of transaction"),
+        (Flaw::Overspending, "the sender's account"),
+        (Flaw::TooHeavy, "the block weighs"),
+    ] {
+        let scene = invalid(flaw);
+        scene.assert_discouraged_for(&["is invalid"]);
+        // Its blocks are known to be invalid, and why, and nothing was ever built on one.
+        let mut condemned = 0;
+        for (_, _, event) in scene.world.events() {
+            if let Event::InvalidBlock { why, .. } = event {
+                assert!(why.contains(rule), "{flaw:?}: {why}");
+                condemned += 1;
+            }
+        }
+        assert!(condemned >= 3, "{flaw:?}: {condemned}");
+        let rogue = AccountId([0x66; 32]);
+        for node in &scene.honest {
+            assert_eq!(scene.balance(*node, rogue), 0, "{flaw:?}");
+        }
+    }
+}
+
+#[test]
+fn a_body_that_is_not_its_headers_says_nothing_against_the_header() {
+    let scene = invalid(Flaw::TxRoot);
+    scene.assert_discouraged_for(&["root"]);
+    let condemned = |event: &Event| matches!(event, Event::InvalidBlock { .. });
+    let events = scene.world.events();
+    assert!(!events.iter().any(|(_, _, event)| condemned(event)));
+    // Where one half gets another body, the other half has the block, and all take it from them.
+    let scene = invalid(Flaw::TwoBodies);
+    scene.assert_discouraged_for(&["root"]);
+    let events = scene.world.events();
+    assert!(!events.iter().any(|(_, _, event)| condemned(event)));
+    for node in &scene.honest {
+        let paid = scene.balance(*node, AccountId([0x66; 32]));
+        assert!(paid > 0, "{node:?} has its good blocks");
+    }
+}
+
+#[test]
+fn what_a_withholding_relay_tells_of_comes_by_others_in_time() {
+    let options = WorkloadOptions {
+        accounts: 8,
+        shared_accounts: 2,
+        ..WorkloadOptions::default()
+    };
+    let mut workload = Workload::new(options, &Rng::from_number(5));
+    let money: Vec<_> = workload.allocations().collect();
+    let adversary = behaviour(AdversaryKind::WithholdingRelay, &Rng::from_number(3));
+    let mut scene = Scene::with(genesis(&money, |_| {}), 6, adversary);
+    let end = scene.world.now() + Span::from_secs(240);
+    while let Some(next) = workload.next_at()
+        && next <= end
+    {
+        scene.world.run(next.since(scene.world.now()));
+        workload.act(&mut scene.world);
+    }
+    scene.assert_agreement(80);
+    scene.assert_honest_unharmed();
+    assert!(!scene.is_blamed());
+    assert!(scene.fired("withholding: transactions") > 0);
+    let waiting = scene.honest.iter().map(|node| {
+        let published = scene.world.published(*node).unwrap();
+        published.mempool_count
+    });
+    assert!(waiting.max().unwrap() < 60, "transactions reach the miners");
+}
+
+/// A flood beside honest nodes, and the bytes of transactions that they sent each other or got from
+/// it, per node; and what the flood's money pays for.
+fn flooded(miners: bool, rivals: bool) -> (Scene, u64, u64) {
+    let mut flood = TransactionFlood::drawn(&Rng::from_number(3));
+    if rivals {
+        flood = flood.with_rivals();
+    }
+    let (account, balance) = flood.allocation();
+    let genesis = genesis(&[(account, balance), (MINERS, Amount(1))], |_| {});
+    let floor = genesis.rules.base_fee_min;
+    let mut world = World::new(WorldConfig::new(7, genesis));
+    let mut honest: Vec<NodeIndex> = Vec::new();
+    for place in 0..4 {
+        let mining = (miners && place == 0).then_some(Mining {
+            beneficiary: MINERS,
+            hashrate: Some(HASHRATE),
+        });
+        let before = honest.clone();
+        honest.push(world.add(&format!("honest {place}"), &before, mining));
+    }
+    let adversary = world.add_behaving("flood", &honest, None, Box::new(flood));
+    world.run(Span::from_secs(120));
+    let kinds: BTreeMap<u8, u64> = world
+        .observations()
+        .traffic()
+        .kinds()
+        .map(|(kind, volume)| (kind, volume.bytes))
+        .collect();
+    let bytes = kinds.get(&MessageKind::Txs.byte()).copied().unwrap_or(0);
+    let scene = Scene {
+        world,
+        honest,
+        adversary,
+    };
+    // The adversary's own node takes part as the honest do.
+    let per_node = bytes / (scene.honest.len() as u64 + 1);
+    (scene, per_node, balance.0 * 1_000 / floor)
+}
+
+#[test]
+fn a_flood_of_transactions_is_bounded_by_its_money() {
+    let (mut scene, bytes, paid_for) = flooded(false, false);
+    println!("no blocks: {bytes} bytes a node, {paid_for} paid for");
+    // Frames add a little to the bytes.
+    assert!(bytes <= paid_for * 11 / 10, "{bytes} of {paid_for}");
+    assert!(
+        bytes >= paid_for / 4,
+        "{bytes} of {paid_for}: it is no flood"
+    );
+    assert!(scene.fired("flood: told of a transaction") > 100);
+    scene.assert_agreement(0);
+    scene.assert_honest_unharmed();
+    assert!(!scene.is_blamed());
+}
+
+#[test]
+fn a_peer_of_two_faces_is_found_out_by_each() {
+    let mut scene = Scene::of(AdversaryKind::TwoFacedHeight);
+    scene.run(240);
+    scene.assert_agreement(80);
+    scene.assert_honest_unharmed();
+    scene.assert_discouraged_for(&["it greeted with a height that is not its tip's"]);
+    let partings = scene.partings(scene.adversary);
+    let told = |why: &&String| why.contains("headers that it told of");
+    assert!(partings.iter().filter(told).count() >= 2, "{partings:?}");
+    for mark in [
+        "two-faced: claimed a chain far ahead",
+        "two-faced: claimed another height for its tip",
+        "two-faced: claimed to have nothing",
+    ] {
+        assert!(scene.fired(mark) > 0, "{mark}");
+    }
+}
+
+#[test]
+fn chosen_times_leave_the_honest_in_agreement() {
+    for strategy in TimeStrategy::ALL {
+        let adversary = Box::new(TimeTwister::new(strategy));
+        let mut scene = Scene::with(genesis(&[(MINERS, Amount(1))], |_| {}), 4, adversary);
+        scene.run(100);
+        scene.assert_agreement(50);
+        scene.assert_honest_unharmed();
+        assert!(!scene.is_blamed(), "{strategy:?}");
+        let tip = Arc::clone(scene.world.published(scene.honest[0]).unwrap());
+        let now = scene.world.now().as_millis();
+        let limit = scene.world.config().genesis.rules.future_limit_ms();
+        assert!(tip.header.time.0 <= now + limit, "{strategy:?}");
+        let twisted = scene.balance(scene.honest[0], AccountId([0x71; 32]));
+        assert!(twisted >= 20 * 5_000_000_000, "{strategy:?}: {twisted}");
+    }
+}
+
+#[test]
+fn names_are_read_as_they_are_written() {
+    for kind in AdversaryKind::ALL {
+        assert_eq!(kind.name().parse(), Ok(kind));
+        assert_eq!(behaviour(kind, &Rng::from_number(1)).name(), kind.name());
+        let text = serde_json::to_string(&kind).unwrap();
+        assert_eq!(text, format!("\"{kind}\""));
+        assert_eq!(serde_json::from_str::<AdversaryKind>(&text).unwrap(), kind);
+    }
+    let error = "quiet".parse::<AdversaryKind>().unwrap_err().to_string();
+    assert!(
+        error.starts_with("there is no adversary \"quiet\"; there are silent,"),
+        "{error}"
+    );
+    let flood = AdversaryKind::TransactionFlood.allocation(&Rng::from_number(1));
+    assert!(flood.is_some_and(|(_, amount)| amount.0 > 0));
+    assert_eq!(AdversaryKind::Silent.allocation(&Rng::from_number(1)), None);
+}
