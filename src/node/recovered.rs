@@ -84,18 +84,15 @@ impl JournalFound {
 }
 
 impl Recovered {
-    /// Reads the logs of a store that was opened. Blocks are read by their headers alone: their
-    /// transactions are read again when they are executed.
+    /// Reads the logs of a store that was opened. Of blocks the headers alone are read: damage in
+    /// their transactions is found when they are executed or asked for.
     /// `was_clean` says whether the last process ended as it should: then it left nothing
     /// unfinished on its own account.
     pub fn read(store: &mut Store, was_clean: bool) -> Result<Self, Failure> {
         let (mut blocks, mut tip) = (Vec::new(), None);
         let (mut unfinished, mut parked) = (None, BTreeSet::new());
-        store.replay(Log::Blocks, Lsn::default(), |lsn, kind, body| match kind {
-            Kind::Block => {
-                let bytes = body.get(BLOCK_RECORD_PREFIX..).unwrap_or_default();
-                blocks.extend(Header::decode(&mut Reader::new(bytes)).map(|header| (lsn, header)));
-            }
+        store.skim(Log::Blocks, Lsn::default(), |lsn, kind, body| match kind {
+            Kind::Block => blocks.extend(header_at_front(body).map(|header| (lsn, header))),
             Kind::Tip => {
                 let to = body.get(32..64).and_then(|to| to.try_into().ok());
                 tip = to.map(BlockId).or(tip);
@@ -136,6 +133,13 @@ impl Recovered {
             journal,
         })
     }
+}
+
+/// The header of a block, of whose record the front is shown. The id before it says whether it is
+/// whole: nothing else was checked.
+fn header_at_front(front: &[u8]) -> Option<Header> {
+    let header = Header::decode(&mut Reader::new(front.get(BLOCK_RECORD_PREFIX..)?)).ok()?;
+    front.starts_with(&header.id().0).then_some(header)
 }
 
 /// What the state log has.

@@ -5,7 +5,7 @@ use super::failure::{Failure, OpenError};
 use super::files::Files;
 use super::record::{BLOCK_BODY_MIN, HEADER, Header, Kind, Log, Lsn, SegmentStart, TocEntry};
 use super::recovery::{Options, SEGMENT_SIZES};
-use super::replay::{BadRange, Item, check_known, known_bad, walk_segment};
+use super::replay::{BadRange, Item, Look, check_known, known_bad, walk_segment};
 use super::scan::{Scan, Shape};
 use super::superblock::Super;
 use super::writer::{End, UNSYNCED_MAX};
@@ -183,7 +183,16 @@ impl Tail {
                     Item::Damage(range) => damage.push(range),
                 };
                 let segment_end = 0..found.shape.segment_size;
-                walk_segment(files, found.log, segment, segment_end, None, see).map_err(refused)?;
+                walk_segment(
+                    files,
+                    found.log,
+                    segment,
+                    segment_end,
+                    Look::Whole,
+                    None,
+                    see,
+                )
+                .map_err(refused)?;
             }
         }
         tail.walk(files, found, last, now.clean)?;
@@ -202,11 +211,29 @@ impl Tail {
         let file = files.get(found.log, last)?;
         let base = last * found.shape.segment_size;
         let mut scan = Scan::new(&*file, found.shape, last);
+        // What SUPER says was durable is no tail. Of the votes and the journal every byte is
+        // looked at all the same: they are few. Where the blocks stand is found by their headers.
+        let known_end = self.durable;
+        let skim_to = if found.log == Log::Blocks {
+            known_end
+        } else {
+            0
+        };
+        if matches!(found.log, Log::State | Log::Record)
+            && (base + 1..=base + found.shape.segment_size).contains(&known_end)
+        {
+            scan.go_to_last_before(known_end - base);
+        }
         // A Pad at the end is half of a seal; it goes with the half that is missing.
         let mut pad: Option<(u64, Option<u32>)> = None;
         while !scan.is_at_end() {
             let link = scan.link();
-            if let Some((seen, body)) = scan.step() {
+            let passed = if base + scan.offset() < skim_to {
+                scan.skim()
+            } else {
+                scan.step()
+            };
+            if let Some((seen, body)) = passed {
                 self.durable = self.durable.max(seen.header.durable);
                 let kind = check_known(found.log, &seen.header).map_err(refused)?;
                 pad = (kind == Some(Kind::Pad)).then_some((seen.offset, link));

@@ -18,6 +18,8 @@
 
 mod append;
 mod commits;
+#[cfg(test)]
+pub(crate) mod counting;
 mod disk;
 mod ends;
 mod failure;

@@ -24,6 +24,15 @@ impl BadRange {
     }
 }
 
+/// How much of each record a walk reads.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Look {
+    /// All of it, so that damage anywhere is found.
+    Whole,
+    /// Its header and the front of its body.
+    Fronts,
+}
+
 /// What a walk shows.
 pub(super) enum Item<'a> {
     Record(Lsn, Kind, &'a [u8]),
@@ -38,6 +47,28 @@ impl Store {
         &mut self,
         log: Log,
         from: Lsn,
+        visit: impl FnMut(Lsn, Kind, &[u8]),
+    ) -> Result<Vec<BadRange>, Failure> {
+        self.walk(log, from, Look::Whole, visit)
+    }
+
+    /// The same with the fronts of the bodies alone: a block's as far as its header goes, and any
+    /// record of a few numbers whole. What is not shown is not read either, so that damage in it
+    /// is not found.
+    pub fn skim(
+        &mut self,
+        log: Log,
+        from: Lsn,
+        visit: impl FnMut(Lsn, Kind, &[u8]),
+    ) -> Result<Vec<BadRange>, Failure> {
+        self.walk(log, from, Look::Fronts, visit)
+    }
+
+    fn walk(
+        &mut self,
+        log: Log,
+        from: Lsn,
+        look: Look,
         mut visit: impl FnMut(Lsn, Kind, &[u8]),
     ) -> Result<Vec<BadRange>, Failure> {
         let size = self.files.shape(log).segment_size;
@@ -56,7 +87,7 @@ impl Store {
                 }
                 Item::Record(_, kind, body) => known.extend(known_bad(kind, body)),
             };
-            link = walk_segment(&self.files, log, segment, offsets, link, see)?;
+            link = walk_segment(&self.files, log, segment, offsets, look, link, see)?;
         }
         damage.retain(|range: &BadRange| range.to.get() > kept_from);
         let is_new = |range: &&BadRange| !known.iter().any(|known: &BadRange| known.covers(range));
@@ -90,6 +121,7 @@ pub(super) fn walk_segment(
     log: Log,
     segment: u64,
     offsets: Range<u64>,
+    look: Look,
     link: Option<u32>,
     see: &mut dyn FnMut(Item<'_>),
 ) -> Result<Option<u32>, Failure> {
@@ -112,7 +144,11 @@ pub(super) fn walk_segment(
     scan.go_to(offsets.start);
     scan.expect_link(link);
     while scan.offset() < offsets.end {
-        if let Some((seen, body)) = scan.step() {
+        let passed = match look {
+            Look::Whole => scan.step(),
+            Look::Fronts => scan.skim(),
+        };
+        if let Some((seen, body)) = passed {
             if let Some(kind) = check_known(log, &seen.header)? {
                 see(Item::Record(Lsn::new(seen.header.lsn), kind, body));
             }

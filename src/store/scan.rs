@@ -7,6 +7,15 @@ use super::record::{HEADER, Header, Kind, SegmentStart};
 const CHUNK: usize = 256 << 10;
 /// What is read by itself when a chunk can't be read whole.
 const SECTOR: usize = 4_096;
+/// How much of a body is shown where bodies are not read: a block's id, work and header, whatever
+/// its engine, and any record of a few numbers whole.
+pub(super) const FRONT: usize = 464;
+/// Where the records passed over are longer than this on average, each front is read by itself:
+/// to read on would copy more bytes than another call costs.
+const SPARSE: u64 = 8 << 10;
+/// How far back from a position the record is searched that ends there: pages, inputs and
+/// checkpoints are shorter.
+const LAST_MAX: u64 = 4 << 20;
 
 /// What a segment's records must agree with.
 #[derive(Clone, Copy, Debug)]
@@ -28,9 +37,14 @@ struct Window<'a> {
 impl Window<'_> {
     /// The bytes at `offset`, zero where the file has none or can't be read.
     fn get(&mut self, offset: u64, len: usize) -> &[u8] {
+        self.get_with(offset, len, CHUNK)
+    }
+
+    /// The same; when the disk must be asked, for so many bytes.
+    fn get_with(&mut self, offset: u64, len: usize, ahead: usize) -> &[u8] {
         let held = self.start..self.start + self.bytes.len() as u64;
         if offset < held.start || offset + len as u64 > held.end {
-            let want = len.max(CHUNK).min((self.size - offset) as usize);
+            let want = len.max(ahead).min((self.size - offset) as usize);
             self.bytes.clear();
             self.bytes.resize(want, 0);
             self.start = offset;
@@ -67,6 +81,8 @@ pub(super) struct Scan<'a> {
     at: u64,
     /// The checksum the next header must link to, where it is known.
     link: Option<u32>,
+    /// How long the records passed over by their headers were, the last eight or so on average.
+    skimmed: u64,
 }
 
 /// A record that passed every check.
@@ -102,6 +118,7 @@ impl<'a> Scan<'a> {
             base: index * shape.segment_size,
             at: 0,
             link: None,
+            skimmed: 0,
         }
     }
 
@@ -169,6 +186,61 @@ impl<'a> Scan<'a> {
         let seen = Seen { header, offset };
         let body = self.window.get(offset + HEADER as u64, len);
         Some((seen, body))
+    }
+
+    /// The next record by its header alone, with the front of its body; the scan then stands
+    /// behind it. A body that the front holds whole is checked, of a longer one nothing is.
+    pub(super) fn skim(&mut self) -> Option<(Seen, &[u8])> {
+        let offset = self.at;
+        let room = self.shape.segment_size - offset;
+        let len = (HEADER + FRONT).min(room as usize);
+        let room_for_body = len.checked_sub(HEADER)?;
+        let ahead = if self.skimmed > SPARSE { len } else { CHUNK };
+        self.window.get_with(offset, len, ahead);
+        let (header, crc) = self.header_at(offset)?;
+        if self.link.is_some_and(|link| link != header.link) {
+            return None;
+        }
+        let is_start = header.kind == Kind::Segment.number();
+        if is_start != (offset == 0) {
+            return None;
+        }
+        let is_pad = header.kind == Kind::Pad.number();
+        let shown = (header.body_len as usize).min(room_for_body);
+        let front = self.window.get(offset + HEADER as u64, shown);
+        let is_whole = shown == header.body_len as usize;
+        if is_whole && !is_pad && crc32c::crc32c(front) != header.body_crc {
+            return None;
+        }
+        self.at = offset + header.size();
+        self.link = Some(crc);
+        self.skimmed = (self.skimmed * 7 + header.size()) / 8;
+        let seen = Seen { header, offset };
+        Some((seen, self.window.get(offset + HEADER as u64, shown)))
+    }
+
+    /// Goes to the record that ends at an offset, if it is found: then nothing before it is read.
+    pub(super) fn go_to_last_before(&mut self, end: u64) -> bool {
+        let Some(mut searched) = end.checked_sub(HEADER as u64) else {
+            return false;
+        };
+        let mut len = SECTOR as u64;
+        loop {
+            let start = end.saturating_sub(len);
+            self.window.get_with(start, (end - start) as usize, 0);
+            let offsets = (start / 8..=searched / 8).rev().map(|eighth| eighth * 8);
+            for offset in offsets {
+                let header = self.header_at(offset);
+                if header.is_some_and(|(header, _)| offset + header.size() == end) {
+                    self.go_to(offset);
+                    return true;
+                }
+            }
+            if start == 0 || len >= LAST_MAX {
+                return false;
+            }
+            (searched, len) = (start, len * 2);
+        }
     }
 
     /// Where the next header may stand when [`step`](Self::step) refused this one. A header that

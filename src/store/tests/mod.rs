@@ -5,6 +5,7 @@ use super::*;
 mod damage;
 mod faults;
 mod golden;
+mod reads;
 mod refusals;
 mod script;
 

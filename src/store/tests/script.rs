@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::super::scan::FRONT;
 use super::*;
 use crate::base::Rng;
 
@@ -177,6 +178,14 @@ impl Found {
                 records.push((lsn, body.to_vec()));
             });
             assert_eq!(damage, Ok(Vec::new()), "{log:?}");
+            let mut whole = records.iter();
+            let skimmed = store.skim(log, Lsn::new(0), |lsn, _, front| {
+                let (at, body) = whole.next().expect("a skim shows no more");
+                let shown = &body[..body.len().min(FRONT)];
+                assert_eq!((lsn, front), (*at, shown), "{log:?}");
+            });
+            assert_eq!(skimmed, Ok(Vec::new()), "{log:?}");
+            assert_eq!(whole.next(), None, "a skim shows no less");
         }
         Self(found)
     }
