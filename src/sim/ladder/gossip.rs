@@ -102,7 +102,7 @@ pub(super) fn climb(rungs: Rungs) -> Vec<RungResult> {
         let name = format!("mesh of degree 6, for each of {nodes} nodes");
         rung(name, SIMSUB, "copies", expected, copies, Bar::Within(50));
     }
-    let apart = "his threads take turns: a message waits for its thread, too";
+    let apart = "threads in real time there, and a jitter that is not said";
     for (place, (expected, bar)) in [
         (15.6, Bar::Apart(apart)),
         (87.8, Bar::Within(100)),

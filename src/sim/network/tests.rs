@@ -473,6 +473,33 @@ proptest! {
         }
     }
 
+    /// With windows, too, history keeps nothing better waiting for longer than a round trip, one
+    /// frame at each end and one slot of the line in.
+    #[test]
+    fn news_never_waits_for_history(
+        sent in proptest::collection::vec((0_u64..400_000, 40_u64..1_500_000), 1..30),
+        at in 0_u64..3_000_000,
+        lane in 0_u8..5,
+        bytes in 40_u64..14_000,
+    ) {
+        let tcp = |config: &mut NetworkConfig| config.slow_start = true;
+        let (mut busy, mut alone) = (plain(2, tcp), plain(2, tcp));
+        let (mut flow, mut lone) = (busy.flow(0, 1), alone.flow(0, 1));
+        let news = millis(0) + Span::from_micros(at);
+        let mut now = millis(0);
+        for (pause, bytes) in sent {
+            now += Span::from_micros(pause);
+            if now < news {
+                busy.send(now, &mut flow, 5, bytes);
+            }
+        }
+        let first = alone.send(news, &mut lone, lane, bytes);
+        let arrival = busy.send(news, &mut flow, lane, bytes);
+        prop_assert!(arrival >= first);
+        let most = Span::from_millis(100) + Span::from_micros(2 * 16_404 + 16_384);
+        prop_assert!(arrival <= first + most, "{} later", arrival.since(first));
+    }
+
     /// What comes in whole within a window of time is no more than the line takes in then, give or
     /// take the slots at its ends.
     #[test]
