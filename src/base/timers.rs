@@ -26,10 +26,18 @@ impl<N: Ord + Clone> Default for Timers<N> {
 }
 
 impl<N: Ord + Clone> Timers<N> {
-    /// Sets the timer, moving it if it was set.
+    /// Sets the timer, moving it if it was set. One that is set to that time already costs a look
+    /// and no more.
     pub fn set(&mut self, name: N, at: Time) {
-        if let Some(old) = self.by_name.insert(name.clone(), at) {
-            self.by_time.remove(&(old, name.clone()));
+        match self.by_name.get_mut(&name) {
+            Some(old) if *old == at => return,
+            Some(old) => {
+                let old = std::mem::replace(old, at);
+                self.by_time.remove(&(old, name.clone()));
+            }
+            None => {
+                self.by_name.insert(name.clone(), at);
+            }
         }
         self.by_time.insert((at, name));
     }
@@ -90,6 +98,7 @@ mod tests {
         timers.set("c", Time::from_micros(9));
         timers.set("c", Time::from_micros(1));
         timers.set_earlier("a", Time::from_micros(7));
+        timers.set("a", Time::from_micros(5));
         assert_eq!(timers.earliest(), Some(Time::from_micros(1)));
         assert_eq!(timers.take_due(Time::from_micros(0)), None);
         let fired: Vec<_> = std::iter::from_fn(|| timers.take_due(Time::from_micros(5))).collect();

@@ -141,11 +141,14 @@ impl Uint256 {
     /// The whole quotient; zero for a zero divisor.
     #[must_use]
     pub fn quotient(self, divisor: Self) -> Self {
-        let (mut quotient, mut rest) = (Self::ZERO, Self::ZERO);
-        if divisor == Self::ZERO {
+        if divisor == Self::ZERO || self < divisor {
             return Self::ZERO;
         }
-        for index in (0..self.bits()).rev() {
+        // One bit less than the divisor has is less than the divisor: a step for each bit of the
+        // quotient is left.
+        let steps = self.bits() - (divisor.bits() - 1);
+        let (mut quotient, mut rest) = (Self::ZERO, self.shift_right(steps));
+        for index in (0..steps).rev() {
             let carried = rest.bit(255);
             rest = rest.shift_left(1);
             rest.0[0] |= u64::from(self.bit(index));
@@ -348,6 +351,26 @@ mod tests {
             let (low, high) = a.widening_mul(factor);
             prop_assume!(high == 0);
             prop_assert_eq!(low.quotient(Uint256::from_u64(factor)), a);
+        }
+
+        #[test]
+        fn the_quotient_is_that_of_a_division_bit_by_bit(
+            a in wide(), b in wide(), down in 0_u32..256,
+        ) {
+            let divisor = b.shift_right(down);
+            prop_assume!(divisor != Uint256::ZERO);
+            let (mut quotient, mut rest) = (Uint256::ZERO, Uint256::ZERO);
+            for index in (0..256).rev() {
+                let carried = rest.bit(255);
+                rest = rest.shift_left(1);
+                rest.0[0] |= u64::from(a.bit(index));
+                quotient = quotient.shift_left(1);
+                if carried || rest >= divisor {
+                    rest = rest.wrapping_sub(divisor);
+                    quotient.0[0] |= 1;
+                }
+            }
+            prop_assert_eq!(a.quotient(divisor), quotient);
         }
 
         #[test]

@@ -382,11 +382,14 @@ impl Sync {
         let (Some(first), Some(last)) = (headers.first(), headers.last()) else {
             return true;
         };
-        let needed = self.needed_work(chain);
         let Some(parent) = chain.tree().get(&first.parent_id) else {
             return true;
         };
-        if parent.work >= needed || chain.tree().get(&last.id()).is_some() {
+        if chain.tree().get(&last.id()).is_some() {
+            return true;
+        }
+        let needed = self.needed_work(chain);
+        if parent.work >= needed {
             return true;
         }
         // What they claim counts only once it is checked.
@@ -413,7 +416,10 @@ impl Sync {
         let before = peer.best.and_then(|best| tree.get(&best));
         if before.is_none_or(|before| entry.work > before.work) {
             (peer.best, peer.height) = (Some(id), entry.header.height);
-            self.regroup = true;
+            // Where nothing is missing, what a peer has of it changes nothing.
+            let here = tree.get(&tree.best_candidate());
+            let is_ahead = here.is_none_or(|here| entry.work > here.work);
+            self.regroup |= is_ahead || !self.branches.is_empty();
         }
     }
 }
