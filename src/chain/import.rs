@@ -193,12 +193,23 @@ pub struct Chain {
 impl Chain {
     /// The chain of a genesis, at its genesis block.
     pub fn new(genesis: Arc<Genesis>) -> Result<Self, UnsupportedEngine> {
+        Self::from_state(Arc::clone(&genesis), ChainState::genesis(&genesis))
+    }
+
+    /// The chain of a genesis, at its genesis block, whose state is at hand: many nodes of one
+    /// process can share the memory of what they begin with.
+    ///
+    /// # Panics
+    /// When the state is not that of the genesis block.
+    pub fn from_state(genesis: Arc<Genesis>, state: ChainState) -> Result<Self, UnsupportedEngine> {
         let rules = HeaderRules::new(Arc::clone(&genesis))?;
-        let state = ChainState::genesis(&genesis);
+        let genesis_id = genesis.id();
+        let is_own = state.header.parent_id.0 == genesis_id.0;
+        assert!(is_own, "a chain begins with its genesis block");
         let tree = Tree::new(state.header.clone(), work_of(&state.header));
         Ok(Self {
             rules,
-            genesis_id: genesis.id(),
+            genesis_id,
             genesis,
             tip: state.id,
             best: vec![state.id],
@@ -429,8 +440,7 @@ impl Chain {
         }
     }
 
-    /// Whether a block's body is wanted: its header is in the tree, its body is not. That of a
-    /// parked block is: who accepts the branch finds all of it here.
+    /// Whether a block's body is wanted, be it parked: its header is in the tree, its body is not.
     #[must_use]
     pub fn wants_body(&self, id: &BlockId) -> bool {
         self.tree

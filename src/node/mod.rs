@@ -275,7 +275,11 @@ impl Node {
         seed: [u8; 32],
         now: Time,
     ) -> Result<Self, UnsupportedEngine> {
-        let mut chain = Chain::new(Arc::clone(&config.genesis))?;
+        let genesis = Arc::clone(&config.genesis);
+        let mut chain = match recovered.genesis {
+            Some(state) => Chain::from_state(genesis, state)?,
+            None => Chain::new(genesis)?,
+        };
         let mut blocks = recovered.blocks;
         // Bodies are logged as they come, and a child's may come before its parent's. Of one
         // height the first logged stays the first seen.

@@ -35,6 +35,9 @@ pub struct Recovered {
     pub layout: Option<Layout>,
     /// Why checkpoints that are kept can't be used.
     pub damaged: Vec<String>,
+    /// The state after the genesis block, where the driver has it: nodes of one process share its
+    /// memory then, and none makes it.
+    pub genesis: Option<ChainState>,
 }
 
 /// What a node found in its journal.
@@ -131,6 +134,7 @@ impl Recovered {
             unfinished: unfinished.filter(|_| !was_clean),
             parked: parked.into_iter().collect(),
             journal,
+            genesis: None,
         })
     }
 }

@@ -126,6 +126,26 @@ fn a_reorganisation_goes_back_and_executes_nothing_below_the_fork() {
 }
 
 #[test]
+fn chains_that_share_their_first_state_go_on_each_by_itself() {
+    let mut story = Story::new();
+    let root = story.maker.root();
+    let genesis = Arc::clone(&story.maker.genesis);
+    let mut other = Story::new();
+    other.chain = Chain::from_state(Arc::clone(&genesis), root.clone()).unwrap();
+    story.chain = Chain::from_state(genesis, root.clone()).unwrap();
+    let (one, two) = (
+        story.branch_of_payments(&root, &[1; 3]),
+        story.branch_of_payments(&root, &[2; 4]),
+    );
+    story.receives(&one);
+    other.receives(&two);
+    story.is_at(&one[2]);
+    other.is_at(&two[3]);
+    story.receives(&two);
+    story.is_at(&two[3]);
+}
+
+#[test]
 fn a_branch_beyond_cheap_reach_is_parked_until_somebody_accepts_it() {
     let mut story = Story::new();
     let (root, who) = (story.maker.root(), person(3).account);

@@ -259,7 +259,7 @@ impl World {
                 let recovered = recovered.map_err(|failure| failure.to_string())?;
                 Ok((store, recovered))
             });
-        let (store, recovered) = match opened {
+        let (store, mut recovered) = match opened {
             Ok(opened) => opened,
             Err(why) => {
                 machine.refused = Some(why);
@@ -267,6 +267,7 @@ impl World {
             }
         };
         machine.refused = None;
+        recovered.genesis = Some(self.first_state.clone());
         let seed = self
             .rng
             .fork(&format!("{} {} {}", index.0, machine.name, machine.life))

@@ -25,6 +25,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::base::{Rng, Span, Time};
+use crate::chain::ChainState;
 use crate::crypto::hash::Sha256;
 use crate::node::{
     CallError, CallId, CheckpointInterval, CloseCause, Event, Input, Node, Published, Question,
@@ -185,6 +186,8 @@ pub struct World {
     held_up: BTreeSet<u32>,
     queue: Queue<Happening>,
     memo: Memo,
+    /// What every machine's chain begins with, in memory once.
+    first_state: ChainState,
     threads: Option<jobs::Threads>,
     next_call: u64,
     replies: BTreeMap<CallId, Result<Reply, CallError>>,
@@ -218,6 +221,7 @@ impl World {
             network: Network::new(config.network.clone(), rng.fork("network")),
             rng,
             now,
+            first_state: ChainState::genesis(&config.genesis),
             config,
             machines: Vec::new(),
             by_key: BTreeMap::new(),
