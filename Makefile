@@ -1,7 +1,7 @@
 # The commands of this repository. `make` lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test fmt lint test-unit deps doc bench fuzz devnet chaos clean install
+.PHONY: help run build test fmt lint test-unit deps doc bench fuzz devnet chaos sim clean install
 
 PREFIX ?= /usr/local
 
@@ -45,6 +45,9 @@ devnet: build ## The same as run
 
 chaos: build ## Eight nodes for a minute, killed and paused: nothing accepted may be lost
 	target/release/keel devnet --nodes 8 --tps 200 --duration 60s --json --chaos kill,pause
+
+sim: build ## Twenty nodes that everything goes wrong for, once for each of SEEDS seeds
+	target/release/keel sim swarm --seeds 1..$(or $(SEEDS),100)
 
 install: build ## Install keel, its unit for systemd and how to operate it under $(PREFIX)
 	install -D -m 755 target/release/keel $(DESTDIR)$(PREFIX)/bin/keel

@@ -16,6 +16,8 @@ pub enum ExitCode {
     Unreachable = 3,
     /// The node was reached and refuses.
     Rejected = 4,
+    /// A simulated world broke a rule that must hold.
+    Violated = 5,
     /// A configuration, genesis or key file is wrong; starting again would not help.
     Config = 78,
 }

@@ -22,6 +22,7 @@ mod output;
 mod proof;
 mod replay;
 mod run;
+mod sim;
 mod stopped;
 mod version;
 
@@ -84,6 +85,8 @@ enum Command {
     Db(export::DbArgs),
     /// Measure how fast keel is here, beside what limits it
     Bench(bench::BenchArgs),
+    /// Run thousands of nodes in this process, from a seed
+    Sim(sim::SimArgs),
     /// Save what a node lived through
     Record(replay::RecordArgs),
     /// Let a recorded node live again
@@ -175,6 +178,7 @@ pub fn execute(cli: Cli) -> Result<Next, CommandError> {
         Command::Rpc(args) => ask::rpc(&args, &output)?,
         Command::Db(args) => export::db(&args, &output)?,
         Command::Bench(args) => bench::bench(&args, &output)?,
+        Command::Sim(args) => sim::sim(&args, &output)?,
         Command::Record(args) => replay::record(&args, &output)?,
         Command::Replay(args) => replay::replay(&args, &output)?,
         Command::VerifyProof(args) => proof::verify_proof(&args, &output)?,

@@ -21,6 +21,8 @@ pub mod network;
 pub mod observe;
 pub mod playback;
 mod queue;
+pub mod report;
+pub mod scenario;
 #[cfg(test)]
 mod story;
 pub mod swarm;

@@ -21,9 +21,10 @@ use super::check::{
 };
 use super::faults::{FaultOptions, FaultPlan, Mark, Marks};
 use super::network::{Bandwidths, Matrix, NetworkConfig};
-use super::observe::TimeLine;
+use super::observe::Observations;
+use super::report::Facts;
 use super::workload::{Account, Workload, WorkloadOptions};
-use super::{DiskKind, NodeIndex, World, WorldConfig};
+use super::{DiskKind, NodeIndex, Tell, World, WorldConfig};
 
 /// The target of the first block: one in 4,096 hashes meets it, so that finding blocks is a small
 /// part of what a run costs.
@@ -76,8 +77,10 @@ pub struct Verdict {
     pub violations: Vec<Violation>,
     /// What fired.
     pub marks: Marks,
-    /// When.
-    pub time_line: TimeLine,
+    /// What a report says of the world.
+    pub facts: Facts,
+    /// What was seen of it.
+    pub seen: Observations,
     /// The hash of everything that happened.
     pub event_hash: [u8; 32],
     /// How many things happened.
@@ -95,7 +98,20 @@ pub struct Verdict {
 /// Runs a seed.
 #[must_use]
 pub fn run(seed: u64, options: &SwarmOptions) -> Verdict {
+    run_followed(seed, options, None)
+}
+
+/// The same, following a node ([`World::follow`]).
+#[must_use]
+pub fn run_followed(
+    seed: u64,
+    options: &SwarmOptions,
+    follow: Option<(NodeIndex, Tell)>,
+) -> Verdict {
     let mut run = Run::new(seed, options);
+    if let Some((node, tell)) = follow {
+        run.world.follow(node, tell);
+    }
     run.safety();
     let core = run.heal();
     let converged_after = run.converge(&core);
@@ -109,7 +125,8 @@ pub fn run(seed: u64, options: &SwarmOptions) -> Verdict {
         converged_after,
         height: run.height(&core),
         marks: run.marks(),
-        time_line: run.world.observations().time_line().clone(),
+        facts: Facts::of(&run.world),
+        seen: run.world.observations().clone(),
         outcomes,
     }
 }

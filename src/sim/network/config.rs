@@ -83,7 +83,7 @@ pub enum Matrix {
 
 /// How fast the lines are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Bandwidths {
     /// As usual where the node is; those of a [`Matrix::PingTable`] have a gigabit.
     ByRegion,

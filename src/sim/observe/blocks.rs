@@ -64,6 +64,10 @@ impl Blocks {
         }
     }
 
+    pub(super) fn admit(&mut self, nodes: usize) {
+        self.sightings.admit(nodes);
+    }
+
     pub(super) fn seen(
         &mut self,
         now: Time,

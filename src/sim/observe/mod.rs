@@ -67,6 +67,14 @@ impl Observations {
         }
     }
 
+    /// The world has so many nodes now. A share of nodes is one of all that there ever were.
+    pub fn admit(&mut self, nodes: usize) {
+        self.blocks.admit(nodes);
+        self.transactions.admit(nodes);
+        self.traffic.admit(nodes);
+        self.mempools.resize(nodes.max(self.mempools.len()), 0);
+    }
+
     /// A message of type `kind` and so many bytes on the line was sent.
     #[inline]
     pub fn message(&mut self, from: usize, to: usize, kind: u8, bytes: u64) {

@@ -98,8 +98,8 @@ pub struct Sightings<Id> {
     forgotten: u64,
     /// Those before this place were reduced to their curves.
     reduced: u64,
-    /// How many keep the delay of each node.
-    detailed_max: usize,
+    /// The most bytes of nodes' delays.
+    detail_bytes_max: usize,
     entries_max: usize,
     /// An array of a reduced one, for the next new one.
     spare: Option<Vec<Delay>>,
@@ -115,10 +115,15 @@ impl<Id: Copy + Ord> Sightings<Id> {
             entries: VecDeque::new(),
             forgotten: 0,
             reduced: 0,
-            detailed_max: (detail_bytes_max / (nodes.max(1) * size_of::<Delay>())).max(1),
+            detail_bytes_max,
             entries_max,
             spare: None,
         }
+    }
+
+    /// There are at least so many nodes.
+    pub(super) fn admit(&mut self, nodes: usize) {
+        self.nodes = self.nodes.max(nodes);
     }
 
     /// A node has it now; says at which place it stands, and whether this is news of that node.
@@ -169,7 +174,8 @@ impl<Id: Copy + Ord> Sightings<Id> {
 
     fn keep_bounds(&mut self) {
         let newest = self.forgotten + self.entries.len() as u64;
-        if newest - self.reduced.max(self.forgotten) > self.detailed_max as u64 {
+        let detailed_max = self.detail_bytes_max / (self.nodes.max(1) * size_of::<Delay>());
+        if newest - self.reduced.max(self.forgotten) > detailed_max.max(1) as u64 {
             let at = self.reduced.max(self.forgotten);
             let entry = &mut self.entries[(at - self.forgotten) as usize];
             if let Detail::Nodes(delays) = &mut entry.detail {

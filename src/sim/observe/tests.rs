@@ -43,6 +43,13 @@ fn a_curve_is_the_nodes_delays_in_order() {
     assert_eq!(millis(&curve, 50), Some(100));
     assert_eq!(millis(&curve, 75), Some(300));
     assert_eq!(millis(&curve, 76), None, "one of four never had it");
+    seen.admit(8);
+    let of_eight = seen.blocks().sightings().curves(at(100), Span::ZERO);
+    assert_eq!(
+        millis(&of_eight[0], 38),
+        None,
+        "nor did four that came later"
+    );
 }
 
 #[test]

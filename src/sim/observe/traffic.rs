@@ -43,6 +43,11 @@ impl Traffic {
         }
     }
 
+    pub(super) fn admit(&mut self, nodes: usize) {
+        let nodes = nodes.max(self.nodes.len());
+        self.nodes.resize(nodes, NodeTraffic::default());
+    }
+
     #[inline]
     pub(super) fn message(&mut self, from: usize, to: usize, kind: u8, bytes: u64) {
         self.total.add(bytes);

@@ -82,6 +82,14 @@ pub(super) struct Connection {
 }
 
 impl World {
+    /// Which nodes are connected now: each pair once, the one that dialled first.
+    #[must_use]
+    pub fn links(&self) -> Vec<(u32, u32)> {
+        let connections = self.connections.iter().flatten();
+        let open = connections.filter(|it| it.ends.iter().all(|end| end.stage == Stage::Open));
+        open.map(|it| (it.ends[0].node, it.ends[1].node)).collect()
+    }
+
     /// A node dials.
     pub(super) fn dial(&mut self, at: Time, from: usize, peer: PeerAddress) {
         let life = self.machines[from].life;

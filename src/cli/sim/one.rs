@@ -1,0 +1,135 @@
+//! One seed, watched.
+
+use serde_json::json;
+
+use crate::base::{Span, Time};
+use crate::cli::{CommandError, ExitCode, Output};
+use crate::sim::report::{Report, count, share, span};
+use crate::sim::scenario::{Outcome, Progress, Run, Scenario, run_swarm};
+use crate::sim::{NodeIndex, Tell};
+
+use super::progress::{Line, peak_memory};
+use super::{SimArgs, command, files};
+
+/// Slices in which a run goes, so that it can be told how far it is.
+const SLICES: u64 = 1_000;
+/// The width of the summary.
+const WIDTH: usize = 100;
+
+pub(super) fn run(
+    args: &SimArgs,
+    scenario: &Scenario,
+    output: &Output,
+) -> Result<(), CommandError> {
+    if let Some(folder) = &args.out {
+        files::make(folder)?;
+    }
+    let seed = args.seed.unwrap_or_else(|| scenario.seed());
+    let mut line = Line::new();
+    let tell = args
+        .trace
+        .map(|node| teller(node, scenario.nodes(), *output))
+        .transpose()?;
+    let mut outcome = if scenario.is_swarm() {
+        if args.until.is_some() {
+            return Err(CommandError::usage(
+                "a swarm ends with its checks; leave --until out, or run another scenario",
+            ));
+        }
+        run_swarm(scenario, seed, tell)
+    } else {
+        run_in_slices(args, scenario, seed, tell, &mut line)?
+    };
+    outcome.facts.wall = Span::from_micros(micros(line.elapsed()));
+    outcome.facts.memory = peak_memory();
+    outcome.facts.command = command(args, seed);
+    tell_outcome(args, &outcome, output)
+}
+
+fn run_in_slices(
+    args: &SimArgs,
+    scenario: &Scenario,
+    seed: u64,
+    tell: Option<(NodeIndex, Tell)>,
+    line: &mut Line,
+) -> Result<Outcome, CommandError> {
+    let mut run = Run::new(scenario, seed);
+    if let Some((node, tell)) = tell {
+        run.follow(node, tell);
+    }
+    let slice = Span::from_micros((scenario.duration().as_micros() / SLICES).max(1_000));
+    while run.advance(slice, args.until.unwrap_or(u64::MAX)) {
+        if args.trace.is_none() {
+            line.show(|elapsed| progress(&run.progress(), Span::from_micros(micros(elapsed))));
+        }
+    }
+    line.clear();
+    if let (Some(folder), Some(node)) = (&args.out, args.trace) {
+        let Some(bytes) = run.recording() else {
+            return Err(CommandError::failed(format!(
+                "node {node} was never quiet enough to be recorded; let it run longer"
+            )));
+        };
+        files::put(folder, files::RECORDING, &bytes)?;
+    }
+    Ok(run.finish())
+}
+
+/// Tells everything that a node is told and wants done: the number of the event, the time in
+/// milliseconds since the first one, which.
+fn teller(node: usize, nodes: usize, output: Output) -> Result<(NodeIndex, Tell), CommandError> {
+    if node >= nodes {
+        let last = nodes - 1;
+        return Err(CommandError::usage(format!(
+            "there is no node {node} to trace; they are 0 to {last}"
+        )));
+    }
+    let mut began = None;
+    let tell = Box::new(move |event: u64, at: Time, line: &str| {
+        let micros = at.since(*began.get_or_insert(at)).as_micros();
+        let (millis, part) = (micros / 1_000, micros % 1_000);
+        output.note(&format!("{event:>9} {millis:>8}.{part:03}  {line}"));
+    });
+    Ok((NodeIndex(node), tell))
+}
+
+fn micros(elapsed: std::time::Duration) -> u64 {
+    u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX)
+}
+
+fn progress(progress: &Progress, elapsed: Span) -> String {
+    let (passed, whole) = (progress.passed.as_micros(), progress.whole.as_micros());
+    let left = u128::from(elapsed.as_micros()) * u128::from(whole.saturating_sub(passed));
+    let left = left / u128::from(passed.max(1));
+    let left = Span::from_micros(u64::try_from(left).unwrap_or(u64::MAX));
+    format!(
+        "{} of {} ({}), height {}, {} events; {} so far, {} to go",
+        span(progress.passed),
+        span(progress.whole),
+        share(passed, whole),
+        progress.height,
+        count(progress.events),
+        span(elapsed),
+        span(left)
+    )
+}
+
+fn tell_outcome(args: &SimArgs, outcome: &Outcome, output: &Output) -> Result<(), CommandError> {
+    let report = Report::new(&outcome.facts, &outcome.seen);
+    let summary = report.summary();
+    if let Some(folder) = &args.out {
+        files::write(folder, &report)?;
+    }
+    output.print(&json!(summary), || summary.to_text(WIDTH));
+    if summary.violations.is_empty() {
+        return Ok(());
+    }
+    Err(CommandError::new(
+        ExitCode::Violated,
+        format!(
+            "{} violations; again with: {}",
+            summary.violations.len(),
+            summary.command
+        ),
+    ))
+}
