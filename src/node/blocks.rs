@@ -335,6 +335,7 @@ impl Node {
             self.store(vec![record], false, vec![Effect::Nothing]);
             self.block_invalid(*id, fault.to_string(), now);
         }
+        self.reach_shown_tip();
         if let Some(moved) = outcome.moved {
             self.tip_moved(&moved, now);
         }
@@ -431,7 +432,20 @@ impl Node {
         self.tip_is_durable(&tip, left);
     }
 
+    /// After a start, readers go on at the tip that they were shown before. A better one, which
+    /// the log has too, may have to wait for its record as long as the disk is full.
+    fn reach_shown_tip(&mut self) {
+        let state = |tip: &BlockId| self.chain.state(tip).is_some();
+        if let Some(tip) = self.unreached.take_if(|tip| state(tip)) {
+            self.chain.release_state(&self.published);
+            self.published = tip;
+        }
+    }
+
     fn show_tip(&mut self, tip: BlockId) {
+        if let Some(before) = self.unreached.take() {
+            self.chain.release_state(&before);
+        }
         self.chain.hold_state(tip);
         self.chain.release_state(&self.published);
         self.published = tip;

@@ -247,6 +247,8 @@ pub struct Node {
     arrived: Arrived,
     /// The tip that readers may see: its Tip record is durable. Its state is held.
     published: BlockId,
+    /// The tip that readers saw before this start, until it or a better one is shown.
+    unreached: Option<BlockId>,
     /// The tip that the newest Tip record names, durable or not.
     logged_tip: BlockId,
     /// How the tip moved since.
@@ -295,6 +297,11 @@ impl Node {
             chain.park(id);
         }
         chain.hold_state(chain.tip());
+        let shown = Some(logged_tip).filter(|tip| *tip != chain.tip());
+        let unreached = shown.filter(|tip| chain.tree().is_complete(tip));
+        if let Some(tip) = unreached {
+            chain.hold_state(tip);
+        }
         let rng = Rng::from_seed(seed);
         let secret = rng.fork("sync").bytes32();
         let miner = config.mining.map(|mining| Miner::new(mining, now));
@@ -305,6 +312,7 @@ impl Node {
                 .map(|peer| (peer.key, Dial::new(*peer, now)))
                 .collect(),
             published: chain.tip(),
+            unreached,
             logged_tip,
             chain,
             mempool: Mempool::default(),
@@ -653,7 +661,8 @@ impl Node {
             return;
         };
         let published = Published {
-            ready: self.ready,
+            // Readers are not shown less than they were shown before.
+            ready: self.ready && self.unreached.is_none(),
             disk_full: self.disk_full,
             tip: state.id,
             header: state.header.clone(),

@@ -53,6 +53,7 @@ pub struct Snapshot {
     timers: Timers<Timer>,
     rng: ([u8; 32], u64),
     published: BlockId,
+    unreached: Option<BlockId>,
     logged_tip: BlockId,
     unlogged: Option<Unlogged>,
     ready: bool,
@@ -109,6 +110,7 @@ impl Node {
             timers: self.timers.clone(),
             rng: self.rng.state(),
             published: self.published,
+            unreached: self.unreached,
             logged_tip: self.logged_tip,
             unlogged: self.unlogged.clone(),
             ready: self.ready,
@@ -168,6 +170,9 @@ impl Node {
         let genesis = Arc::clone(&snapshot.config.genesis);
         let mut chain = Chain::restore_snapshot(Arc::clone(&genesis), snapshot.chain, block)?;
         chain.hold_state(snapshot.published);
+        if let Some(tip) = snapshot.unreached {
+            chain.hold_state(tip);
+        }
         let genesis_id = genesis.id();
         let mempool = Mempool::restore(snapshot.mempool, &genesis_id);
         let mut journal = snapshot.journal;
@@ -203,6 +208,7 @@ impl Node {
             outputs: std::collections::VecDeque::new(),
             arrived: Arrived::default(),
             published: snapshot.published,
+            unreached: snapshot.unreached,
             logged_tip: snapshot.logged_tip,
             unlogged: snapshot.unlogged,
             ready: snapshot.ready,

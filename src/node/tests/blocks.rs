@@ -563,3 +563,32 @@ fn blocks_that_were_logged_before_their_parents_are_there_after_a_restart() {
         assert_eq!(node.chain.tree().best_candidate(), second.id);
     }
 }
+
+/// The log may have more than the tip that readers were shown: its record was not durable yet.
+#[test]
+fn after_a_restart_readers_go_on_where_they_were_until_something_better_is_durable() {
+    let mut alice = Alice::new();
+    let first = alice.first_block();
+    let second = alice.block_on(&first);
+    for made in [&first, &second] {
+        assert!(alice.submits_block(made).is_ok());
+    }
+    let header = |(lsn, bytes): (&Lsn, &Arc<[u8]>)| (*lsn, header_of(bytes).unwrap());
+    let recovered = Recovered {
+        blocks: alice.log.iter().map(header).collect(),
+        tip: Some(first.id),
+        ..Recovered::default()
+    };
+    let config = alice.node.config.clone();
+    alice.node = Node::open(config, recovered, [5; 32], alice.now).unwrap();
+    alice.published = None;
+    alice.drain();
+    assert_eq!(alice.node.chain.tip(), second.id);
+    // The disk is full just now: whatever is shown anew, it is not the state of the start.
+    alice.happens(Input::DiskFull(true));
+    assert_eq!(alice.tip(), first.id);
+    assert!(alice.published.as_ref().unwrap().ready);
+    alice.happens(Input::DiskFull(false));
+    alice.store_done();
+    assert_eq!(alice.tip(), second.id);
+}
