@@ -16,6 +16,7 @@ use crate::base::{Rng, Span, Time};
 use crate::node::{CheckpointInterval, Event, Mining, Question};
 use crate::types::{CompactBits, EngineKind, EngineRules, Genesis, Height, Millis, Profile};
 
+use super::adversary::{AdversaryKind, behaviour};
 use super::check::{
     Checker, Finally, Outcomes, Violation, Watch, check_bounds, check_log_replay, check_recording,
 };
@@ -39,6 +40,20 @@ const HASHRATE_LEAST: u64 = 20;
 const CONVERGES_WITHIN: Span = Span::from_secs(400);
 /// How many blocks the core mines after that, so that what waits gets in.
 const BLOCKS_AFTER: u64 = 6;
+/// Kinds that a small network may have among it. A `time-twister` is not one of them: it needs most
+/// of the work, with which it could undo whatever it likes.
+const ADVERSARIES: [AdversaryKind; 8] = [
+    AdversaryKind::Silent,
+    AdversaryKind::GarbageSender,
+    AdversaryKind::InvalidBlockMiner,
+    AdversaryKind::SelfishMiner,
+    AdversaryKind::WithholdingRelay,
+    AdversaryKind::LowWorkHeaderFlood,
+    AdversaryKind::TransactionFlood,
+    AdversaryKind::TwoFacedHeight,
+];
+/// Which part of all power an adversary that mines has: all of them together less than a third.
+const ADVERSARY_POWER: u64 = 12;
 /// How often recordings are replayed in one run at most.
 const REPLAYS_MAX: u32 = 3;
 /// How often a recording takes a new snapshot, in bytes.
@@ -55,6 +70,8 @@ pub struct SwarmOptions {
     pub faults: Option<FaultOptions>,
     /// What is paid; drawn where none is given.
     pub workload: Option<WorkloadOptions>,
+    /// How many adversaries there may be; how many there are, and of which kinds, is drawn.
+    pub adversaries: usize,
 }
 
 impl Default for SwarmOptions {
@@ -64,6 +81,7 @@ impl Default for SwarmOptions {
             safety: Span::from_secs(120),
             faults: None,
             workload: None,
+            adversaries: 3,
         }
     }
 }
@@ -116,6 +134,7 @@ pub fn run_followed(
     let core = run.heal();
     let converged_after = run.converge(&core);
     let outcomes = run.check(&core);
+    let marks = run.marks(&outcomes);
     Verdict {
         seed,
         violations: run.watch.violations().to_vec(),
@@ -124,7 +143,7 @@ pub fn run_followed(
         virtual_time: run.world.now().since(run.began),
         converged_after,
         height: run.height(&core),
-        marks: run.marks(),
+        marks,
         facts: Facts::of(&run.world),
         seen: run.world.observations().clone(),
         outcomes,
@@ -156,6 +175,8 @@ struct Run {
     /// The node that is being recorded, in which life.
     recorded: Option<(NodeIndex, u32)>,
     replays: u32,
+    /// How many of the world's events the operators have read.
+    read: usize,
 }
 
 impl Run {
@@ -166,7 +187,12 @@ impl Run {
             .workload
             .unwrap_or_else(|| WorkloadOptions::draw(&mut rng));
         let workload = Workload::new(payments, &rng);
-        let genesis = draw_genesis(&mut rng, interval, &workload);
+        let adversaries = draw_adversaries(&mut rng, options.adversaries);
+        let mut genesis = draw_genesis(&mut rng, interval, &workload);
+        for (kind, rng) in &adversaries {
+            genesis.allocations.extend(kind.allocation(rng));
+        }
+        genesis.allocations.sort();
         let genesis = Arc::new(genesis);
         genesis
             .check()
@@ -191,18 +217,26 @@ impl Run {
             late: Vec::new(),
             recorded: None,
             replays: 0,
+            read: 0,
             world,
             rng,
         };
-        let powers = run.draw_powers(options.nodes, interval);
+        let powers = run.draw_powers(options.nodes - adversaries.len(), interval);
         run.power = powers.iter().flatten().sum();
+        let mut adversaries = adversaries.into_iter();
         for hashrate in powers {
+            if run.world.len() > 1 && run.rng.chance(1, 3) {
+                run.add_adversary(adversaries.next());
+            }
             if run.world.len() > 2 && run.rng.chance(late_permille, 1_000) {
                 let at = began + run.below(options.safety);
                 run.late.push(Newcomer { at, hashrate });
             } else {
                 run.add(hashrate);
             }
+        }
+        for adversary in adversaries {
+            run.add_adversary(Some(adversary));
         }
         run.late.sort_by_key(|late| std::cmp::Reverse(late.at));
         run
@@ -252,6 +286,19 @@ impl Run {
             .admit(&mut self.world, node, 8 * power < self.power);
     }
 
+    fn add_adversary(&mut self, adversary: Option<(AdversaryKind, Rng)>) {
+        let Some((kind, rng)) = adversary else {
+            return;
+        };
+        let power = (self.power / ADVERSARY_POWER).max(HASHRATE_LEAST);
+        let hashrate = kind.needs_mining().then_some(power);
+        let (others, mining) = (self.draw_peers(), self.mining(hashrate));
+        let name = format!("{kind} {}", self.world.len());
+        let behaviour = behaviour(kind, &rng);
+        self.world.add_behaving(&name, &others, mining, behaviour);
+        self.powers.push(hashrate.unwrap_or(0));
+    }
+
     /// Everything goes wrong, and nothing that was promised may be lost.
     fn safety(&mut self) {
         while self.world.now() < self.end {
@@ -274,14 +321,6 @@ impl Run {
             }
         }
         self.verify_recording(1);
-        for refusal in self.plan.refusals().to_vec() {
-            self.watch.report(Violation {
-                checker: Checker::Directory,
-                at: refusal.at,
-                node: Some(refusal.node),
-                what: format!("its directory does not open: {}", refusal.why),
-            });
-        }
     }
 
     /// Lets time pass until `until`, under watch.
@@ -360,14 +399,23 @@ impl Run {
             let peer = self.world.peer_address(*next);
             self.world.call(*node, Question::AddPeer(peer));
         }
-        for (_, node, event) in self.world.events().to_vec() {
-            if let Event::Parked { id, .. } = event
-                && core.contains(&node)
-            {
-                self.world.call(node, Question::AcceptBranch(id));
-            }
-        }
         core
+    }
+
+    /// What operators of the core do: they empty disks whose directories do not open, and take
+    /// branches back in that their nodes parked.
+    fn operate(&mut self, core: &[NodeIndex]) {
+        self.plan.act(&mut self.world);
+        let news = &self.world.events()[self.read..];
+        let parked = news.iter().filter_map(|(_, node, event)| match event {
+            Event::Parked { id, .. } if core.contains(node) => Some((*node, *id)),
+            _ => None,
+        });
+        let parked: Vec<_> = parked.collect();
+        self.read = self.world.events().len();
+        for (node, id) in parked {
+            self.world.call(node, Question::AcceptBranch(id));
+        }
     }
 
     /// The core comes to one chain, which grows.
@@ -386,17 +434,22 @@ impl Run {
 
     /// Waits until all nodes of the core show one tip, at least at this height.
     fn agree(&mut self, core: &[NodeIndex], height: u64) -> bool {
-        let watch = &mut self.watch;
-        let agreed = self.world.run_until(CONVERGES_WITHIN, |world| {
-            watch.look(world);
-            let shown = |node: &NodeIndex| {
-                let shown = world.published(*node).filter(|shown| shown.ready);
-                shown.map(|shown| (shown.tip, shown.header.height.0))
-            };
-            let first = core.first().and_then(shown);
-            first.is_some_and(|(_, at)| at >= height)
-                && core.iter().all(|node| shown(node) == first)
-        });
+        let until = self.world.now() + CONVERGES_WITHIN;
+        let mut agreed = false;
+        while !agreed && self.world.now() < until {
+            self.operate(core);
+            let watch = &mut self.watch;
+            agreed = self.world.run_until(Span::from_secs(1), |world| {
+                watch.look(world);
+                let shown = |node: &NodeIndex| {
+                    let shown = world.published(*node).filter(|shown| shown.ready);
+                    shown.map(|shown| (shown.tip, shown.header.height.0))
+                };
+                let first = core.first().and_then(shown);
+                first.is_some_and(|(_, at)| at >= height)
+                    && core.iter().all(|node| shown(node) == first)
+            });
+        }
         if !agreed {
             let shown = core.iter().map(|node| {
                 let shown = self.world.published(*node);
@@ -423,6 +476,14 @@ impl Run {
 
     fn check(&mut self, core: &[NodeIndex]) -> Outcomes {
         self.look();
+        for refusal in self.plan.refusals().to_vec() {
+            self.watch.report(Violation {
+                checker: Checker::Directory,
+                at: refusal.at,
+                node: Some(refusal.node),
+                what: format!("its directory does not open: {}", refusal.why),
+            });
+        }
         for node in core {
             // Any of them: all would be half of what a run costs.
             if self.rng.chance(1, 4) {
@@ -439,8 +500,17 @@ impl Run {
     }
 
     /// Every mark, with those of what nodes reported.
-    fn marks(&self) -> Marks {
+    fn marks(&self, outcomes: &Outcomes) -> Marks {
         let mut marks = Marks::default();
+        for (mark, times) in [
+            (Mark::Replaced, outcomes.replaced),
+            (Mark::DoubleSpent, outcomes.conflicting),
+            (Mark::Expired, outcomes.expired),
+        ] {
+            if times > 0 {
+                marks.add_named(mark.name(), times);
+            }
+        }
         for (_, _, event) in self.world.events() {
             let mark = match event {
                 Event::DamagedLog { .. } => Mark::Damaged,
@@ -465,6 +535,20 @@ impl Run {
     }
 }
 
+/// None as often as not.
+fn draw_adversaries(rng: &mut Rng, most: usize) -> Vec<(AdversaryKind, Rng)> {
+    let count = if rng.chance(1, 2) {
+        0
+    } else {
+        rng.below(most as u64 + 1)
+    };
+    let drawn = (0..count).map(|number| {
+        let kind = ADVERSARIES[rng.below(ADVERSARIES.len() as u64) as usize];
+        (kind, rng.fork(&format!("adversary {number}")))
+    });
+    drawn.collect()
+}
+
 fn draw_genesis(rng: &mut Rng, interval: Span, workload: &Workload) -> Genesis {
     let time = Millis(1_700_000_000_000);
     let mut genesis = Profile::Dev.genesis(EngineKind::Work, "swarm", time);
@@ -478,8 +562,8 @@ fn draw_genesis(rng: &mut Rng, interval: Span, workload: &Workload) -> Genesis {
     {
         (*half_life_ms, *pow_bits) = (288 * interval_ms, TARGET);
     }
-    // Some chains have room for a few hundred payments in a block, and fees that rise.
-    genesis.rules.max_block_weight = 100_000 << rng.below(3);
+    // Room for a few hundred payments in a block: fees rise, and segments are small.
+    genesis.rules.max_block_weight = 100_000;
     genesis.rules.maturity = 1 + rng.below(12) as u32;
     workload.fund(&mut genesis);
     genesis
@@ -511,7 +595,7 @@ fn draw_world(rng: &mut Rng, seed: u64, genesis: Arc<Genesis>) -> WorldConfig {
         checkpoints,
         sync_time: Span::from_micros(100 << rng.below(8)),
         // A block of the greatest weight fits.
-        segment_size: (512 << 10) << rng.below(2),
+        segment_size: (128 << 10) << rng.below(3),
         cores: 1 + rng.below(2) as u8,
         disks: DiskKind::Faulty,
         ..WorldConfig::new(seed, genesis)

@@ -30,6 +30,8 @@ macro_rules! marks {
 marks! {
     /// A process was killed; what it had written is there.
     Kill "kill";
+    /// A process was killed again and again, each time soon after its start.
+    CrashLoop "crash-loop";
     /// The power went; nothing that was not synced is left.
     PowerCutNothing "power-cut-nothing";
     /// The power went; all that was written is left.

@@ -21,6 +21,12 @@ const WRONG_INTERVALS: (u64, u64) = (10, 30);
 /// How fast a clock may run away, in millionths: a bad crystal has 200.
 const DRIFT_PPM_MAX: u64 = 500;
 
+/// One kill out of so many is the first of a loop, of so many more, each after a short life.
+const CRASH_LOOP_ONE_IN: u64 = 4;
+const CRASH_LOOP_KILLS: u64 = 12;
+const CRASH_LOOP_LIFE: Span = Span::from_millis(60);
+const CRASH_LOOP_PAUSE: Span = Span::from_millis(5);
+
 /// Kinds of faults that come again and again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
@@ -77,6 +83,8 @@ enum Act {
     Start(NodeIndex),
     /// A directory that did not open is given up.
     Wipe(NodeIndex),
+    /// A process that is killed again and again, so many times more.
+    Loop { node: NodeIndex, left: u64 },
     /// A trouble of a disk is over.
     Relieve(NodeIndex, Kind),
     /// A cut is over.
@@ -234,20 +242,19 @@ impl FaultPlan {
         }
         let core = self.choose_core(powers);
         for node in &core {
-            self.conditions.entry(*node).or_default().trouble = DiskTrouble::default();
+            let condition = self.conditions.entry(*node).or_default();
+            (condition.trouble, condition.is_refused) = (DiskTrouble::default(), false);
             world.trouble(*node, DiskTrouble::default());
             if !world.is_running(*node) {
                 self.start(world, *node);
             }
         }
+        self.watch_directories(world);
         core
     }
 
     fn choose_core(&mut self, powers: &[u64]) -> Vec<NodeIndex> {
-        let fit = |node: &NodeIndex| {
-            let condition = self.condition(*node);
-            !condition.has_wrong_clock && !condition.is_spoilt
-        };
+        let fit = |node: &NodeIndex| !self.condition(*node).has_wrong_clock;
         let mut core: Vec<NodeIndex> = self.nodes.iter().copied().filter(fit).collect();
         let all: u64 = powers.iter().sum();
         let power = |nodes: &[NodeIndex]| nodes.iter().map(|node| powers[node.0]).sum::<u64>();
@@ -298,6 +305,7 @@ impl FaultPlan {
                     self.start(world, node);
                 }
             }
+            Act::Loop { node, left } => self.crash_loop(world, node, left),
             Act::Relieve(node, kind) => self.trouble(world, node, kind, false, Span::ZERO),
             Act::Mend(cut) => {
                 self.cuts.retain(|id| *id != cut);
@@ -313,8 +321,13 @@ impl FaultPlan {
         match kind {
             Kind::Kill => {
                 if let Some(node) = self.somebody(world, |_| true) {
-                    leave(world, Mark::Kill, node);
-                    self.down(world, node, Crash::Kill, lasts);
+                    if self.rng.chance(1, CRASH_LOOP_ONE_IN) {
+                        leave(world, Mark::CrashLoop, node);
+                        self.crash_loop(world, node, CRASH_LOOP_KILLS);
+                    } else {
+                        leave(world, Mark::Kill, node);
+                        self.down(world, node, Crash::Kill, lasts);
+                    }
                 }
             }
             Kind::PowerCut => {
@@ -393,6 +406,26 @@ impl FaultPlan {
         world.crash(node, how);
         self.conditions.entry(node).or_default().is_down = true;
         self.later(world.now() + lasts, Act::Start(node));
+    }
+
+    /// Kills a process soon after each of its starts, so that some kill may hit what it does then.
+    fn crash_loop(&mut self, world: &mut World, node: NodeIndex, left: u64) {
+        if !world.is_running(node) {
+            self.start(world, node);
+        } else if left > 0 {
+            world.crash(node, Crash::Kill);
+            self.conditions.entry(node).or_default().is_down = true;
+        }
+        let after = self.around(if world.is_running(node) {
+            CRASH_LOOP_LIFE
+        } else {
+            CRASH_LOOP_PAUSE
+        });
+        let refused = world.refused(node).is_some();
+        if !refused && (!world.is_running(node) || left > 0) {
+            let left = left.saturating_sub(u64::from(world.is_running(node)));
+            self.later(world.now() + after, Act::Loop { node, left });
+        }
     }
 
     fn start(&mut self, world: &mut World, node: NodeIndex) {

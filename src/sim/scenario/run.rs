@@ -212,6 +212,7 @@ pub fn run_swarm(scenario: &Scenario, seed: u64, follow: Option<(NodeIndex, Tell
         safety: scenario.duration(),
         faults: scenario.faults.clone(),
         workload: scenario.workload,
+        ..SwarmOptions::default()
     };
     let verdict = run_followed(seed, &options, follow);
     let facts = Facts {
