@@ -224,11 +224,11 @@ impl Summary {
         let depths = self.reorganisations.iter().zip(1..);
         let depths: Vec<String> = depths
             .filter(|(times, _)| **times > 0)
-            .map(|(times, depth)| format!("{times} left {depth}"))
+            .map(|(times, depth)| format!("{depth} deep {} times", count(*times)))
             .collect();
         let depths = match depths.as_slice() {
             [] => "none".to_owned(),
-            depths => format!("{} of the blocks of a node", depths.join(", ")),
+            depths => depths.join(", "),
         };
         rows.push(("reorganised", depths));
         rows.push(("block spread", self.block_delay_ms.text()));

@@ -77,11 +77,10 @@ const SECTIONS: [&str; 11] = [
 
 /// The most nodes: their addresses end there.
 const NODES_MAX: usize = 60_000;
-/// The least hashes per second of a miner: with less, a slice of 50 ms would have none.
-const HASHRATE_LEAST: u64 = 20;
-/// The doublings of hashes that a block takes: from 4,096, so that finding blocks is a small part
-/// of what a run costs, to what the targets of this form can hold.
-const WORK_DOUBLINGS: std::ops::RangeInclusive<u32> = 12..=31;
+/// Miners try nonces in slices of 50 ms, so that rates are multiples of this.
+const HASHRATE_STEP: u64 = 20;
+/// A block takes at least so many hashes, so that who finds it is by chance.
+const HASHES_LEAST: u64 = 4_096;
 
 /// Who dials whom.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -364,18 +363,29 @@ impl Scenario {
         world.miners.unwrap_or_else(|| world.nodes.div_ceil(4))
     }
 
-    /// The doublings of hashes that a block takes: enough that each miner tries some in a slice.
-    fn work_doublings(&self) -> u32 {
-        let seconds = u64::from(self.interval_ms()).div_ceil(1_000).max(1);
-        let least = HASHRATE_LEAST * seconds * self.miners().max(1) as u64;
-        let least = least.next_power_of_two().trailing_zeros();
-        least.clamp(*WORK_DOUBLINGS.start(), *WORK_DOUBLINGS.end())
+    /// Hashes per second of each miner.
+    fn hashrate(&self) -> u64 {
+        let step = HASHRATE_STEP * self.miners().max(1) as u64 * u64::from(self.interval_ms());
+        HASHRATE_STEP * (HASHES_LEAST * 1_000).div_ceil(step)
     }
 
-    /// Hashes per second of each miner, so that all together find a block per interval.
-    fn hashrate(&self) -> u64 {
-        let all = (1_000_u64 << self.work_doublings()) / u64::from(self.interval_ms());
-        (all / self.miners().max(1) as u64).max(HASHRATE_LEAST)
+    /// Hashes that a block takes, so that all miners together find one per interval.
+    fn hashes(&self) -> u64 {
+        let all = self.hashrate() * self.miners().max(1) as u64;
+        (all * u64::from(self.interval_ms()) / 1_000).max(1)
+    }
+
+    /// The target that one of so many hashes meets: 2^256 divided by them.
+    fn target(&self) -> CompactBits {
+        // The mantissa has 16 to 23 bits; the exponent counts the bytes with it.
+        let exponents = (0x1a..=0x1f_u32).rev();
+        let mut forms = exponents.map(|exponent| {
+            let mantissa = (1_u64 << (280 - 8 * exponent).min(63)) / self.hashes();
+            (exponent, mantissa)
+        });
+        let form = forms.find(|(_, mantissa)| (0x8000..=0x7f_ffff).contains(mantissa));
+        let (exponent, mantissa) = form.unwrap_or((0x1f, 0x7f_ffff));
+        CompactBits(exponent << 24 | mantissa as u32)
     }
 
     fn interval_ms(&self) -> u32 {
@@ -392,8 +402,6 @@ impl Scenario {
     fn genesis(&self) -> Genesis {
         let mut genesis = self.profile();
         let interval_ms = self.interval_ms();
-        // One hash in 2^doublings meets a target of 2^(256 - doublings).
-        let target = CompactBits(0x1f00_0000 | 1 << (32 - self.work_doublings()));
         let rules = &mut genesis.rules;
         rules.interval_ms = interval_ms;
         if let EngineRules::Work {
@@ -403,7 +411,7 @@ impl Scenario {
         } = &mut rules.engine
         {
             *half_life_ms = 288 * u64::from(interval_ms);
-            *pow_bits = target;
+            *pow_bits = self.target();
         }
         let chain = &self.chain;
         let set = |into: &mut u64, value: Option<u64>| *into = value.unwrap_or(*into);

@@ -14,7 +14,7 @@ use crate::sim::{DiskKind, NodeIndex, Tell, World, WorldConfig};
 use crate::types::{AccountId, Height};
 
 use super::steps::Steps;
-use super::{AdversarySection, HASHRATE_LEAST, Scenario};
+use super::{AdversarySection, HASHRATE_STEP, Scenario};
 
 /// How often a recording takes a new snapshot, in bytes.
 const RECORD_BASE: u64 = 1 << 20;
@@ -271,10 +271,12 @@ fn add_adversaries(
         let mut dialled: Vec<NodeIndex> = (0..scenario.world.nodes).map(NodeIndex).collect();
         peers.shuffle(&mut dialled);
         dialled.truncate(scenario.world.dials);
+        // In whole steps, as the honest have it.
         let power = honest_power * adversary.percent() / 100;
+        let power = power.div_ceil(HASHRATE_STEP) * HASHRATE_STEP;
         let mining = (power > 0).then(|| Mining {
             beneficiary: AccountId(own.fork("miner").bytes32()),
-            hashrate: Some(power.max(HASHRATE_LEAST)),
+            hashrate: Some(power),
         });
         let name = format!("{} {number}", adversary.kind);
         world.add_behaving(&name, &dialled, mining, behaviour(adversary.kind, own));

@@ -149,11 +149,18 @@ fn miners_together_find_a_block_per_interval() {
             format!("[world]\nnodes = 50\nminers = {miners}\n[chain]\ninterval = \"{interval}\"");
         let scenario = Scenario::read("test", &text, &[]).expect("it is right");
         let hashes = scenario.hashrate() * miners * u64::from(scenario.interval_ms()) / 1_000;
-        let block = 1_u64 << scenario.work_doublings();
+        assert_eq!(hashes, scenario.hashes());
         assert!(
-            hashes * 100 >= block * 95 && hashes <= block,
-            "{hashes} of {block}"
+            scenario.hashrate().is_multiple_of(HASHRATE_STEP),
+            "slices have whole hashes"
         );
+        assert!(hashes >= HASHES_LEAST);
+        // The target's first 64 bits, times the hashes, are about 2^64.
+        let CompactBits(bits) = scenario.target();
+        let (exponent, mantissa) = (bits >> 24, u128::from(bits & 0xff_ffff));
+        let first = mantissa << (8 * (exponent - 3) - 192);
+        let whole = first * u128::from(hashes);
+        assert!(whole.abs_diff(1 << 64) < 1 << 50, "{bits:#x} for {hashes}");
     }
 }
 

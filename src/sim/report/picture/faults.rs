@@ -41,7 +41,7 @@ pub(super) fn draw(drawing: &mut Drawing, area: Area, facts: &Facts, seen: &Obse
     let labels = counts
         .iter()
         .map(|(mark, times)| text_width(&label(mark, *times), 13.0));
-    let labels = labels.fold(0.0, f64::max).min(300.0) + 12.0;
+    let labels = labels.fold(0.0, f64::max).min(420.0) + 12.0;
     let end = last_second(facts, seen);
     let scale = Scale::seconds(end, area.left + labels, area.right() - 8.0);
     let top = room.top + 4.0;

@@ -213,6 +213,9 @@ fn single(
     }
 }
 
+/// Steps of a rate: of more, only the noise would be seen.
+const STEPS_MAX: usize = 180;
+
 /// What a total gained per second between samples.
 fn rate(
     drawing: &mut Drawing,
@@ -225,7 +228,9 @@ fn rate(
     let end = last_second(facts, seen);
     let mut rates = Vec::new();
     let mut before = (0.0, 0.0);
-    for sample in seen.series().samples() {
+    let samples = seen.series().samples();
+    let every = samples.len().div_ceil(STEPS_MAX).max(1);
+    for sample in samples.iter().skip(every - 1).step_by(every) {
         let now = (seconds(seen, sample.at), total(sample));
         if now.0 > before.0 {
             let rate = (now.1 - before.1) / (now.0 - before.0);

@@ -1,8 +1,8 @@
 //! How blocks and transactions spread: what share of the nodes had one after what time.
 
-use crate::base::Span;
 use crate::sim::observe::{Curve, Observations, median};
 use crate::sim::report::plot::{Plot, Scale};
+use crate::sim::report::units::three_digits;
 
 use super::{Anchor, Area, Drawing, Facts, Part, SETTLE, Summary, count, span};
 
@@ -78,7 +78,10 @@ fn draw(drawing: &mut Drawing, part: &Part<'_>, curves: &[Curve], references: &[
         x: delays_scale(&middle, curves, references, area),
         y: Scale::linear(0.0, 100.0, area.bottom(), area.top),
         x_name: "after it was first seen anywhere",
-        x_text: &|millis| span(Span::from_micros((millis * 1e3) as u64)),
+        x_text: &|millis| match millis {
+            millis if millis >= 1e3 => format!("{} s", three_digits(millis / 1e3)),
+            millis => format!("{} ms", three_digits(millis)),
+        },
         y_name: "share of nodes",
         y_text: &|percent| format!("{percent} %"),
     };

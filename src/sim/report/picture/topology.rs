@@ -151,7 +151,10 @@ fn names(drawing: &mut Drawing, facts: &Facts, places: &[Place], centre: (f64, f
         // Two lines, both outside of the ring.
         let y = at.1 + 7.0 * angle.sin();
         drawing.text("strong", (at.0, y - 2.0), anchor, name);
-        let nodes = format!("{} nodes", count(nodes as u64));
+        let nodes = match nodes {
+            1 => "1 node".to_owned(),
+            nodes => format!("{} nodes", count(nodes as u64)),
+        };
         drawing.text("tick", (at.0, y + 13.0), anchor, &nodes);
     }
 }
