@@ -92,7 +92,10 @@ impl Observations {
         parent: BlockId,
         height: Height,
     ) {
-        self.blocks.seen(now, node, id, parent, height);
+        // Every node has the genesis block from its beginning: it never spreads.
+        if height > Height::GENESIS {
+            self.blocks.seen(now, node, id, parent, height);
+        }
     }
 
     /// A node has taken a transaction into its mempool, or had it from its own users.

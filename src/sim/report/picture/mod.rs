@@ -146,9 +146,9 @@ pub(super) fn page(facts: &Facts, seen: &Observations, summary: &Summary) -> Str
     lines::sent(&mut drawing, half(second, top, 290.0), facts, seen);
     top += 320.0;
 
-    foot(&mut drawing, top, facts, seen);
+    let bottom = foot(&mut drawing, top, facts, seen);
     let title = format!("keel sim {} with seed {}", facts.scenario, facts.seed);
-    drawing.finish(PAGE_WIDTH, top + 40.0, &title, STYLE)
+    drawing.finish(PAGE_WIDTH, bottom + 16.0, &title, STYLE)
 }
 
 /// What ran, and the numbers that matter most; gives back where it ends.
@@ -244,20 +244,28 @@ fn tiles(facts: &Facts, summary: &Summary) -> Vec<(String, String)> {
     ]
 }
 
-/// How to have it again, and what is not in the pictures.
-fn foot(drawing: &mut Drawing, top: f64, facts: &Facts, seen: &Observations) {
+/// How to have it again, and what is not in the pictures; gives back where it ends.
+fn foot(drawing: &mut Drawing, top: f64, facts: &Facts, seen: &Observations) -> f64 {
     drawing.line(
         "rule",
         (MARGIN, top - 14.0),
         (PAGE_WIDTH - MARGIN, top - 14.0),
     );
     let hash = crate::base::encode_hex(&facts.event_hash);
-    let text = format!("{}    event hash {hash}", facts.command);
-    drawing.text("hash", (MARGIN, top + 4.0), Anchor::Start, &text);
+    let mut y = top + 4.0;
+    for line in lines_of(&facts.command, 12.0, PAGE_WIDTH - 2.0 * MARGIN - 60.0) {
+        drawing.text("hash", (MARGIN, y), Anchor::Start, &line);
+        y += 17.0;
+    }
+    let text = format!("event hash {hash}");
+    drawing.text("hash", (MARGIN, y), Anchor::Start, &text);
+    y += 19.0;
     let left = left_out(seen);
     if !left.is_empty() {
-        drawing.text("sub", (MARGIN, top + 23.0), Anchor::Start, &left);
+        drawing.text("sub", (MARGIN, y), Anchor::Start, &left);
+        y += 19.0;
     }
+    y
 }
 
 /// What the bounds on memory left out.
