@@ -286,6 +286,15 @@ fn what_a_withholding_relay_tells_of_comes_by_others_in_time() {
     scene.assert_honest_unharmed();
     assert!(!scene.is_blamed());
     assert!(scene.fired("withholding: transactions") > 0);
+    // A block that it told of first, and that a node then asked it for, is asked of somebody else
+    // after two seconds.
+    let everywhere = scene.honest.len() as u32;
+    let blocks = scene.world.observations().blocks().sightings();
+    let spread = blocks.iter().filter(|block| block.reached >= everywhere);
+    let delays = spread.filter_map(|block| Some(block.delays()?.last()?.span()));
+    let slowest = delays.max().unwrap();
+    println!("withholding: the slowest block took {slowest}");
+    assert!(slowest < Span::from_secs(20), "{slowest}");
     let waiting = scene.honest.iter().map(|node| {
         let published = scene.world.published(*node).unwrap();
         published.mempool_count
