@@ -104,27 +104,26 @@ impl<'a> Finally<'a> {
         let mut missing: Vec<BlockId> = self.watch.tips().copied().collect();
         let mut found: BTreeMap<(u64, BlockId), Vec<u8>> = BTreeMap::new();
         while !missing.is_empty() {
-            let holder = |id: &BlockId| {
-                let has = |node: &&NodeIndex| {
-                    let running = self.world.node(**node);
+            let mut parents = Vec::new();
+            // Who has a block may be unable to read it: then the next one is asked.
+            for node in self.core {
+                let holds = |id: &&BlockId| {
+                    let running = self.world.node(*node);
                     running.is_some_and(|running| running.knows_block(id))
                 };
-                self.core.iter().find(has).copied()
-            };
-            let held = missing
-                .iter()
-                .filter_map(|id| Some((holder(id)?, Question::Block(*id))));
-            let questions: Vec<_> = held.collect();
-            let mut parents = Vec::new();
-            for reply in self.ask(questions) {
-                let Ok(Reply::Block { id, bytes, .. }) = reply else {
-                    continue;
-                };
-                let Ok(header) = header_of(&bytes) else {
-                    continue;
-                };
-                parents.push(header.parent_id);
-                found.insert((header.height.0, id), bytes.to_vec());
+                let held = missing.iter().filter(holds);
+                let questions = held.map(|id| (*node, Question::Block(*id))).collect();
+                for reply in self.ask(questions) {
+                    let Ok(Reply::Block { id, bytes, .. }) = reply else {
+                        continue;
+                    };
+                    let Ok(header) = header_of(&bytes) else {
+                        continue;
+                    };
+                    parents.push(header.parent_id);
+                    missing.retain(|other| *other != id);
+                    found.insert((header.height.0, id), bytes.to_vec());
+                }
             }
             parents.sort_unstable();
             parents.dedup();

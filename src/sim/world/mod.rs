@@ -348,14 +348,14 @@ impl World {
         self.happenings
     }
 
-    /// What was recorded of a running node so far, and the hash of its state now.
+    /// What was recorded of a running node so far, and the hash of its state now. None where a
+    /// block can't be read any more: without it nobody can replay what came after it.
     #[must_use]
     pub fn recording(&self, index: NodeIndex) -> Option<(Recording, Hash)> {
         let running = self.machines[index.0].running.as_ref()?;
         let mut blocks = BTreeMap::new();
         for lsn in running.node.logged_blocks() {
-            let bytes = running.reader.read_block(lsn);
-            blocks.extend(bytes.map(|bytes| (lsn, bytes)));
+            blocks.insert(lsn, running.reader.read_block(lsn).ok()?);
         }
         let pieces = running.pieces.iter().map(Vec::as_slice);
         Some((
