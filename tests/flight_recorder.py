@@ -107,7 +107,7 @@ def planted():
     tree = os.path.join(TARGET, "planted")
     shutil.rmtree(tree, ignore_errors=True)
     os.makedirs(tree)
-    names = ["Cargo.toml", "Cargo.lock", "src", "bench", "tests"]
+    names = ["Cargo.toml", "Cargo.lock", "src", "bench", "contrib", "tests"]
     # Cargo reads the settings of every folder above. Flags found twice would be other flags, for
     # which every dependency would be built again.
     if os.path.commonpath([ROOT, os.path.abspath(tree)]) != ROOT:

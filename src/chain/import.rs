@@ -70,6 +70,8 @@ pub enum Step {
     Read(BlockId, Lsn),
     /// Execute blocks; [`Chain::executed`] takes the result.
     Execute(Box<Execution>),
+    /// The tip moved without an execution: the state after the best block was at hand.
+    Moved(Box<TipChange>),
 }
 
 /// An attempt to execute a block that was not executed before.
@@ -571,6 +573,16 @@ impl Chain {
         if let Some(read) = self.next_read() {
             return Some(read);
         }
+        if self
+            .plan
+            .as_ref()
+            .is_some_and(|(_, ahead)| ahead.is_empty())
+        {
+            // As where a start has a checkpoint on a branch that the log's newest tip is not of.
+            let moves = self.tree.is_better(&goal, &self.tip);
+            let moves = moves && self.leaving_bodies_are_here(&goal);
+            return moves.then(|| Step::Moved(Box::new(self.move_to_state(goal))));
+        }
         let blocks = self.next_run();
         // The blocks that would leave the best chain are read back first: their transactions
         // return to the mempool in the same step.
@@ -676,12 +688,14 @@ impl Chain {
         blocks
     }
 
-    /// Whether the blocks that would leave the best chain are in memory, as many as matter.
+    /// Whether the blocks that would leave the best chain are in memory, as many as matter and can
+    /// be read: what a damaged one had can't be given back.
     fn leaving_bodies_are_here(&self, goal: &BlockId) -> bool {
         let mut bytes = 0;
         for id in self.leaving(goal) {
             match self.bodies.get(&id) {
                 Some(block) => bytes += block.bytes.len(),
+                None if self.logged_at(&id).is_none() => {}
                 None => return bytes > LEAVING_BYTES_MAX,
             }
         }
@@ -777,6 +791,19 @@ impl Chain {
         }
     }
 
+    /// Moves the tip to a block whose state is at hand: every block up to it was executed once.
+    fn move_to_state(&mut self, to: BlockId) -> TipChange {
+        for id in self.tree.path_from(&to, |id, _| self.in_best_chain(id)) {
+            self.tree.executed(&id);
+        }
+        // A checkpoint may go; the tip's state stays.
+        let state = self.states.get(&to).cloned();
+        self.states.restore(to, state);
+        let moved = self.move_tip(to);
+        self.trim_states();
+        moved
+    }
+
     fn move_tip(&mut self, to: BlockId) -> TipChange {
         let from = self.tip;
         let leaving = self.leaving(&to);
@@ -788,8 +815,8 @@ impl Chain {
         self.best.truncate(kept);
         self.best.extend(joining);
         self.tip = to;
-        for block in &disconnected {
-            self.unindex(block);
+        for id in &leaving {
+            self.unindex(id);
         }
         for block in &connected {
             self.index_block(block);
@@ -820,9 +847,9 @@ impl Chain {
         }
     }
 
-    fn unindex(&mut self, block: &CheckedBlock) {
+    fn unindex(&mut self, block: &BlockId) {
         // It is the newest, unless it was let go.
-        if self.indexed.back().is_some_and(|(id, _)| *id == block.id)
+        if self.indexed.back().is_some_and(|(id, _)| id == block)
             && let Some((_, places)) = self.indexed.pop_back()
         {
             self.indexed_transactions -= places.len();

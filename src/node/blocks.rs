@@ -239,6 +239,10 @@ impl Node {
                 Step::Execute(execution) => {
                     self.run(Owner::Execution, Job::Execute(execution));
                 }
+                Step::Moved(moved) => {
+                    self.reach_shown_tip();
+                    self.tip_moved(&moved, now);
+                }
             }
         }
         if !self.ready && self.chain.is_settled() {

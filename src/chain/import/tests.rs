@@ -60,6 +60,7 @@ impl Story {
                     let outcome = self.chain.executed(execution.run());
                     assert_eq!(outcome.invalid, None);
                 }
+                Step::Moved(moved) => assert_eq!(moved.to, self.chain.tip()),
             }
         }
     }
@@ -97,6 +98,62 @@ impl Story {
         assert_eq!(state.ledger.supply(), made.state.ledger.supply());
         assert_eq!(state.history.root(), made.state.history.root());
     }
+}
+
+/// A start may find its checkpoint on a branch that the log's newest tip is not of, because the
+/// records of the tips above were lost.
+#[test]
+fn the_best_block_is_the_tip_at_once_where_its_state_is_at_hand() {
+    let mut story = Story::new();
+    let root = story.maker.root();
+    let low = story.branch_of_payments(&root, &[1; 3]);
+    story.receives(&low);
+    let high = story.branch_of_payments(&root, &[2; 5]);
+    story.chain.add_base(high[4].state.clone());
+    story.executed = 0;
+    story.receives(&high);
+    story.is_at(&high[4]);
+    assert_eq!(story.executed, 0);
+    assert!(story.chain.is_settled());
+    // The checkpoint may go, and the chain goes on.
+    story.chain.keep_bases(&[]);
+    let next = story.branch_of_payments(&high[4].state, &[3; 2]);
+    story.receives(&next);
+    story.is_at(&next[1]);
+    assert_eq!(story.executed, 2);
+}
+
+#[test]
+fn a_damaged_block_does_not_keep_its_branch_from_being_left() {
+    let mut story = Story::new();
+    let root = story.maker.root();
+    let low = story.branch_of_payments(&root, &[1; 3]);
+    story.receives(&low);
+    for made in &low {
+        story.chain.bodies.remove(&made.id);
+    }
+    let high = story.branch_of_payments(&root, &[2; 4]);
+    for made in &high {
+        story.chain.add_header(&made.header, NOW).unwrap();
+        story.chain.add_body(Arc::clone(&made.checked));
+    }
+    // What leaves is read back, and one block of it can't be.
+    let mut read = Vec::new();
+    while let Some(Step::Read(id, _)) = story.chain.next_step() {
+        read.push(id);
+    }
+    read.sort_unstable();
+    let mut wanted: Vec<BlockId> = low.iter().map(|made| made.id).collect();
+    wanted.sort_unstable();
+    assert_eq!(read, wanted);
+    for made in [&low[0], &low[2]] {
+        story.chain.body_read(Arc::clone(&made.checked));
+    }
+    story.chain.body_lost(&low[1].id);
+    story.advances();
+    story.is_at(&high[3]);
+    let txid = low[2].checked.transactions[0].txid;
+    assert_eq!(story.chain.find_transaction(&txid), None);
 }
 
 #[test]

@@ -18,7 +18,7 @@ use crate::types::{
 /// The most signatures that an account can ask for.
 const SIGNERS: u8 = 16;
 /// Transactions handed over at once.
-const AT_ONCE: usize = 128;
+const AT_ONCE: usize = 96;
 /// What they would pay, far more than is asked.
 const FEE: Amount = Amount(1_000_000);
 

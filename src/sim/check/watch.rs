@@ -15,7 +15,7 @@ const VIOLATIONS_MAX: usize = 20;
 /// What was seen of a node.
 #[derive(Clone, Debug, Default)]
 struct Seen {
-    running: bool,
+    life: Option<u32>,
     /// What it published last in this life.
     last: Option<Arc<Published>>,
     /// Whether it was ready in this life.
@@ -85,8 +85,10 @@ impl Watch {
     fn look_at(&mut self, world: &World, node: NodeIndex) {
         let seen = &mut self.seen[node.0];
         let published = world.published(node);
-        if seen.running != world.is_running(node) {
-            (seen.running, seen.ready, seen.last) = (world.is_running(node), false, None);
+        // A life may end and the next begin between two looks.
+        let life = world.is_running(node).then(|| world.life(node));
+        if seen.life != life {
+            (seen.life, seen.ready, seen.last) = (life, false, None);
         }
         let Some(published) = published else { return };
         if seen
