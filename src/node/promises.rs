@@ -265,13 +265,13 @@ impl Node {
         self.start(now);
     }
 
-    /// Most of what the journal holds was mined before the restart: its nonce is used, and nothing
-    /// more need be known of it. The block that has it may be too old to be found by its
-    /// transactions; a reorganisation brings them back from there.
+    /// Most of what the journal holds was mined before the restart: its nonce is used. Where no
+    /// block that is remembered has it, an older one does, or a rival took its nonce: then it is
+    /// kept aside, because a reorganisation that the rival leaves with would bring it back.
     fn pass_over_mined(&mut self, found: Vec<(Lsn, Transaction)>) -> Vec<(Lsn, Transaction)> {
         let view = self.chain.tip_view();
         let tip = view.height();
-        let mut open = Vec::new();
+        let (mut open, mut gone) = (Vec::new(), Vec::new());
         for (lsn, transaction) in found {
             let account = view.account(&transaction.sender()).ok().flatten();
             if account.is_none_or(|account| account.nonce <= transaction.nonce) {
@@ -282,11 +282,21 @@ impl Node {
             let (txid, wtxid) = (checked.txid, checked.wtxid);
             let block = self.chain.find_transaction(&txid);
             let entry = block.and_then(|(block, _)| self.chain.tree().get(&block));
-            let height = entry.map_or(tip, |entry| entry.header.height);
+            let height = entry.map(|entry| entry.header.height);
             self.journal.hold(&checked);
             self.journal.stored_accepted(&txid, &wtxid, lsn);
-            self.journal.mined(&txid, height);
+            match height {
+                Some(height) => self.journal.mined(&txid, height),
+                None => {
+                    let why = Leaving::NonceUsed;
+                    self.journal.set_aside(&Arc::new(checked), why, tip);
+                }
+            }
+            if self.journal.is_leaving(&txid) {
+                gone.push(txid);
+            }
         }
+        self.write_off(&gone);
         open
     }
 
