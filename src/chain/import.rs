@@ -13,6 +13,8 @@
 //!    moves the tip in one step: ledger, best chain and transaction index. A branch that fails
 //!    leaves the tip as it was.
 
+mod places;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::mem;
 use std::sync::Arc;
@@ -23,7 +25,7 @@ use crate::base::Time;
 use crate::consensus::{HeaderRules, UnsupportedEngine};
 use crate::store::Lsn;
 use crate::types::history::Entry as HistoryEntry;
-use crate::types::{BlockId, Genesis, GenesisId, Header, Height, TxId, Uint256};
+use crate::types::{BlockId, Genesis, GenesisId, Header, Height, Uint256};
 
 use super::execute::{ChainState, ContextFault, Executed, Execution};
 use super::refusal::HeaderRefusal;
@@ -829,41 +831,6 @@ impl Chain {
             disconnected,
             connected,
         }
-    }
-
-    fn index_block(&mut self, block: &CheckedBlock) {
-        self.index_places(block.id, Arc::clone(block.places()));
-    }
-
-    fn index_places(&mut self, id: BlockId, places: SortedPlaces) {
-        self.indexed_transactions += places.len();
-        self.indexed.push_back((id, places));
-        while self.indexed.len() > INDEXED_BLOCKS_MAX
-            || (self.indexed_transactions > INDEXED_TRANSACTIONS_MAX && self.indexed.len() > 1)
-        {
-            if let Some((_, places)) = self.indexed.pop_front() {
-                self.indexed_transactions -= places.len();
-            }
-        }
-    }
-
-    fn unindex(&mut self, block: &BlockId) {
-        // It is the newest, unless it was let go.
-        if self.indexed.back().is_some_and(|(id, _)| id == block)
-            && let Some((_, places)) = self.indexed.pop_back()
-        {
-            self.indexed_transactions -= places.len();
-        }
-    }
-
-    /// The block of the best chain that has a transaction, and its place there, while the
-    /// transaction is among the last 200,000 and its block among the last 8,192.
-    #[must_use]
-    pub fn find_transaction(&self, txid: &TxId) -> Option<(BlockId, u32)> {
-        self.indexed.iter().rev().find_map(|(id, places)| {
-            let at = places.binary_search_by_key(txid, |(txid, _)| *txid).ok()?;
-            Some((*id, places[at].1))
-        })
     }
 
     fn trim_states(&mut self) {
