@@ -11,4 +11,5 @@ mod recording;
 mod rpc;
 mod running;
 mod service;
+mod sim;
 mod support;
