@@ -250,6 +250,24 @@ impl Handshake {
     }
 }
 
+/// Lets two handshakes in one process come to their end: the transports of who dialled and of who
+/// was dialled, on which nothing was said yet.
+pub fn shake_hands(
+    mut initiator: Handshake,
+    mut responder: Handshake,
+) -> Result<[Transport; 2], HandshakeError> {
+    let mut bytes = Vec::new();
+    while initiator.wants_write() || responder.wants_write() {
+        bytes.clear();
+        initiator.write(&mut bytes);
+        responder.receive(&bytes)?;
+        bytes.clear();
+        responder.write(&mut bytes);
+        initiator.receive(&bytes)?;
+    }
+    Ok([initiator.into_transport().0, responder.into_transport().0])
+}
+
 fn prologue(network: &Network) -> Vec<u8> {
     [domain::TRANSPORT, network.genesis.as_bytes()].concat()
 }

@@ -24,7 +24,9 @@ mod transport;
 pub use fault::Fault;
 pub use frame::{FRAME_TEXT_MAX, REKEY_FRAMES, frames_bytes};
 pub use gate::Gate;
-pub use handshake::{FIRST_BYTES, Handshake, HandshakeError, Network, SECOND_BYTES, THIRD_BYTES};
+pub use handshake::{
+    FIRST_BYTES, Handshake, HandshakeError, Network, SECOND_BYTES, THIRD_BYTES, shake_hands,
+};
 pub use identity::NodeIdentity;
 pub use incoming::Received;
 pub use lane::{LANES, Lane};

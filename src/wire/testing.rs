@@ -48,11 +48,8 @@ pub(super) fn written(handshake: &mut Handshake) -> Vec<u8> {
 
 /// Both transports of a connection on which nothing was said yet.
 pub(super) fn transports() -> [Transport; 2] {
-    let (mut initiator, mut responder) = handshakes();
-    responder.receive(&written(&mut initiator)).unwrap();
-    initiator.receive(&written(&mut responder)).unwrap();
-    responder.receive(&written(&mut initiator)).unwrap();
-    [initiator.into_transport().0, responder.into_transport().0]
+    let (initiator, responder) = handshakes();
+    super::shake_hands(initiator, responder).unwrap()
 }
 
 /// Both transports of a connection after the greetings.

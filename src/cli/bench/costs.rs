@@ -12,7 +12,7 @@ use crate::crypto::sha256::search;
 use crate::sim::network::{Bandwidths, NetworkConfig};
 use crate::sim::{Costs, NodeIndex, World, WorldConfig};
 use crate::types::{EngineKind, Genesis, Height, Millis, Profile, Rules, Services, Transaction};
-use crate::wire::{Handshake, Lane, MessageKind, Network, NodeIdentity, Transport};
+use crate::wire::{Handshake, Lane, MessageKind, Network, NodeIdentity, Transport, shake_hands};
 
 use super::super::CommandError;
 use super::chain::{Sample, sample};
@@ -189,19 +189,9 @@ fn shake(identities: &[NodeIdentity; 2]) -> [Transport; 2] {
         identity.sign_record(&genesis.id(), 1, expires, Services::FULL_BLOCKS, &[], None)
     };
     let key = |byte| Zeroizing::new([byte; 32]);
-    let mut first = Handshake::initiate(network, near, &record(near), &far.key(), key(1))
-        .expect("the key is one");
-    let mut second = Handshake::respond(network, far, &record(far), key(2));
-    let mut bytes = Vec::new();
-    while first.wants_write() || second.wants_write() {
-        bytes.clear();
-        first.write(&mut bytes);
-        second.receive(&bytes).expect("both know each other");
-        bytes.clear();
-        second.write(&mut bytes);
-        first.receive(&bytes).expect("both know each other");
-    }
-    [first.into_transport().0, second.into_transport().0]
+    let first = Handshake::initiate(network, near, &record(near), &far.key(), key(1));
+    let second = Handshake::respond(network, far, &record(far), key(2));
+    shake_hands(first.expect("the key is one"), second).expect("both know each other")
 }
 
 fn identities() -> [NodeIdentity; 2] {

@@ -13,7 +13,9 @@ use crate::node::{CloseCause, ConnId, Direction, Input};
 use crate::sim::behaviour::{Fate, Letter};
 use crate::sim::network::Flow;
 use crate::types::PeerAddress;
-use crate::wire::{Gate, Handshake, Lane, Network as Chain, Transport, frames_bytes};
+use crate::wire::{
+    Gate, Handshake, Lane, MessageKind, Network as Chain, Transport, frames_bytes, shake_hands,
+};
 
 use super::{Happening, NodeIndex, World, address};
 
@@ -269,25 +271,11 @@ impl World {
         );
         let (ours, theirs) = (&near.config.record, &far.config.record);
         let dialled = far.identity.key();
-        let mut first = Handshake::initiate(chain, &near.identity, ours, &dialled, key())
-            .expect("a machine's key is a key");
-        let mut second = Handshake::respond(chain, &far.identity, theirs, key());
-        let mut bytes = Vec::new();
-        while first.wants_write() || second.wants_write() {
-            for (from, to) in [(true, false), (false, true)] {
-                bytes.clear();
-                let (sender, receiver) = match (from, to) {
-                    (true, _) => (&mut first, &mut second),
-                    _ => (&mut second, &mut first),
-                };
-                sender.write(&mut bytes);
-                let taken = receiver.receive(&bytes).expect("machines know each other");
-                assert!(taken == bytes.len(), "a handshake is taken whole");
-            }
-        }
-        let (first, _) = first.into_transport();
-        let (second, _) = second.into_transport();
-        connection.transports = Some(Box::new([first, second]));
+        let first = Handshake::initiate(chain, &near.identity, ours, &dialled, key());
+        let second = Handshake::respond(chain, &far.identity, theirs, key());
+        let transports = shake_hands(first.expect("a machine's key is a key"), second);
+        let transports = transports.expect("machines know each other");
+        connection.transports = Some(Box::new(transports));
     }
 
     /// A node, or its behaviour, sends a message.
@@ -644,7 +632,6 @@ impl World {
 
 /// Takes a message through the transports of both ends.
 fn through(transports: &mut [Transport; 2], now: Time, to: Side, lane: u8, kind: u8, bytes: &[u8]) {
-    use crate::wire::MessageKind;
     let (Some(lane), Ok(kind)) = (Lane::from_byte(lane), MessageKind::from_byte(kind)) else {
         unreachable!("the gate took it");
     };
