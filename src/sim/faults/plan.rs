@@ -110,6 +110,8 @@ pub struct Condition {
     is_down: bool,
     /// Its directory was seen not to open.
     is_refused: bool,
+    /// A start of it failed, and another is tried before that counts.
+    is_tried_again: bool,
     /// Its process was seen to have ended by itself.
     has_ended: bool,
     trouble: DiskTrouble,
@@ -531,16 +533,18 @@ impl FaultPlan {
                 leave(world, Mark::Ended, node);
             }
             condition.has_ended = ended;
+            condition.is_tried_again &= !running;
             let Some(why) = refused else {
                 continue;
             };
             if condition.is_down || condition.is_refused {
                 continue;
             }
-            let troubled = condition.trouble.no_space || condition.trouble.sync_fails;
-            if troubled || condition.trouble.short_writes {
-                // It is not the directory's fault.
-                condition.is_down = true;
+            let trouble = &condition.trouble;
+            let troubled = trouble.no_space || trouble.sync_fails || trouble.short_writes;
+            if troubled || !condition.is_tried_again {
+                // It is not the directory's fault, or need not be: the trouble may be over since.
+                (condition.is_down, condition.is_tried_again) = (true, true);
                 self.later(at + TRIED_AGAIN_AFTER, Act::Start(node));
                 continue;
             }
