@@ -18,7 +18,8 @@ use crate::types::{CompactBits, EngineKind, EngineRules, Genesis, Height, Millis
 
 use super::adversary::{AdversaryKind, behaviour};
 use super::check::{
-    Checker, Finally, Outcomes, Violation, Watch, check_bounds, check_log_replay, check_recording,
+    CONVERGES_WITHIN, Checker, Finally, Outcomes, Violation, Watch, check_bounds, check_log_replay,
+    check_recording, common_tip, no_common_tip,
 };
 use super::faults::{FaultOptions, FaultPlan, Mark, Marks};
 use super::network::{Bandwidths, Matrix, NetworkConfig};
@@ -34,10 +35,6 @@ const TARGET: CompactBits = CompactBits(0x1f10_0000);
 const HASHES: u64 = 4_096;
 /// The least rate of a miner: with less a slice of 50 ms would have no hash.
 const HASHRATE_LEAST: u64 = 20;
-/// How long the core may take to come to one chain when all is well: peers that were lost are
-/// dialled again after 30 seconds at most, headers asked elsewhere after 15, a silence noticed
-/// after 80.
-const CONVERGES_WITHIN: Span = Span::from_secs(400);
 /// How many blocks the core mines after that, so that what waits gets in.
 const BLOCKS_AFTER: u64 = 6;
 /// Kinds that a small network may have among it. A `time-twister` is not one of them: it needs most
@@ -441,28 +438,11 @@ impl Run {
             let watch = &mut self.watch;
             agreed = self.world.run_until(Span::from_secs(1), |world| {
                 watch.look(world);
-                let shown = |node: &NodeIndex| {
-                    let shown = world.published(*node).filter(|shown| shown.ready);
-                    shown.map(|shown| (shown.tip, shown.header.height.0))
-                };
-                let first = core.first().and_then(shown);
-                first.is_some_and(|(_, at)| at >= height)
-                    && core.iter().all(|node| shown(node) == first)
+                common_tip(world, core).is_some_and(|(_, at)| at.0 >= height)
             });
         }
         if !agreed {
-            let shown = core.iter().map(|node| {
-                let shown = self.world.published(*node);
-                let shown = shown.map(|it| (it.header.height.0, it.tip, it.ready, it.peers));
-                format!("{}: {shown:?}", node.0)
-            });
-            let shown: Vec<String> = shown.collect();
-            self.watch.report(Violation {
-                checker: Checker::Agreement,
-                at: self.world.now(),
-                node: None,
-                what: format!("no common tip at height {height}: {}", shown.join(", ")),
-            });
+            self.watch.report(no_common_tip(&self.world, core));
         }
         agreed
     }

@@ -13,14 +13,48 @@ mod watch;
 
 use std::fmt;
 
-use crate::base::Time;
-use crate::sim::NodeIndex;
+use crate::base::{Span, Time};
+use crate::sim::{NodeIndex, World};
+use crate::types::{BlockId, Height};
 
 pub use again::{check_log_replay, check_recording};
 pub use bounds::check_bounds;
 pub use finally::{Finally, Outcomes};
 pub use reference::{Included, Reference};
 pub use watch::Watch;
+
+/// How long nodes may take to come to one chain when all is well: peers that were lost are dialled
+/// again after 30 seconds at most, headers asked elsewhere after 15, a silence noticed after 80.
+pub const CONVERGES_WITHIN: Span = Span::from_secs(400);
+
+/// The tip that all of these nodes show and are ready at, if it is one.
+#[must_use]
+pub fn common_tip(world: &World, nodes: &[NodeIndex]) -> Option<(BlockId, Height)> {
+    let shown = |node: &NodeIndex| {
+        let shown = world.published(*node).filter(|shown| shown.ready)?;
+        Some((shown.tip, shown.header.height))
+    };
+    let first = shown(nodes.first()?)?;
+    let agree = nodes.iter().all(|node| shown(node) == Some(first));
+    agree.then_some(first)
+}
+
+/// That there is no common tip, with what each of the nodes shows.
+#[must_use]
+pub fn no_common_tip(world: &World, nodes: &[NodeIndex]) -> Violation {
+    let shown = nodes.iter().map(|node| {
+        let shown = world.published(*node);
+        let shown = shown.map(|it| (it.header.height.0, it.tip, it.ready, it.peers));
+        format!("{}: {shown:?}", node.0)
+    });
+    let shown: Vec<String> = shown.collect();
+    Violation {
+        checker: Checker::Agreement,
+        at: world.now(),
+        node: None,
+        what: format!("no common tip in {CONVERGES_WITHIN}: {}", shown.join(", ")),
+    }
+}
 
 /// What a checker is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

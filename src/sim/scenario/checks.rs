@@ -2,15 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::base::{Rng, Span};
-use crate::sim::check::{Checker, Finally, Violation, Watch};
+use crate::base::Rng;
+use crate::sim::check::{CONVERGES_WITHIN, Finally, Watch, common_tip, no_common_tip};
 use crate::sim::workload::Workload;
 use crate::sim::{NodeIndex, World};
-
-/// How long the honest nodes may take to come to one tip when all is well again: lost peers are
-/// dialled again after 30 seconds at most, headers asked elsewhere after 15, a silence noticed
-/// after 80.
-const AGREE_WITHIN: Span = Span::from_secs(400);
 
 /// Waits until all honest nodes show one tip, and asks whether what they hold is right.
 pub(super) fn check(
@@ -21,14 +16,9 @@ pub(super) fn check(
 ) -> Vec<String> {
     let nodes = (0..world.len()).map(NodeIndex);
     let honest: Vec<NodeIndex> = nodes.filter(|node| world.is_honest(*node)).collect();
-    let agreed = world.run_until(AGREE_WITHIN, |world| {
+    let agreed = world.run_until(CONVERGES_WITHIN, |world| {
         watch.look(world);
-        let shown = |node: &NodeIndex| {
-            let shown = world.published(*node).filter(|shown| shown.ready);
-            shown.map(|shown| shown.tip)
-        };
-        let first = honest.first().and_then(shown);
-        first.is_some() && honest.iter().all(|node| shown(node) == first)
+        common_tip(world, &honest).is_some()
     });
     if agreed {
         // Someone who paid nothing has nothing to lose.
@@ -41,15 +31,7 @@ pub(super) fn check(
         finally.check_state();
         finally.check_acknowledged(workload, |_| false);
     } else {
-        watch.report(Violation {
-            checker: Checker::Agreement,
-            at: world.now(),
-            node: None,
-            what: format!(
-                "the {} honest nodes did not come to one tip in {AGREE_WITHIN}",
-                honest.len()
-            ),
-        });
+        watch.report(no_common_tip(world, &honest));
     }
     watch.violations().iter().map(ToString::to_string).collect()
 }
