@@ -66,8 +66,8 @@ pub(super) fn replay(args: &ReplayArgs, output: &Output) -> Result<(), CommandEr
         threads => Box::new(Threads::start(threads, &recording.reader())?),
     };
     let mut trace = |event: u64, seen: Shown<'_>| {
-        if args.trace {
-            output.note(&describe(event, &seen));
+        if let (true, Some(line)) = (args.trace, describe(event, &seen)) {
+            output.note(&line);
         }
     };
     let replayed = recording.replay(args.until, &mut *runner, &mut trace);
@@ -89,16 +89,18 @@ pub(super) fn replay(args: &ReplayArgs, output: &Output) -> Result<(), CommandEr
 }
 
 /// One line: the event's number, the node's time, and what came (`<-`) or is to be done (`->`).
-fn describe(event: u64, seen: &Shown<'_>) -> String {
+fn describe(event: u64, seen: &Shown<'_>) -> Option<String> {
     let at = |now: &Time| format!("{event} {}", now.as_micros());
-    match seen {
+    let line = match seen {
+        Shown::Result(_) => return None,
         Shown::Output(output) => format!("{event} -> {output}"),
         Shown::Entry(Entry::Base(_)) => format!("{event} snapshot"),
         Shown::Entry(Entry::Mark(events, hash)) => format!("{events} mark {hash}"),
         Shown::Entry(Entry::Timeout(now)) => format!("{} <- timers", at(now)),
         Shown::Entry(Entry::Done(now, job, _)) => format!("{} <- job {} is done", at(now), job.0),
         Shown::Entry(Entry::Input(now, input)) => format!("{} <- {input}", at(now)),
-    }
+    };
+    Some(line)
 }
 
 /// Does jobs on threads, in whatever order they come out; the recording says in which order their

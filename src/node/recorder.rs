@@ -406,6 +406,8 @@ impl Recording {
 pub enum Shown<'a> {
     /// What the recording has next.
     Entry(&'a Entry),
+    /// What the job came to that the entry says is done.
+    Result(&'a JobResult),
     /// What the node wants done then.
     Output(&'a Output),
 }
@@ -427,6 +429,7 @@ fn step(
             };
             let result = runner.result(job).ok_or_else(unasked)?;
             let result = result.as_measured(measured);
+            watch(node.events() + 1, Shown::Result(&result));
             node.handle(now, Input::Done { job, result });
         }
         Entry::Mark(events, recorded) => {

@@ -6,9 +6,20 @@
 //! sleeps, never reads a clock, and never changes what a node does: it runs
 //! [`crate::node::Node`] as it is.
 //!
-//! [`World`] runs machines over a [`network`], which the [`ladder`] holds against known figures;
-//! [`Behaviour`] makes some of them dishonest; `memo`, `costs` and `queue` make thousands of them
-//! fit one process. [`workload`] has the people who pay.
+//! # The map
+//!
+//! * `world`: [`World`] runs machines, each a production node with a disk, cores and a clock;
+//!   `queue`, `memo` and `costs` let thousands of them fit one process
+//! * [`network`]: when bytes that are sent now arrive; [`ladder`] holds it against known figures
+//! * [`workload`]: the people who pay; [`faults`]: what goes wrong; [`adversary`]: machines whose
+//!   [`Behaviour`] is dishonest
+//! * [`observe`]: what is counted meanwhile; [`check`]: what must hold, whatever goes wrong
+//! * [`scenario`]: a world and its plan as a file; [`swarm`]: one that is drawn from a seed
+//! * [`report`]: a run as a table, as numbers and as one picture; [`playback`]: the same of a
+//!   recording of a real node
+//! * `story`: the language in which directed tests are written
+//!
+//! `docs/simulator.md` says how to use it, `cli::sim` is the command.
 
 pub mod adversary;
 mod behaviour;

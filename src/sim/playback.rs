@@ -2,6 +2,7 @@
 //! and the same counts and pictures as those of a world.
 
 use crate::base::{Span, Time};
+use crate::crypto::hash::Sha256;
 use crate::node::{
     Entry, Event, Inline, Input, Output, Recording, ReplayError, Replayed, Reply, Shown,
 };
@@ -21,6 +22,8 @@ pub struct Playback {
     pub replayed: Replayed,
     /// What was counted: node 0 is the one that was recorded, 1 stands for its peers.
     pub observations: Observations,
+    /// The hash of everything that was told, in order.
+    pub event_hash: [u8; 32],
     /// When it began, by the node's clock.
     pub began: Time,
     /// When it ended.
@@ -37,6 +40,13 @@ pub fn play(
 ) -> Result<Playback, ReplayError> {
     let mut counted: Option<Observations> = None;
     let (mut began, mut now, mut reached) = (None, Time::EPOCH, Reached::default());
+    let mut trace = Sha256::new();
+    let mut tell = |event: u64, at: Time, line: &str| {
+        trace.update(&event.to_le_bytes());
+        trace.update(&at.as_micros().to_le_bytes());
+        trace.update(line.as_bytes());
+        tell(event, at, line);
+    };
     let mut watch = |event: u64, seen: Shown<'_>| {
         if let Shown::Entry(entry) = &seen {
             now = time_of(entry).unwrap_or(now);
@@ -45,7 +55,7 @@ pub fn play(
             return;
         }
         let first = *began.get_or_insert(now);
-        let observations = counted.get_or_insert_with(|| Observations::new(first, 2, sample_every));
+        let observations = counted.get_or_insert_with(|| Observations::new(first, 1, sample_every));
         match &seen {
             Shown::Entry(Entry::Input(_, input)) => {
                 if let Input::Message { kind, bytes, .. } = input {
@@ -59,6 +69,7 @@ pub fn play(
                 tell(event, now, &format!("<- job {} is done", job.0));
             }
             Shown::Entry(Entry::Base(_) | Entry::Mark(..)) => {}
+            Shown::Result(result) => observations.job_done(now, NODE, result),
             Shown::Output(output) => {
                 tell(event, now, &format!("-> {output}"));
                 count(observations, now, output, &mut reached);
@@ -76,7 +87,8 @@ pub fn play(
     let began = began.unwrap_or(now);
     Ok(Playback {
         replayed,
-        observations: counted.unwrap_or_else(|| Observations::new(began, 2, sample_every)),
+        observations: counted.unwrap_or_else(|| Observations::new(began, 1, sample_every)),
+        event_hash: trace.finish(),
         began,
         ended: now,
     })

@@ -1,6 +1,6 @@
-//! `keel sim`: a world of some size, twice, with jobs done inline and by threads.
+//! `keel sim`: a world of some size, twice, with jobs done inline and by threads; recordings.
 
-use crate::running::keel_json;
+use crate::running::{Folder, keel_json, text};
 
 fn world(switch: &str) -> serde_json::Value {
     keel_json(&[
@@ -30,4 +30,33 @@ fn three_hundred_nodes_come_to_the_same_however_their_jobs_are_done() {
         inline["block_delay_ms"]["p99"].as_u64() < Some(5_000),
         "{inline}"
     );
+}
+
+#[test]
+fn what_a_node_of_a_world_lived_through_is_told_again_from_its_recording() {
+    let folder = Folder::new();
+    let (world, again) = (folder.path("world"), folder.path("again"));
+    let seen = keel_json(&[
+        "sim",
+        "first",
+        "--duration",
+        "2m",
+        "--trace",
+        "3",
+        "--out",
+        text(&world),
+    ]);
+    assert_eq!(seen["tips"], 1, "{seen}");
+    let file = world.join("node.keelrec");
+    let replayed = keel_json(&["replay", text(&file)]);
+    let told = keel_json(&["sim", "--recording", text(&file), "--out", text(&again)]);
+    assert_eq!(told["events"], replayed["last_event"], "{told}");
+    assert_eq!(told["height"], seen["height"], "{told}");
+    assert_eq!(told["transactions"], seen["transactions"], "{told}");
+    assert!(again.join("report.svg").is_file());
+    // Half of it is as much of it as was asked for.
+    let half = told["events"].as_u64().expect("a number") / 2;
+    let until = half.to_string();
+    let told = keel_json(&["sim", "--recording", text(&file), "--until", &until]);
+    assert_eq!(told["events"], half, "{told}");
 }

@@ -9,6 +9,7 @@ mod files;
 mod many;
 mod one;
 mod progress;
+mod recorded;
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -26,7 +27,7 @@ use super::{CommandError, ExitCode, Output};
 #[derive(Debug, Args)]
 pub(super) struct SimArgs {
     /// A scenario file, or the name of one that keel brings along
-    #[arg(value_name = "SCENARIO", required_unless_present_any = ["list", "ladder"])]
+    #[arg(value_name = "SCENARIO", required_unless_present_any = ["list", "ladder", "recording"])]
     scenario: Option<String>,
     /// Everything random comes from this [default: what the scenario says]
     #[arg(long, value_name = "N", conflicts_with = "seeds")]
@@ -56,6 +57,11 @@ pub(super) struct SimArgs {
     /// Stop after so many events
     #[arg(long, value_name = "EVENT", conflicts_with = "seeds")]
     until: Option<u64>,
+    /// Let a recorded node live again, and tell it as a world of one: `--until` and `--out` as of
+    /// others, and `--trace 0` tells everything
+    #[arg(long, value_name = "FILE", conflicts_with_all = [
+        "scenario", "list", "ladder", "seed", "seeds", "nodes", "set", "duration"])]
+    recording: Option<PathBuf>,
     /// List the scenarios that keel brings along
     #[arg(long)]
     list: bool,
@@ -103,6 +109,9 @@ pub(super) fn sim(args: &SimArgs, output: &Output) -> Result<(), CommandError> {
     }
     if args.ladder {
         return climb(output);
+    }
+    if let Some(path) = &args.recording {
+        return recorded::play(path, args, output);
     }
     let name = args.scenario.as_deref().unwrap_or_default();
     let scenario = read(name, args)?;

@@ -77,7 +77,11 @@ fn run_in_slices(
 
 /// Tells everything that a node is told and wants done: the number of the event, the time in
 /// milliseconds since the first one, which.
-fn teller(node: usize, nodes: usize, output: Output) -> Result<(NodeIndex, Tell), CommandError> {
+pub(super) fn teller(
+    node: usize,
+    nodes: usize,
+    output: Output,
+) -> Result<(NodeIndex, Tell), CommandError> {
     if node >= nodes {
         let last = nodes - 1;
         return Err(CommandError::usage(format!(
@@ -93,7 +97,7 @@ fn teller(node: usize, nodes: usize, output: Output) -> Result<(NodeIndex, Tell)
     Ok((NodeIndex(node), tell))
 }
 
-fn micros(elapsed: std::time::Duration) -> u64 {
+pub(super) fn micros(elapsed: std::time::Duration) -> u64 {
     u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX)
 }
 
@@ -115,7 +119,15 @@ fn progress(progress: &Progress, elapsed: Span) -> String {
 }
 
 fn tell_outcome(args: &SimArgs, outcome: &Outcome, output: &Output) -> Result<(), CommandError> {
-    let report = Report::new(&outcome.facts, &outcome.seen);
+    tell_report(args, Report::new(&outcome.facts, &outcome.seen), output)
+}
+
+/// Writes what was asked for, and says whether anything was wrong.
+pub(super) fn tell_report(
+    args: &SimArgs,
+    report: Report<'_>,
+    output: &Output,
+) -> Result<(), CommandError> {
     let summary = report.summary();
     if let Some(folder) = &args.out {
         files::write(folder, &report)?;

@@ -1,7 +1,7 @@
 //! Cases of two and three nodes, computed by hand.
 
 use crate::base::{Rng, Span, Time};
-use crate::sim::network::{Bandwidths, Flow, Matrix, Network, NetworkConfig};
+use crate::sim::network::{Bandwidths, Flow, Network, NetworkConfig};
 
 use super::blocks::Relay;
 use super::{Bar, RungResult};
@@ -10,16 +10,7 @@ const HAND: &str = "by hand";
 
 /// 50 ms each way, a million bytes per second both ways.
 fn plain() -> NetworkConfig {
-    NetworkConfig {
-        matrix: Matrix::Uniform(Span::from_millis(50)),
-        jitter_permille: 0,
-        bandwidth: Bandwidths::Fixed {
-            up: 1_000_000,
-            down: 1_000_000,
-        },
-        slow_start: false,
-        ..NetworkConfig::default()
-    }
+    NetworkConfig::even(Span::from_millis(50), 1_000_000)
 }
 
 fn rung(name: &str, expected: f64, got: Span) -> RungResult {

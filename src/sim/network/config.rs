@@ -61,6 +61,24 @@ impl Default for NetworkConfig {
     }
 }
 
+impl NetworkConfig {
+    /// A network in which everything can be computed by hand: the same delay of one way for every
+    /// pair, the same bytes per second both ways for every node, and nothing left to chance.
+    #[must_use]
+    pub fn even(delay: Span, rate: u64) -> Self {
+        Self {
+            matrix: Matrix::Uniform(delay),
+            jitter_permille: 0,
+            bandwidth: Bandwidths::Fixed {
+                up: rate,
+                down: rate,
+            },
+            slow_start: false,
+            ..Self::default()
+        }
+    }
+}
+
 /// How far nodes are from each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Matrix {

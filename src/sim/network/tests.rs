@@ -9,16 +9,7 @@ use crate::base::Rng;
 /// A network of `nodes` nodes in which everything can be computed by hand: 50 ms each way, a
 /// million bytes per second both ways.
 fn plain(nodes: usize, change: impl FnOnce(&mut NetworkConfig)) -> Network {
-    let mut config = NetworkConfig {
-        matrix: Matrix::Uniform(Span::from_millis(50)),
-        jitter_permille: 0,
-        bandwidth: Bandwidths::Fixed {
-            up: 1_000_000,
-            down: 1_000_000,
-        },
-        slow_start: false,
-        ..NetworkConfig::default()
-    };
+    let mut config = NetworkConfig::even(Span::from_millis(50), 1_000_000);
     change(&mut config);
     let mut network = Network::new(config, Rng::from_number(1));
     for _ in 0..nodes {

@@ -20,6 +20,7 @@ pub use sightings::{Curve, Delay, Sighting, Sightings, median};
 pub use traffic::{NodeTraffic, Traffic, Volume};
 
 use crate::base::{Span, Time};
+use crate::node::JobResult;
 use crate::types::{BlockId, Height, WtxId};
 
 /// The memory that the delays of each node take, for blocks and again for transactions: 1,600
@@ -101,6 +102,15 @@ impl Observations {
     /// A node has taken a transaction into its mempool, or had it from its own users.
     pub fn transaction_seen(&mut self, now: Time, node: usize, wtxid: WtxId) {
         self.transactions.seen(now, node, wtxid);
+    }
+
+    /// A node's job is done: the transactions that it found to be good go on to the mempool.
+    pub fn job_done(&mut self, now: Time, node: usize, result: &JobResult) {
+        if let JobResult::Transactions(verdicts) = result {
+            for checked in verdicts.iter().flatten() {
+                self.transaction_seen(now, node, checked.wtxid);
+            }
+        }
     }
 
     /// A node's tip moved, leaving so many blocks of its old branch.

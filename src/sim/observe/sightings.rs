@@ -245,6 +245,10 @@ impl<Id: Copy + Ord> Sightings<Id> {
     /// way, and would count against how far things spread.
     #[must_use]
     pub fn curves(&self, end: Time, settle: Span) -> Vec<Curve> {
+        if self.nodes < 2 {
+            // Nothing spreads.
+            return Vec::new();
+        }
         let old = self
             .entries
             .iter()

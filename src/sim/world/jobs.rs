@@ -1,9 +1,11 @@
 //! Slow work: when it is done, and by whom.
 
+use std::sync::Arc;
+
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
 use crate::base::Time;
-use crate::node::{Input, Job, JobId, JobResult, Workbench};
+use crate::node::{BlockReader, Input, Job, JobId, JobResult, Workbench};
 
 use super::{Happening, World};
 
@@ -13,14 +15,14 @@ const THREADS: usize = 2;
 /// A job that a thread does.
 struct Task {
     work: Job,
-    bench: Box<Workbench>,
-    done: Sender<(JobResult, Box<Workbench>)>,
+    reader: Arc<dyn BlockReader>,
+    done: Sender<JobResult>,
 }
 
 /// What a thread was given, to be waited for.
 pub(super) struct UnderWay {
     job: JobId,
-    done: Receiver<(JobResult, Box<Workbench>)>,
+    done: Receiver<JobResult>,
 }
 
 /// Threads that do jobs as a node's workers would: in any order, beside everything else. What
@@ -40,10 +42,12 @@ impl Threads {
         for _ in 0..THREADS {
             let queue = queue.clone();
             std::thread::spawn(move || {
-                for mut task in queue {
-                    let result = task.work.run(&mut task.bench);
+                for task in queue {
+                    // A bench of its own for each job: what one keeps shows in no other.
+                    let mut bench = Workbench::new([7; 32], task.reader);
+                    let result = task.work.run(&mut bench);
                     // Nobody waits for it when the node's life ended.
-                    let _ = task.done.send((result, task.bench));
+                    let _ = task.done.send(result);
                 }
             });
         }
@@ -68,9 +72,8 @@ impl World {
         let place = node as u32;
         if let Some(threads) = &self.threads {
             let (done, taken) = bounded(1);
-            let reader = std::sync::Arc::clone(&running.reader);
-            let bench = Box::new(Workbench::new([7; 32], reader));
-            let task = Task { work, bench, done };
+            let reader = Arc::clone(&running.reader);
+            let task = Task { work, reader, done };
             threads.tasks.send(task).expect("the threads are there");
             let job = Box::new(UnderWay { job, done: taken });
             let happening = Happening::Finished {
@@ -84,26 +87,17 @@ impl World {
             Some(bench) => work.run(bench),
             None => self.memo.run(work, &running.reader),
         };
-        self.see(end, node, &result);
+        self.observations.job_done(end, node, &result);
         let input = Box::new(Input::Done { job, result });
         let node = place;
         self.queue.push(end, Happening::Input { node, life, input });
     }
 
-    /// Counts transactions that a node has found to be good.
-    fn see(&mut self, at: Time, node: usize, result: &JobResult) {
-        if let JobResult::Transactions(verdicts) = result {
-            for checked in verdicts.iter().flatten() {
-                self.observations.transaction_seen(at, node, checked.wtxid);
-            }
-        }
-    }
-
     /// A job that a thread does should be done.
     pub(super) fn finished(&mut self, node: usize, life: u32, job: UnderWay) {
-        let (result, _) = job.done.recv().expect("a thread does what it was given");
+        let result = job.done.recv().expect("a thread does what it was given");
         let job = job.job;
-        self.see(self.now, node, &result);
+        self.observations.job_done(self.now, node, &result);
         self.feed(node, life, Input::Done { job, result });
     }
 }

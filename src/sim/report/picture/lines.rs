@@ -60,8 +60,8 @@ pub(super) fn tips(drawing: &mut Drawing, area: Area, facts: &Facts, seen: &Obse
         y_text: &whole,
         whole: true,
     };
-    let value = |sample: &Sample| f64::from(sample.tips);
-    single(drawing, area, facts, seen, &quantity, &value);
+    let value = |sample: &Sample| [f64::from(sample.tips); 3].into();
+    banded(drawing, area, facts, seen, &quantity, &value);
 }
 
 pub(super) fn events(drawing: &mut Drawing, area: Area, facts: &Facts, seen: &Observations) {
@@ -164,7 +164,7 @@ fn banded(
     let names = if least < most {
         vec![("most", most), ("middle", middle), ("least", least)]
     } else {
-        vec![("all", middle)]
+        vec![("now", middle)]
     };
     label(drawing, &plot, &names, quantity.y_text);
 }
@@ -187,29 +187,6 @@ fn label(
         let text = format!("{name} {}", text(*value));
         let at = (plot.area.right() + 7.0, y + 4.5);
         drawing.text("label", at, Anchor::Start, &text);
-    }
-}
-
-fn single(
-    drawing: &mut Drawing,
-    area: Area,
-    facts: &Facts,
-    seen: &Observations,
-    quantity: &Quantity<'_>,
-    value: &dyn Fn(&Sample) -> f64,
-) {
-    let end = last_second(facts, seen);
-    let samples = seen.series().samples();
-    let most = samples.iter().map(value).fold(0.0, f64::max);
-    let x_text = |at: f64| clock(at, end);
-    let plot = plot(drawing, area, end, most, quantity, &x_text);
-    let line: Vec<(f64, f64)> = samples
-        .iter()
-        .map(|sample| plot.at(seconds(seen, sample.at), value(sample)))
-        .collect();
-    drawing.polyline("line", &line);
-    if let Some(last) = samples.last() {
-        label(drawing, &plot, &[("now", value(last))], quantity.y_text);
     }
 }
 

@@ -12,6 +12,10 @@ const LINKS_MAX: usize = 1_500;
 /// Rows of nodes, so that many fit.
 const ROW_NODES: usize = 140;
 
+/// The width of a letter, at most, and the height of two lines of text.
+const LETTER: f64 = 8.0;
+const TWO_LINES: f64 = 30.0;
+
 struct Place {
     node: u32,
     region: usize,
@@ -130,6 +134,7 @@ fn places(facts: &Facts, shown: &[u32]) -> Vec<Place> {
 
 /// The regions' names outside of the ring.
 fn names(drawing: &mut Drawing, facts: &Facts, places: &[Place], centre: (f64, f64), radius: f64) {
+    let mut taken: Vec<(f64, f64, f64)> = Vec::new();
     for (region, name) in facts.regions.iter().enumerate() {
         let angles = places.iter().filter(|place| place.region == region);
         let angles: Vec<f64> = angles.map(|place| place.angle).collect();
@@ -137,10 +142,6 @@ fn names(drawing: &mut Drawing, facts: &Facts, places: &[Place], centre: (f64, f
             continue;
         };
         let angle = (first + last) / 2.0;
-        let at = (
-            centre.0 + (radius + 16.0) * angle.cos(),
-            centre.1 + (radius + 16.0) * angle.sin(),
-        );
         let anchor = match angle.cos() {
             x if x > 0.2 => Anchor::Start,
             x if x < -0.2 => Anchor::End,
@@ -148,13 +149,34 @@ fn names(drawing: &mut Drawing, facts: &Facts, places: &[Place], centre: (f64, f
         };
         let of_region = facts.region_of.iter();
         let nodes = of_region.filter(|of| usize::from(**of) == region).count();
-        // Two lines, both outside of the ring.
-        let y = at.1 + 7.0 * angle.sin();
-        drawing.text("strong", (at.0, y - 2.0), anchor, name);
         let nodes = match nodes {
             1 => "1 node".to_owned(),
             nodes => format!("{} nodes", count(nodes as u64)),
         };
+        // Two lines, both outside of the ring, and further out where another region's stand.
+        let width = LETTER * name.len().max(nodes.len()) as f64;
+        let place = |out: f64| {
+            let radius = radius + 16.0 + out;
+            let x = centre.0 + radius * angle.cos();
+            (x, centre.1 + radius * angle.sin() + 7.0 * angle.sin())
+        };
+        let left = |x: f64| match anchor {
+            Anchor::Start => x,
+            Anchor::Middle => x - width / 2.0,
+            Anchor::End => x - width,
+        };
+        let is_free = |at: (f64, f64)| {
+            let (from, to) = (left(at.0), left(at.0) + width);
+            let apart = |(other_from, other_to, y): &(f64, f64, f64)| {
+                to < *other_from || from > *other_to || (at.1 - y).abs() > TWO_LINES
+            };
+            taken.iter().all(apart)
+        };
+        let mut tried = (0..6).map(|step| place(f64::from(step) * 12.0));
+        let at = tried.find(|at| is_free(*at)).unwrap_or_else(|| place(0.0));
+        taken.push((left(at.0), left(at.0) + width, at.1));
+        let y = at.1;
+        drawing.text("strong", (at.0, y - 2.0), anchor, name);
         drawing.text("tick", (at.0, y + 13.0), anchor, &nodes);
     }
 }

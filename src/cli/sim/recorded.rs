@@ -1,0 +1,56 @@
+//! A recording of a real node, told as a world of one.
+
+use std::fs;
+use std::path::Path;
+
+use crate::base::{Span, Time};
+use crate::cli::{CommandError, Output};
+use crate::node::Recording;
+use crate::sim::report::{Facts, Report};
+use crate::sim::{Switches, playback};
+
+use super::progress::{Line, peak_memory};
+use super::{SimArgs, files, one};
+
+/// How often the series take a sample.
+const SAMPLE_EVERY: Span = Span::from_secs(1);
+
+pub(super) fn play(path: &Path, args: &SimArgs, output: &Output) -> Result<(), CommandError> {
+    let shown = path.display();
+    let failed = |error: &dyn std::fmt::Display| CommandError::failed(format!("{shown}: {error}"));
+    let bytes = fs::read(path).map_err(|error| failed(&error))?;
+    let recording = Recording::from_bytes(&bytes).map_err(|error| failed(&error))?;
+    if let Some(folder) = &args.out {
+        files::make(folder)?;
+    }
+    let line = Line::new();
+    let teller = args.trace.map(|node| one::teller(node, 1, *output));
+    let mut teller = teller.transpose()?.map(|(_, tell)| tell);
+    let mut tell = |event: u64, at: Time, line: &str| {
+        if let Some(tell) = &mut teller {
+            tell(event, at, line);
+        }
+    };
+    let played = playback::play(&recording, args.until, SAMPLE_EVERY, &mut tell);
+    let played = played.map_err(|error| failed(&error))?;
+    let ((first, last), hash) = (played.replayed.events, played.replayed.hash);
+    let facts = Facts {
+        scenario: "recording".to_owned(),
+        about: format!("Events {first} to {last} of a node, to the state {hash}."),
+        // A real node simplifies nothing.
+        switches: Switches {
+            plain_frames: false,
+            memoised_verdicts: false,
+            simulated_costs: false,
+        },
+        nodes: 1,
+        end: played.ended,
+        wall: Span::from_micros(one::micros(line.elapsed())),
+        events: last - first,
+        event_hash: played.event_hash,
+        memory: peak_memory(),
+        command: format!("keel sim --recording {shown}"),
+        ..Facts::default()
+    };
+    one::tell_report(args, Report::new(&facts, &played.observations), output)
+}
