@@ -19,8 +19,9 @@ pub(super) const HEADERS_TIMEOUT: Span = Span::from_millis(15_000 + HEADERS_MAX 
 const BEHIND: Span = Span::from_secs(24 * 3_600);
 /// How long that one peer may take for an answer before another one is asked as well.
 const LEADER_PATIENCE: Span = Span::from_secs(5);
-/// How often a peer may tell of headers and, asked for what lies below them, not give them. An
-/// honest one does when its chain changes in between.
+/// How often a peer may tell of headers and, asked for what lies below them, not give them, or give
+/// a chain of too little work. An honest one does when its chain changes in between, and while it
+/// has not learned a better one.
 const BROKEN_WORDS_MAX: u32 = 8;
 
 /// How many blocks' work a chain may lack beside the tip and its headers are still kept as they
@@ -215,11 +216,32 @@ impl Sync {
     }
 
     /// A peer's chain ends and has too little work. It may be one that learns the better chain
-    /// from this node, so it has some time for that; and it is not asked again before.
+    /// from this node, so it has some time for that; and it is not asked again before, unless it
+    /// tells of a height that this node has not. Each chain that it told of counts, so that nobody
+    /// has this node check one branch of easy headers after the other by showing a good one, or
+    /// great heights, in between.
     fn too_little(&mut self, conn: ConnId, chain: &Chain, now: Time, out: &mut Vec<Action>) {
         self.due
             .set_earlier(Due::LittleWork(conn), now + LITTLE_WORK_TIMEOUT);
+        let peer = self.peers.get(&conn);
+        if peer.is_some_and(|peer| peer.told.is_some()) && self.breaks_its_word(conn, out) {
+            return;
+        }
         self.answered(conn, false, chain, now, out);
+    }
+
+    /// A peer told of headers that it did not give, or that are worth nothing. Says whether that
+    /// was once too often.
+    fn breaks_its_word(&mut self, conn: ConnId, out: &mut Vec<Action>) -> bool {
+        let Some(peer) = self.peers.get_mut(&conn) else {
+            return false;
+        };
+        peer.broken_words += 1;
+        let too_often = peer.broken_words > BROKEN_WORDS_MAX;
+        if too_often {
+            out.push(Action::Unresponsive(conn, "headers that it told of"));
+        }
+        too_often
     }
 
     /// A peer has said all it has to say about its headers for now; `whole` if there was nothing
@@ -254,18 +276,14 @@ impl Sync {
                 return;
             }
         }
-        let Some(peer) = self.peers.get_mut(&conn) else {
+        let is_broken = whole && !again && told.is_some_and(|id| tree.get(&id).is_none());
+        if is_broken && self.breaks_its_word(conn, out) {
             return;
-        };
-        if whole && !again && told.is_some_and(|id| tree.get(&id).is_none()) {
-            peer.broken_words += 1;
-            if peer.broken_words > BROKEN_WORDS_MAX {
-                out.push(Action::Unresponsive(conn, "headers that it told of"));
-                return;
-            }
         }
         if again {
-            peer.told = told;
+            if let Some(peer) = self.peers.get_mut(&conn) {
+                peer.told = told;
+            }
             self.ask_headers(conn, None, chain, now, out);
         }
         if self.leader != Some(conn) {
@@ -316,7 +334,10 @@ impl Sync {
             out.push(Action::Fault(conn, rule));
             return;
         }
-        if self.due.deadline(&Due::LittleWork(conn)).is_some() {
+        let tree = chain.tree();
+        let best = tree.get(&tree.best_header());
+        let is_higher = best.is_none_or(|best| last.height > best.header.height);
+        if self.due.deadline(&Due::LittleWork(conn)).is_some() && !is_higher {
             return;
         }
         if let Some(peer) = self.peers.get_mut(&conn) {
@@ -406,13 +427,17 @@ impl Sync {
 
     /// A peer has shown that it has this header, and so that it has what is below.
     fn shown(&mut self, conn: ConnId, last: Option<BlockId>, chain: &Chain) {
+        let needed = self.needed_work(chain);
         let (tree, Some(peer)) = (chain.tree(), self.peers.get_mut(&conn)) else {
             return;
         };
         let Some((id, entry)) = last.and_then(|id| Some((id, tree.get(&id)?))) else {
             return;
         };
-        self.due.clear(&Due::LittleWork(conn));
+        // An old header of a good chain is no better chain than one of little work.
+        if entry.work >= needed {
+            self.due.clear(&Due::LittleWork(conn));
+        }
         let before = peer.best.and_then(|best| tree.get(&best));
         if before.is_none_or(|before| entry.work > before.work) {
             (peer.best, peer.height) = (Some(id), entry.header.height);

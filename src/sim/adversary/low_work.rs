@@ -1,5 +1,7 @@
 //! A peer that shows long branches of next to no work.
 
+use std::collections::BTreeMap;
+
 use crate::base::{Span, Time};
 use crate::consensus::{HeaderRules, ParentView, next_base_fee};
 use crate::node::{CallError, CallId, Question, Reply};
@@ -15,8 +17,8 @@ use super::craft::{Greeted, is, read, seal, send, send_in};
 const FIRST_WAIT: Span = Span::from_secs(20);
 /// How often it makes more headers, and tells of them.
 const PAUSE: Span = Span::from_secs(5);
-/// Hashes that it spends on headers at a time: a small part of what the chain's miners do.
-const HASHES_PER_STEP: u64 = 30_000;
+/// The part of what the chain's miners hash in the meantime that it spends on headers.
+const POWER_PARTS: u64 = 4;
 /// The most headers of a branch.
 const BRANCH_MAX: usize = 6_000;
 /// A header that costs more than the tip's work through this is not worth its while, but for the
@@ -31,7 +33,11 @@ pub struct LowWorkHeaderFlood {
     asked: Option<CallId>,
     base: Option<Header>,
     branch: Vec<Header>,
+    /// The places of the branch's headers in it.
+    places: BTreeMap<BlockId, usize>,
     branches: u64,
+    /// What it can still spend.
+    hashes: Uint256,
     greeted: Greeted,
 }
 
@@ -54,6 +60,7 @@ impl LowWorkHeaderFlood {
         };
         self.branches += 1;
         (self.base, self.branch) = (None, Vec::new());
+        self.places.clear();
         self.asked = Some(hands.call(Question::HeaderAt(Height(height))));
     }
 
@@ -73,8 +80,11 @@ impl LowWorkHeaderFlood {
         let first = tip.shift_left(TIP_PARTS.ilog2());
         let others = tip.shift_right(TIP_PARTS.ilog2());
         let salt = AccountId(hands.rng.bytes32());
-        let mut hashes = Uint256::ZERO;
-        while hashes < Uint256::from_u64(HASHES_PER_STEP) && self.branch.len() < BRANCH_MAX {
+        let in_pause = tip.widening_mul(PAUSE.as_millis()).0;
+        let parts = u64::from(hands.genesis.rules.interval_ms) * POWER_PARTS;
+        let hashes = in_pause.quotient(Uint256::from_u64(parts));
+        self.hashes = self.hashes.saturating_add(hashes);
+        while self.branch.len() < BRANCH_MAX {
             let parent = self.branch.last().unwrap_or(base);
             let left = (BRANCH_MAX - self.branch.len()) as u64;
             let dearest = if self.branch.is_empty() {
@@ -82,10 +92,17 @@ impl LowWorkHeaderFlood {
             } else {
                 others
             };
-            let Some(header) = child(&rules, parent, (hands.now, left), (dearest, salt)) else {
+            let Some(mut header) = child(&rules, parent, (hands.now, left), (dearest, salt)) else {
                 return false;
             };
-            hashes = hashes.saturating_add(header.work());
+            if header.work() > self.hashes {
+                return true;
+            }
+            self.hashes = self.hashes.wrapping_sub(header.work());
+            if !seal(&mut header) {
+                return false;
+            }
+            self.places.insert(header.id(), self.branch.len());
             self.branch.push(header);
         }
         self.branch.len() < BRANCH_MAX
@@ -98,8 +115,7 @@ impl LowWorkHeaderFlood {
             if *id == base {
                 return Some(&self.branch);
             }
-            let place = self.branch.iter().position(|header| header.id() == *id);
-            if let Some(place) = place {
+            if let Some(place) = self.places.get(id) {
                 return Some(&self.branch[place + 1..]);
             }
         }
@@ -108,7 +124,7 @@ impl LowWorkHeaderFlood {
 }
 
 /// The cheapest child of a header, of an empty block, if it costs at most `dearest`; `left` more
-/// are to follow on the branch.
+/// are to follow on the branch. Its work is not done yet.
 fn child(
     rules: &HeaderRules,
     parent: &Header,
@@ -124,7 +140,7 @@ fn child(
         .earliest_child(&view)
         .0
         .max(latest.saturating_sub(room));
-    let mut header = Header {
+    let header = Header {
         height: parent.height.next(),
         parent_id: parent.id(),
         time: Millis(time),
@@ -140,7 +156,7 @@ fn child(
         },
     };
     let is_cheap = header.work() <= dearest;
-    (time <= latest && is_cheap && seal(&mut header)).then_some(header)
+    (time <= latest && is_cheap).then_some(header)
 }
 
 impl Behaviour for LowWorkHeaderFlood {
@@ -199,9 +215,13 @@ impl Behaviour for LowWorkHeaderFlood {
         let Some(headers) = self.after(&locator).filter(|headers| !headers.is_empty()) else {
             return Fate::Pass;
         };
+        hands.mark(if headers.len() == self.branch.len() {
+            "low-work: showed headers"
+        } else {
+            "low-work: showed more headers"
+        });
         let count = headers.len().min(usize::from(max)).min(HEADERS_MAX);
         let headers = headers[..count].to_vec();
-        hands.mark("low-work: showed headers");
         let message = Message::Headers { request, headers };
         send_in(hands, letter.conn, letter.lane, &message);
         Fate::Drop

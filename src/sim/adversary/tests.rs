@@ -11,6 +11,7 @@ use crate::sim::workload::{Workload, WorkloadOptions};
 use crate::sim::{NodeIndex, World, WorldConfig};
 use crate::types::{
     BlockId, CompactBits, EngineKind, EngineRules, Genesis, Millis, NodeKey, Profile,
+    WORK_HEADER_BYTES,
 };
 use crate::wire::MessageKind;
 
@@ -355,6 +356,57 @@ fn a_flood_of_transactions_is_bounded_by_its_money() {
     scene.assert_agreement(0);
     scene.assert_honest_unharmed();
     assert!(!scene.is_blamed());
+}
+
+#[test]
+fn branches_of_next_to_no_work_are_not_kept() {
+    // Half-lives of 60 blocks: whoever begins at genesis when there are 2,300 has easy headers,
+    // more of them than one message takes.
+    let short = |genesis: &mut Genesis| {
+        if let EngineRules::Work { half_life_ms, .. } = &mut genesis.rules.engine {
+            *half_life_ms = 120_000;
+        }
+    };
+    let mut world = World::new(WorldConfig::new(7, genesis(&[(MINERS, Amount(1))], short)));
+    let honest = honest(&mut world, 3);
+    world.run(Span::from_secs(4_700));
+    let flood = behaviour(AdversaryKind::LowWorkHeaderFlood, &Rng::from_number(3));
+    let adversary = world.add_behaving("flood", &honest, None, flood);
+    let mut scene = Scene {
+        world,
+        honest,
+        adversary,
+    };
+    scene.run(400);
+    scene.assert_agreement(2_400);
+    scene.assert_honest_unharmed();
+    assert!(!scene.is_blamed(), "it may be one that is behind");
+    // Nine branches, and what it shows when it is greeted; then it has to come again.
+    let shown = scene.fired("low-work: showed headers");
+    let partings = scene.partings(scene.adversary);
+    let connections = (scene.honest.len() + partings.len()) as u64;
+    println!("low-work: shown {shown} times on {connections} connections");
+    assert!(
+        shown > 30 && shown <= 10 * connections,
+        "{shown} of {connections}"
+    );
+    let broken = |why: &String| why.contains("did not answer: headers that it told of");
+    assert!(
+        partings.len() >= 3 && partings.iter().all(broken),
+        "{partings:?}"
+    );
+    // Some were longer than one message, and still too little.
+    let more = scene.fired("low-work: showed more headers");
+    assert!(more > 0, "{more}");
+    // What is kept branches off near the tip, and was paid for as the chain's own blocks are.
+    let sent = scene.world.observations().traffic().nodes()[scene.adversary.0].sent;
+    let sent = sent / WORK_HEADER_BYTES as u64;
+    for node in scene.honest.clone() {
+        let kept = scene.world.node(node).unwrap().sizes().headers as u64;
+        let beside = kept - scene.height(node) - 1;
+        println!("low-work: {beside} headers kept beside the chain, {sent} sent");
+        assert!(beside < 300 && sent > 100 * beside, "{beside} of {sent}");
+    }
 }
 
 #[test]

@@ -197,6 +197,91 @@ fn a_chain_near_the_tip_is_taken_as_it_comes_and_a_low_one_is_not() {
     assert!(story.sync.knows(CAROL, &story.id(399), &story.chain));
 }
 
+/// Tells of the last of these headers, whose parent the node does not know, and shows all of them
+/// if it is asked. Says whether it was, and what was decided then.
+fn tells_of(story: &mut Story, branch: &[Header], now: Time) -> (bool, Vec<Action>) {
+    let mut out = Vec::new();
+    let last = &branch[branch.len() - 1..];
+    story
+        .sync
+        .announced(BOB, last, &mut story.chain, now, &mut out);
+    let [Action::Send(_, _, Message::GetHeaders { request, .. })] = &out[..] else {
+        return (false, out);
+    };
+    let request = request.0;
+    out.clear();
+    story
+        .sync
+        .headers(BOB, request, branch, &mut story.chain, now, &mut out);
+    (true, out)
+}
+
+/// A node that knows 400 blocks, and a peer that has nothing else to show at first.
+fn with_bob() -> (Story, Time) {
+    let mut story = node_with(400);
+    let now = later(&story.headers);
+    let (out, _) = converse(&mut story, BOB, now, |_| Vec::new());
+    assert!(out.is_empty(), "{out:?}");
+    (story, now)
+}
+
+#[test]
+fn a_peer_that_shows_the_best_chain_between_easy_ones_is_asked_for_nine_of_them() {
+    let (mut story, now) = with_bob();
+    let low = story.headers[100].clone();
+    let tip = story.headers[399..].to_vec();
+    let (mut asked, mut out) = (0_u8, Vec::new());
+    while out.is_empty() {
+        assert!(asked < 20, "it is asked again and again");
+        let branch = headers_on(&story.chain, &low, &[0; 10], asked + 2);
+        let (was_asked, decided) = tells_of(&mut story, &branch, now);
+        assert!(was_asked, "it may have learned a better chain");
+        asked += 1;
+        out = decided;
+        // What it relays says nothing of what it makes.
+        let mut relayed = Vec::new();
+        story
+            .sync
+            .announced(BOB, &tip, &mut story.chain, now, &mut relayed);
+        assert!(relayed.is_empty(), "{relayed:?}");
+    }
+    assert_eq!(asked, 9);
+    assert!(
+        matches!(&out[..], [Action::Unresponsive(BOB, _)]),
+        "{out:?}"
+    );
+    assert_eq!(story.chain.tree().count(), 401, "none of them is kept");
+}
+
+#[test]
+fn a_peer_of_an_easy_chain_is_asked_again_only_where_it_may_have_learned_a_better_one() {
+    let (mut story, now) = with_bob();
+    let low = story.headers[100].clone();
+    let (easy, longer) = (
+        headers_on(&story.chain, &low, &[0; 10], 2),
+        headers_on(&story.chain, &low, &[0; 11], 2),
+    );
+    assert!(tells_of(&mut story, &easy, now).0);
+    assert!(!tells_of(&mut story, &longer, now).0, "it is no higher");
+    // An old header of the good chain does not show that it has more of it.
+    let mut out = Vec::new();
+    let old = story.headers[120..121].to_vec();
+    story
+        .sync
+        .announced(BOB, &old, &mut story.chain, now, &mut out);
+    assert!(!tells_of(&mut story, &longer, now).0);
+    // It learned a chain that this node has not.
+    let tip = story.headers[399].clone();
+    let better = headers_on(&story.chain, &tip, &[0; 3], 3);
+    let (was_asked, out) = tells_of(&mut story, &better, now);
+    assert!(was_asked && out.is_empty(), "{out:?}");
+    assert_eq!(story.chain.tree().best_header(), better[2].id());
+    let mut out = Vec::new();
+    let end = now + Span::from_secs(3_600);
+    story.sync.expire(&story.chain, end, &mut out);
+    assert!(out.is_empty(), "{out:?}");
+}
+
 #[test]
 fn claimed_work_counts_only_when_it_was_done() {
     let mut story = node_with(400);
