@@ -101,7 +101,8 @@ impl<'a> Finally<'a> {
     /// Every block that was ever the tip of an honest node, and what it stands on, is valid by
     /// the reference. Blocks that no node of the core has are of others' dead branches.
     pub fn check_validity(&mut self) {
-        let mut missing: Vec<BlockId> = self.watch.tips().copied().collect();
+        let tips = self.watch.tips().copied();
+        let mut missing: Vec<BlockId> = tips.filter(|id| !self.reference.knows(id)).collect();
         let mut found: BTreeMap<(u64, BlockId), Vec<u8>> = BTreeMap::new();
         while !missing.is_empty() {
             let mut parents = Vec::new();
@@ -179,11 +180,7 @@ impl<'a> Finally<'a> {
         excused: impl Fn(NodeIndex) -> bool,
     ) -> Outcomes {
         let mut outcomes = Outcomes::default();
-        let tip = self
-            .core
-            .first()
-            .and_then(|node| self.world.published(*node));
-        let Some((tip, height)) = tip.map(|tip| (tip.tip, tip.header.height)) else {
+        let Some((tip, height)) = self.tip() else {
             return outcomes;
         };
         let included = self.reference.included(&tip);
@@ -209,6 +206,19 @@ impl<'a> Finally<'a> {
             }
         }
         outcomes
+    }
+
+    /// The core's tip. Blocks that were mined while nodes were asked are looked at first.
+    fn tip(&mut self) -> Option<(BlockId, Height)> {
+        let mut looked_for = None;
+        loop {
+            let published = self.world.published(*self.core.first()?)?;
+            let (tip, height) = (published.tip, published.header.height);
+            if self.reference.knows(&tip) || looked_for.replace(tip) == Some(tip) {
+                return Some((tip, height));
+            }
+            self.check_validity();
+        }
     }
 
     /// What became of a promised payment that is not in the chain.
@@ -267,3 +277,6 @@ pub(super) fn place_of(node: Option<&Node>, txid: &TxId) -> Place {
 fn header_of(bytes: &[u8]) -> Result<Header, DecodeError> {
     Header::decode(&mut Reader::new(bytes))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,44 @@
+use super::*;
+use crate::base::Rng;
+use crate::node::Mining;
+use crate::sim::WorldConfig;
+use crate::sim::check::CONVERGES_WITHIN;
+use crate::sim::workload::WorkloadOptions;
+use crate::types::{AccountId, EngineKind, Millis, Profile};
+
+/// A chain of short intervals goes on while its nodes are asked.
+#[test]
+fn promises_are_looked_up_in_the_blocks_that_came_meanwhile_too() {
+    let time = Millis(1_700_000_000_000);
+    let genesis = Arc::new(Profile::Dev.genesis(EngineKind::Work, "world", time));
+    let mut world = World::new(WorldConfig::new(1, Arc::clone(&genesis)));
+    let mining = Mining {
+        beneficiary: AccountId([9; 32]),
+        hashrate: Some(20_000),
+    };
+    let core = [world.add("miner", &[], Some(mining))];
+    let mut watch = Watch::default();
+    let height = |world: &World| world.published(core[0]).map(|tip| tip.header.height);
+    assert!(world.run_until(CONVERGES_WITHIN, |world| {
+        watch.look(world);
+        height(world) > Some(Height(3))
+    }));
+    let options = WorkloadOptions {
+        rate: 0.0,
+        accounts: 0,
+        shared_accounts: 0,
+        ..WorkloadOptions::default()
+    };
+    let workload = Workload::new(options, &Rng::from_number(1));
+    let mut finally = Finally::new(&mut world, &mut watch, &core, genesis);
+    finally.check_validity();
+    let before = height(finally.world);
+    while height(finally.world) == before {
+        finally.world.step();
+        finally.watch.look(finally.world);
+    }
+    finally.check_acknowledged(&workload, |_| false);
+    let tip = finally.world.published(core[0]).expect("it runs").tip;
+    assert!(finally.reference.knows(&tip));
+    assert!(watch.violations().is_empty(), "{:?}", watch.violations());
+}
