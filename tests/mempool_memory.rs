@@ -9,9 +9,9 @@
 use std::sync::Arc;
 
 use keel::base::Time;
-use keel::chain::CheckedTransaction;
 use keel::chain::ledger::Ledger;
 use keel::chain::mempool::{Mempool, Next, Origin};
+use keel::chain::{CheckedTransaction, PageFailures};
 use keel::crypto::ed25519::{PublicKey, Signature};
 use keel::types::{
     AccountId, Amount, Auth, BlockId, Descriptor, EngineKind, Height, Millis, Nonce, Op, Profile,
@@ -74,8 +74,9 @@ fn the_mempool_counts_its_memory_honestly() {
             },
         }
     };
+    let failures = PageFailures::default();
     let next = Next {
-        view: &view,
+        view: failures.watch(&view),
         rules: &rules,
         height: Height(1),
         base_fee: 1_000,

@@ -30,7 +30,7 @@ pub use execute::{
     Assembly, ChainState, ContextFault, Executed, Execution, StateFailure, Template,
 };
 pub use import::{ATTEMPTS_MAX, Attempt, Chain, Outcome, ParkedBranch, Step, TipChange};
-pub use ledger::{StateView, TransactionFault};
+pub use ledger::{PageFailures, StateView, TransactionFault};
 pub use mempool::Mempool;
 pub use refusal::HeaderRefusal;
 pub use snapshot::{ChainSnapshot, RestoreError};

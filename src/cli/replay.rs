@@ -96,6 +96,9 @@ fn describe(event: u64, seen: &Shown<'_>) -> Option<String> {
         Shown::Output(output) => format!("{event} -> {output}"),
         Shown::Entry(Entry::Base(_)) => format!("{event} snapshot"),
         Shown::Entry(Entry::Mark(events, hash)) => format!("{events} mark {hash}"),
+        Shown::Entry(Entry::Unreadable(accounts)) => {
+            format!("{event} {} accounts could not be read", accounts.len())
+        }
         Shown::Entry(Entry::Timeout(now)) => format!("{} <- timers", at(now)),
         Shown::Entry(Entry::Done(now, job, _)) => format!("{} <- job {} is done", at(now), job.0),
         Shown::Entry(Entry::Input(now, input)) => format!("{} <- {input}", at(now)),

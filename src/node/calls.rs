@@ -56,7 +56,9 @@ impl Node {
                 Ok(Reply::FeeAdvice(advice))
             }
             Question::NextNonce(account) => {
-                let nonce = self.mempool.next_nonce(&self.chain.tip_view(), &account);
+                let view = self.chain.tip_view();
+                let accounts = self.page_failures.watch(&view);
+                let nonce = self.mempool.next_nonce(accounts, &account);
                 match nonce {
                     Ok(nonce) => nonce
                         .map(Reply::Nonce)

@@ -43,7 +43,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::base::{Rng, Span, Time, Timers};
-use crate::chain::{ATTEMPTS_MAX, Chain, CheckedBlock, Mempool};
+use crate::chain::{ATTEMPTS_MAX, Chain, CheckedBlock, Mempool, PageFailures, StateFailure};
 use crate::codec::{Decode, DecodeError, Reader};
 use crate::consensus::UnsupportedEngine;
 use crate::p2p::{Action, BanList, Discouragement, Early, Relay, Sync};
@@ -267,6 +267,7 @@ pub struct Node {
     /// The hash of every output so far, in order: part of the state, so that a replay whose
     /// outputs differ in nothing but their order is found out.
     outputs_done: Hash,
+    page_failures: PageFailures,
 }
 
 impl Node {
@@ -306,11 +307,7 @@ impl Node {
         let secret = rng.fork("sync").bytes32();
         let miner = config.mining.map(|mining| Miner::new(mining, now));
         let mut node = Self {
-            dials: config
-                .peers
-                .iter()
-                .map(|peer| (peer.key, Dial::new(*peer, now)))
-                .collect(),
+            dials: Dial::all(&config.peers, now),
             published: chain.tip(),
             unreached,
             logged_tip,
@@ -347,6 +344,7 @@ impl Node {
             next_ticket: 0,
             events: 0,
             outputs_done: Hash::ZERO,
+            page_failures: PageFailures::default(),
             config,
         };
         for why in recovered.damaged {
@@ -422,6 +420,17 @@ impl Node {
         self.settle(now);
     }
 
+    /// The accounts that the last event could not read, for a recording.
+    #[must_use]
+    pub fn unreadable(&self) -> &[(AccountId, StateFailure)] {
+        self.page_failures.last()
+    }
+
+    /// The next event finds these accounts unreadable, as it did where it was recorded.
+    pub fn foresee_unreadable(&mut self, failures: Vec<(AccountId, StateFailure)>) {
+        self.page_failures.foresee(failures);
+    }
+
     /// When [`handle_timeout`](Self::handle_timeout) has something to do.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Time> {
@@ -449,6 +458,9 @@ impl Node {
 
     /// What every event ends with: requests that became possible, timers that moved.
     fn settle(&mut self, now: Time) {
+        if let Some(failure) = self.page_failures.end_event() {
+            self.state_failed(&failure);
+        }
         self.watch_tip(now);
         self.make_checkpoint();
         self.check_transactions();

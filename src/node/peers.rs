@@ -1,5 +1,6 @@
 //! From connection to READY, and what keeps a connection alive.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
@@ -50,6 +51,12 @@ impl Dial {
             wait: DIAL_WAIT_FIRST,
             under_way: false,
         }
+    }
+
+    /// Of the peers that a node begins with.
+    pub(super) fn all(peers: &[PeerAddress], now: Time) -> BTreeMap<NodeKey, Self> {
+        let dial = |peer: &PeerAddress| (peer.key, Self::new(*peer, now));
+        peers.iter().map(dial).collect()
     }
 }
 

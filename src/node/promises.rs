@@ -117,7 +117,7 @@ impl Node {
         let height = moved.height.next();
         let rules: Rules = *Rules::at(&self.config.genesis, height);
         let next = Next {
-            view: &view,
+            view: self.page_failures.watch(&view),
             rules: &rules,
             height,
             base_fee: 0,
@@ -270,10 +270,11 @@ impl Node {
     /// kept aside, because a reorganisation that the rival leaves with would bring it back.
     fn pass_over_mined(&mut self, found: Vec<(Lsn, Transaction)>) -> Vec<(Lsn, Transaction)> {
         let view = self.chain.tip_view();
+        let accounts = self.page_failures.watch(&view);
         let tip = view.height();
         let (mut open, mut gone) = (Vec::new(), Vec::new());
         for (lsn, transaction) in found {
-            let account = view.account(&transaction.sender()).ok().flatten();
+            let account = accounts.account(&transaction.sender()).ok().flatten();
             if account.is_none_or(|account| account.nonce <= transaction.nonce) {
                 open.push((lsn, transaction));
                 continue;
@@ -320,7 +321,7 @@ impl Node {
         let (rules, height, _) = self.next_rules();
         let rules: Rules = *rules;
         let next = Next {
-            view: &view,
+            view: self.page_failures.watch(&view),
             rules: &rules,
             height,
             base_fee: 0,

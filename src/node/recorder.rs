@@ -21,10 +21,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::base::Time;
-use crate::chain::RestoreError;
+use crate::chain::{RestoreError, StateFailure};
 use crate::crypto::hash::sha256;
 use crate::store::{Failure, Kind, Log, Lsn, Store};
-use crate::types::{BlockId, Hash};
+use crate::types::{AccountId, BlockId, Hash};
 
 use super::job::{BLOCK_RECORD_PREFIX, BlockReader, Job, JobResult, Measured, Workbench};
 use super::{Input, JobId, Node, Output, Snapshot, header_of};
@@ -59,6 +59,9 @@ pub enum Entry {
     Timeout(Time),
     /// After so many events the node's state had this hash.
     Mark(u64, Hash),
+    /// The event before this could not read these accounts from the disk, which no replay finds
+    /// out by itself.
+    Unreadable(Vec<(AccountId, StateFailure)>),
 }
 
 /// Writes down what a node lives through. The driver appends the pieces to the record log, in
@@ -114,6 +117,10 @@ impl Recorder {
     /// To be called when the node has handled an event and every output was taken: writes a mark
     /// or a new snapshot when one is due.
     pub fn handled(&mut self, node: &mut Node) {
+        if !node.unreadable().is_empty() {
+            let accounts = node.unreadable().to_vec();
+            self.entry(&Entry::Unreadable(accounts), NO_SNAPSHOT);
+        }
         if self.since_base >= self.base_every && node.is_quiet() {
             self.base(node, LATER_SNAPSHOT);
         } else if node.events() >= self.marked + self.mark_every {
@@ -346,7 +353,7 @@ impl Recording {
         for entry in Entries(&self.stream).map(Result::unwrap) {
             match &entry {
                 Entry::Base(base) if at == 0 => at = base.events(),
-                Entry::Base(_) | Entry::Mark(..) => {}
+                Entry::Base(_) | Entry::Mark(..) | Entry::Unreadable(_) => {}
                 _ => at += 1,
             }
             if at != event || matches!(entry, Entry::Base(_) | Entry::Mark(..)) {
@@ -385,11 +392,15 @@ impl Recording {
         let block = |id: &BlockId| by_id.get(id).map(Arc::clone);
         let mut node = Node::restore(*base, &block).map_err(ReplayError::Restore)?;
         let (begin, mut marks) = (node.events(), 0);
-        for entry in entries {
+        let mut entries = entries.peekable();
+        while let Some(entry) = entries.next() {
             if until.is_some_and(|until| node.events() >= until) {
                 break;
             }
             let entry = entry?;
+            if let Some(Ok(Entry::Unreadable(accounts))) = entries.peek() {
+                node.foresee_unreadable(accounts.clone());
+            }
             watch(node.events() + 1, Shown::Entry(&entry));
             marks += u64::from(step(&mut node, entry, runner, watch)?);
         }
@@ -431,6 +442,17 @@ fn step(
             let result = result.as_measured(measured);
             watch(node.events() + 1, Shown::Result(&result));
             node.handle(now, Input::Done { job, result });
+        }
+        Entry::Unreadable(accounts) => {
+            if *accounts == *node.unreadable() {
+                return Ok(false);
+            }
+            return Err(ReplayError::Unasked {
+                events: node.events(),
+                what: "the recording tells of accounts that could not be read, and that the \
+                       event before did not read"
+                    .to_owned(),
+            });
         }
         Entry::Mark(events, recorded) => {
             let replayed = node.state_hash();

@@ -12,10 +12,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::{Rng, Timers};
 use crate::chain::mempool::MempoolSnapshot;
-use crate::chain::{Chain, ChainSnapshot, CheckedTransaction, Mempool, RestoreError};
+use crate::chain::{
+    Chain, ChainSnapshot, CheckedTransaction, Mempool, PageFailures, RestoreError, StateFailure,
+};
 use crate::crypto::hash::sha256;
 use crate::p2p::{BanList, ConnId, Discouragement, Early, Relay, Sync};
-use crate::types::{BlockId, Hash, NodeKey, Transaction};
+use crate::types::{AccountId, BlockId, Hash, NodeKey, Transaction};
 use crate::wire::ConnectionLimits;
 
 use super::arrived::Arrived;
@@ -66,6 +68,7 @@ pub struct Snapshot {
     next_ticket: u64,
     events: u64,
     done: Hash,
+    unreadable: BTreeMap<AccountId, StateFailure>,
     /// What is under way, for the hash alone; empty in a quiet moment.
     under_way: Vec<String>,
 }
@@ -127,6 +130,7 @@ impl Node {
             next_ticket: self.next_ticket,
             events: self.events,
             done: self.outputs_done,
+            unreadable: self.page_failures.known(),
             under_way: jobs
                 .chain(effects)
                 .chain(template)
@@ -219,6 +223,7 @@ impl Node {
             next_ticket: snapshot.next_ticket,
             events: snapshot.events,
             outputs_done: snapshot.done,
+            page_failures: PageFailures::restore(snapshot.unreadable),
         })
     }
 

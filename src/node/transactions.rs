@@ -199,7 +199,7 @@ impl Node {
         let (rules, height, base_fee) = self.next_rules();
         let rules: Rules = *rules;
         let next = Next {
-            view: &view,
+            view: self.page_failures.watch(&view),
             rules: &rules,
             height,
             base_fee,

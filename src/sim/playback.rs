@@ -68,7 +68,7 @@ pub fn play(
             Shown::Entry(Entry::Done(_, job, _)) => {
                 tell(event, now, &format!("<- job {} is done", job.0));
             }
-            Shown::Entry(Entry::Base(_) | Entry::Mark(..)) => {}
+            Shown::Entry(Entry::Base(_) | Entry::Mark(..) | Entry::Unreadable(_)) => {}
             Shown::Result(result) => observations.job_done(now, NODE, result),
             Shown::Output(output) => {
                 tell(event, now, &format!("-> {output}"));
@@ -97,7 +97,7 @@ pub fn play(
 fn time_of(entry: &Entry) -> Option<Time> {
     match entry {
         Entry::Input(now, _) | Entry::Timeout(now) | Entry::Done(now, ..) => Some(*now),
-        Entry::Base(_) | Entry::Mark(..) => None,
+        Entry::Base(_) | Entry::Mark(..) | Entry::Unreadable(_) => None,
     }
 }
 

@@ -20,7 +20,7 @@ use super::{
 const NO_MORE_THAN_ISSUED: &str = "no sum of money exceeds what was issued, which is below 2^63";
 
 /// Where the check of a transaction finds accounts.
-trait Accounts {
+pub trait Accounts {
     /// The account `id`, which the transaction names in this place: its sender first, then those
     /// it pays in their order.
     fn account(&self, place: usize, id: &AccountId) -> Result<Option<AccountRecord>, PageError>;
@@ -65,7 +65,7 @@ impl Ahead {
 /// ahead of it; what it would cost. Sizes and signatures are checked elsewhere, since they need no
 /// state.
 pub fn check_transaction(
-    view: &StateView,
+    view: &impl Accounts,
     rules: &Rules,
     height: Height,
     base_fee: u64,

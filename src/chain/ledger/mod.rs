@@ -11,6 +11,7 @@
 
 mod draft;
 mod fault;
+mod watched;
 
 #[cfg(test)]
 mod tests;
@@ -25,8 +26,9 @@ use crate::types::{
     AccountId, BlockId, Genesis, Hash, Header, Height, Nonce, Rules, Transaction, Weight,
 };
 
-pub use draft::{Ahead, Charge, check_transaction, minimum_fee};
+pub use draft::{Accounts, Ahead, Charge, check_transaction, minimum_fee};
 pub use fault::{BlockFault, ExecutionError, TransactionFault};
+pub use watched::{PageFailures, WatchedView};
 
 use super::state::{Before, Outcome, PageError, StateTree};
 use draft::Draft;

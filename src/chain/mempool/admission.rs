@@ -185,7 +185,7 @@ impl Mempool {
             spent,
         };
         check_transaction(
-            next.view,
+            &next.view,
             next.rules,
             next.height,
             next.base_fee,

@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::Time;
 use crate::types::{AccountId, Height, Nonce, Rules, TxId, WtxId};
 
-use super::ledger::StateView;
+use super::ledger::WatchedView;
 use super::state::PageError;
 use super::{CheckedBlock, CheckedTransaction};
 
@@ -46,7 +46,7 @@ pub const MEMORY_MAX: u64 = 256 << 20;
 #[derive(Clone, Copy, Debug)]
 pub struct Next<'a> {
     /// The state that it is executed on.
-    pub view: &'a StateView,
+    pub view: WatchedView<'a>,
     /// Its rules.
     pub rules: &'a Rules,
     /// Its height.
@@ -232,7 +232,7 @@ impl Mempool {
     /// The nonce that the account's next transaction needs, with what waits already.
     pub fn next_nonce(
         &self,
-        view: &StateView,
+        view: WatchedView<'_>,
         account: &AccountId,
     ) -> Result<Option<Nonce>, PageError> {
         let waiting = self.queues.get(account).map_or(0, Queue::len);

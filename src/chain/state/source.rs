@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::chain::execute::StateFailure;
 use crate::store::{Kind, Log, Lsn, ReadError, Reader};
 
 /// Pages of the state log, by position.
@@ -65,9 +66,19 @@ pub enum PageFailure {
     Malformed(&'static str),
     /// The tree was never on a disk.
     NoSource,
+    /// It was found out before; the text says all that was wrong then.
+    Known(String),
 }
 
 impl PageError {
+    /// It was found out before.
+    pub(in crate::chain) fn known(failure: &StateFailure) -> Self {
+        Self {
+            at: failure.at,
+            why: PageFailure::Known(failure.why.clone()),
+        }
+    }
+
     /// Something is wrong with a page that was taken into memory before that showed.
     pub(in crate::chain) const fn in_memory(what: &'static str) -> Self {
         Self {
@@ -79,6 +90,9 @@ impl PageError {
 
 impl fmt::Display for PageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let PageFailure::Known(why) = &self.why {
+            return f.write_str(why);
+        }
         if self.at == Lsn::new(0) {
             f.write_str("a page of the state: ")?;
         } else {
@@ -88,6 +102,7 @@ impl fmt::Display for PageError {
             PageFailure::Unreadable(error) => error.fmt(f),
             PageFailure::Malformed(what) => write!(f, "its bytes are no page: {what}"),
             PageFailure::NoSource => f.write_str("no state log is open"),
+            PageFailure::Known(_) => Ok(()),
         }
     }
 }

@@ -2,8 +2,8 @@
 
 use super::queue::{Chunk, spends};
 use super::*;
-use crate::chain::ChainState;
 use crate::chain::testing::{Made, Maker, Person, genesis, pay, person};
+use crate::chain::{ChainState, PageFailures, StateView};
 use crate::types::{Genesis, Transaction};
 use proptest::prelude::*;
 
@@ -50,6 +50,13 @@ impl Story {
             .map_or_else(|| self.maker.root(), |made| made.state.clone())
     }
 
+    /// The nonce that the account's next transaction needs.
+    fn next_nonce(&self, account: &AccountId) -> Option<Nonce> {
+        let (view, failures) = (self.view(), PageFailures::default());
+        let nonce = self.pool.next_nonce(failures.watch(&view), account);
+        nonce.unwrap()
+    }
+
     fn view(&self) -> StateView {
         let state = self.state();
         state.ledger.view(state.id)
@@ -84,8 +91,9 @@ impl Story {
         origin: Origin,
     ) -> Result<Vec<Left>, Refusal> {
         let rules = self.maker.genesis.rules;
+        let (view, failures) = (self.view(), PageFailures::default());
         let next = Next {
-            view: &self.view(),
+            view: failures.watch(&view),
             rules: &rules,
             height: self.state().header.height.next(),
             base_fee: rules.base_fee_min,
@@ -129,8 +137,9 @@ impl Story {
             matured: &[],
         };
         let rules = self.maker.genesis.rules;
+        let (view, failures) = (self.view(), PageFailures::default());
         let next = Next {
-            view: &self.view(),
+            view: failures.watch(&view),
             rules: &rules,
             height: self.state().header.height.next(),
             base_fee: 0,
@@ -257,9 +266,7 @@ proptest! {
             match step {
                 Step::Pay { from, to, ahead, fee, amount } => {
                     let account = story.people[from].account;
-                    let view = story.view();
-                    let next = story.pool.next_nonce(&view, &account).unwrap();
-                    let next = next.map_or(0, |nonce| nonce.0);
+                    let next = story.next_nonce(&account).map_or(0, |nonce| nonce.0);
                     // The next nonce, one that waits already, or one after a gap.
                     let nonce = (next + 1).saturating_sub(ahead);
                     let payment = story.payment(from, nonce, fee, to, amount);

@@ -48,7 +48,7 @@ impl Naive {
 fn random_payment(story: &Story, rng: &mut Rng, number: usize) -> Transaction {
     let from = rng.below(4) as usize;
     let account = story.people[from].account;
-    let next = story.pool.next_nonce(&story.view(), &account).unwrap();
+    let next = story.next_nonce(&account);
     let nonce = (next.map_or(0, |nonce| nonce.0) + rng.below(3) / 2).saturating_sub(rng.below(4));
     // No two pay the same rate.
     let fee = 1_300 + rng.below(400) * 100 + number as u64;

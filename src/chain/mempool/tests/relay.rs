@@ -82,13 +82,7 @@ impl Attack {
             ATTACKERS as u64 + self.rng.below(u64::from(PEOPLE) - ATTACKERS as u64)
         } as usize;
         let account = self.story.people[from].account;
-        let next = self
-            .story
-            .pool
-            .next_nonce(&self.story.view(), &account)
-            .unwrap()
-            .unwrap()
-            .0;
+        let next = self.story.next_nonce(&account).unwrap().0;
         let nonce = next.saturating_sub(self.rng.below(3));
         // As little as may get in, most of the time; amounts are the attacker's own money.
         let least = 20 + self.rng.below(30) * self.rng.below(30);

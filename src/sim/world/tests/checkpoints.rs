@@ -184,6 +184,21 @@ fn a_damaged_checkpoint_means_an_older_one() {
     );
 }
 
+/// The leaf pages of the newest checkpoint and of those before it.
+fn leaf_pages(world: &World, node: NodeIndex) -> Vec<Lsn> {
+    let store = &world.machines[node.0].running.as_ref().unwrap().store;
+    let named = store.checkpoint().unwrap();
+    let (mut pages, from) = (Vec::new(), store.layout(Log::State).first_of(0));
+    let reader = store.reader();
+    let see = |at, kind, body: &[u8]| {
+        if kind == crate::store::Kind::Page && body[1] == 1 && at < named {
+            pages.push(at);
+        }
+    };
+    reader.walk(Log::State, from, u64::MAX, see).unwrap();
+    pages
+}
+
 /// A page below the root is read only when it is needed: then the process ends, and the next start
 /// goes on from before the damage.
 #[test]
@@ -194,23 +209,7 @@ fn a_damaged_page_stops_execution_and_the_next_start_goes_back() {
     let mut world = often(3, &genesis, 6);
     let node = world.add("node", &[], mining_for(&alice));
     assert!(world.run_until(Span::from_secs(600), |w| height(w, node) >= 20));
-    let store = &world.machines[node.0].running.as_ref().unwrap().store;
-    let named = store.checkpoint().unwrap();
-    let (mut pages, layout) = (Vec::new(), store.layout(Log::State));
-    let reader = store.reader();
-    reader
-        .walk(
-            Log::State,
-            layout.first_of(0),
-            u64::MAX,
-            |at, kind, body| {
-                // Leaf pages, of which every block reads one.
-                if kind == crate::store::Kind::Page && body[1] == 1 && at < named {
-                    pages.push(at);
-                }
-            },
-        )
-        .unwrap();
+    let pages = leaf_pages(&world, node);
     let before = world.published(node).unwrap().clone();
     world.crash(node, Crash::Kill);
     for page in pages {
@@ -232,6 +231,56 @@ fn a_damaged_page_stops_execution_and_the_next_start_goes_back() {
     }
     assert!(height(&world, node) >= before.header.height.0);
     assert!(world.node(node).unwrap().knows_block(&before.tip));
+}
+
+/// The mempool reads accounts where no job does: a page that can't be read then is damage as well,
+/// and the recording tells of it to a replay, which has all pages in memory.
+#[test]
+fn a_damaged_page_that_the_mempool_needs_is_found_out_and_recorded() {
+    let alice = person(1);
+    let people: Vec<Person> = (1..40).map(person).collect();
+    let genesis = genesis(&people.iter().collect::<Vec<_>>());
+    let mut world = often(4, &genesis, 6);
+    let miner = world.add("miner", &[], mining_for(&alice));
+    let node = world.add("node", &[miner], None);
+    // The newest checkpoint is the tip's, so that a start executes nothing.
+    let is_kept = |w: &World| checkpoints(w, node).last() == Some(&height(w, node));
+    assert!(
+        world.run_until(Span::from_secs(600), |w| height(w, node) >= 20
+            && is_kept(w))
+    );
+    world.crash(miner, Crash::Kill);
+    let pages = leaf_pages(&world, node);
+    world.crash(node, Crash::Kill);
+    for page in pages {
+        damage(&world, node, page);
+    }
+    world.start(node);
+    let quiet = |w: &World| w.node(node).is_some_and(Node::is_quiet) && is_ready(w, node);
+    assert!(world.run_until(Span::from_secs(10), quiet));
+    assert!(world.record(node, 1_000_000));
+    let payment = pay(&genesis, &people[7], 0, alice.account, 1_000).to_bytes();
+    let call = world.call(node, Question::SubmitTransaction(payment.clone()));
+    let found = |w: &World| damage_events(w, node) > 0;
+    assert!(world.run_until(Span::from_secs(10), found));
+    let (recording, hash) = world.recording(node).unwrap();
+    let mut runner = crate::node::Inline::new(recording.reader());
+    let replayed = recording.replay(None, &mut runner, &mut |_, _| {}).unwrap();
+    assert_eq!(replayed.hash, hash);
+    world.run(Span::from_secs(1));
+    assert!(matches!(world.reply(call), Some(Err(CallError::Failed(_)))));
+    // It ends, and goes back as far as it must.
+    let mut starts = 0;
+    while !world.is_running(node) {
+        starts += 1;
+        assert!(starts <= 10, "each start goes farther back");
+        world.start(node);
+        world.run(Span::from_secs(10));
+        let call = world.call(node, Question::SubmitTransaction(payment.clone()));
+        world.run(Span::from_secs(2));
+        let taken = matches!(world.reply(call), Some(Ok(Reply::Accepted { .. })));
+        assert_eq!(taken, world.is_running(node));
+    }
 }
 
 fn in_best_chain(world: &mut World, node: NodeIndex, id: crate::types::BlockId) -> bool {
