@@ -13,6 +13,7 @@
 //!    moves the tip in one step: ledger, best chain and transaction index. A branch that fails
 //!    leaves the tip as it was.
 
+mod damaged;
 mod places;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -32,6 +33,8 @@ use super::refusal::HeaderRefusal;
 use super::states::{Dropped, Route, States};
 use super::tree::{Body, Entry, Tree, Verdict};
 use super::{ChainSnapshot, CheckedBlock, SortedPlaces, StateView};
+
+pub(super) use damaged::Repair;
 
 /// The work of one block.
 fn work_of(header: &Header) -> Uint256 {
@@ -180,6 +183,8 @@ pub struct Chain {
     body_order: VecDeque<BlockId>,
     body_bytes: usize,
     reading: BTreeSet<BlockId>,
+    /// Blocks whose records can't be read.
+    damaged: BTreeMap<BlockId, Repair>,
     executing: bool,
     /// The branch being executed: its tip and what is still ahead, the next block last.
     plan: Option<(BlockId, Vec<BlockId>)>,
@@ -223,6 +228,7 @@ impl Chain {
             body_order: VecDeque::new(),
             body_bytes: 0,
             reading: BTreeSet::new(),
+            damaged: BTreeMap::new(),
             executing: false,
             plan: None,
             attempts: Attempts::default(),
@@ -455,6 +461,9 @@ impl Chain {
     /// Takes a block that passed its isolated checks and whose header is in the tree.
     pub fn add_body(&mut self, block: Arc<CheckedBlock>) {
         self.tree.body_arrived(&block.id);
+        if let Some(repair) = self.damaged.get_mut(&block.id) {
+            *repair = Repair::Arrived;
+        }
         self.keep_body(block);
     }
 
@@ -485,12 +494,16 @@ impl Chain {
     /// Notes where in the log a block is; its body may leave memory from now on.
     pub fn logged(&mut self, id: &BlockId, lsn: Lsn) {
         self.tree.body_logged(id, lsn);
+        self.damaged.remove(id);
         self.trim_bodies();
     }
 
-    /// Where in the log a block is.
+    /// Where in the log a block is, as far as is known undamaged.
     #[must_use]
     pub fn logged_at(&self, id: &BlockId) -> Option<Lsn> {
+        if self.damaged.contains_key(id) {
+            return None;
+        }
         match self.tree.get(id)?.body {
             Body::Logged(lsn) => Some(lsn),
             Body::Missing | Body::Arrived => None,
@@ -536,11 +549,7 @@ impl Chain {
             let Some(id) = self.body_order.pop_front() else {
                 break;
             };
-            let logged = self
-                .tree
-                .get(&id)
-                .is_some_and(|e| matches!(e.body, Body::Logged(_)));
-            if !logged || pinned.contains(&id) {
+            if self.logged_at(&id).is_none() || pinned.contains(&id) {
                 self.body_order.push_back(id);
             } else if let Some(block) = self.bodies.remove(&id) {
                 self.body_bytes -= block.bytes.len();
@@ -757,13 +766,6 @@ impl Chain {
         self.keep_body(block);
     }
 
-    /// A block of the log can't be read: its body is missing again, and so are the chains above.
-    pub fn body_lost(&mut self, id: &BlockId) {
-        self.reading.remove(id);
-        self.tree.body_lost(id);
-        self.plan = None;
-    }
-
     /// Takes the result of an execution, and moves the tip if the branch is better now.
     pub fn executed(&mut self, executed: Executed) -> Outcome {
         self.executing = false;
@@ -820,6 +822,7 @@ impl Chain {
         for id in &leaving {
             self.unindex(id);
         }
+        self.damaged_left(&leaving);
         for block in &connected {
             self.index_block(block);
         }
@@ -853,6 +856,7 @@ impl Chain {
             bodies: self.body_order.clone(),
             indexed: self.indexed.iter().map(|(id, _)| *id).collect(),
             reading: self.reading.clone(),
+            damaged: self.damaged.clone(),
             executing: self.executing,
             plan: self.plan.clone(),
             attempts: self.attempts.clone(),
@@ -872,6 +876,7 @@ impl Chain {
         self.tree = snapshot.tree;
         (self.tip, self.best, self.plan) = (snapshot.tip, snapshot.best, snapshot.plan);
         (self.attempts, self.accepted) = (snapshot.attempts, snapshot.accepted);
+        self.damaged = snapshot.damaged;
         self.states = states;
         for block in bodies {
             self.body_bytes += block.bytes.len();

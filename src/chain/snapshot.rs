@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::types::{BlockId, Genesis};
 
-use super::import::Attempts;
+use super::import::{Attempts, Repair};
 use super::states::States;
 use super::tree::Tree;
 use super::{Chain, ChainState, CheckedBlock, Execution, read_back};
@@ -26,6 +26,7 @@ pub struct ChainSnapshot {
     pub(super) indexed: VecDeque<BlockId>,
     /// For the hash of a node that is busy; in a quiet moment nothing is read or executed.
     pub(super) reading: BTreeSet<BlockId>,
+    pub(super) damaged: BTreeMap<BlockId, Repair>,
     pub(super) executing: bool,
     pub(super) plan: Option<(BlockId, Vec<BlockId>)>,
     pub(super) attempts: Attempts,

@@ -179,7 +179,7 @@ impl Node {
             match checked {
                 Ok((block, record)) => {
                     self.sync.taken(&id);
-                    if self.chain.wants_body(&id) {
+                    if self.chain.wants_body(&id) || self.chain.wants_again(&id) {
                         if let Some(peer) = self.peers.get_mut(&from) {
                             peer.last_block = Some(now);
                         }
@@ -307,8 +307,7 @@ impl Node {
         }
     }
 
-    /// A block was read back from the log. One that can't be read is damaged there: it counts as
-    /// missing and is fetched from peers again.
+    /// A block was read back from the log, to be executed or to leave the best chain.
     pub(super) fn body_read(
         &mut self,
         id: &BlockId,
@@ -317,13 +316,28 @@ impl Node {
     ) {
         match block {
             Ok(block) => self.chain.body_read(block),
-            Err(why) => {
-                self.chain.body_lost(id);
-                self.sync.changed();
-                self.event(Event::DamagedLog { why });
-            }
+            Err(why) => self.body_damaged(id, &why),
         }
         self.advance(now);
+    }
+
+    /// A block's record is damaged: the block is written again, from memory or as peers give it.
+    pub(super) fn body_damaged(&mut self, id: &BlockId, why: &str) {
+        let at_hand = self.chain.body(id).map(Arc::clone);
+        if !self.chain.body_damaged(id) {
+            return;
+        }
+        let why = match at_hand {
+            Some(block) => {
+                self.store_block(&block, false, Effect::Logged(*id));
+                format!("block {id} can't be read from blocks/: {why}; it is written again")
+            }
+            None => {
+                self.sync.changed();
+                format!("block {id} can't be read from blocks/: {why}; it is fetched again")
+            }
+        };
+        self.event(Event::DamagedLog { why });
     }
 
     /// Blocks were executed. If the tip moved, everything follows it in this one step: the log,
@@ -597,9 +611,8 @@ impl Node {
         match body {
             Ok(body) => self.send_block(conn, lane, body),
             Err(why) => {
-                let ids = vec![Hash(id.0)];
-                self.send_in(conn, lane, &Message::NotFound { request, ids });
-                self.event(Event::DamagedLog { why });
+                serving.queue.push_front((request, id));
+                self.body_damaged(&id, &why);
             }
         }
         self.serve(conn, lane);
@@ -613,7 +626,7 @@ impl Node {
         } else {
             let ids: Vec<_> = ids.iter().map(|id| BlockId(id.0)).collect();
             self.with_sync(now, |sync, chain, out| {
-                sync.not_found(conn, &ids, chain, out);
+                sync.not_found(conn, &ids, chain, now, out);
             });
         }
     }

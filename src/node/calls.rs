@@ -187,6 +187,9 @@ impl Node {
         } else if let Some(lsn) = self.chain.logged_at(&id) {
             let genesis_id = *self.chain.genesis_id();
             self.run(Owner::Call { call, id }, Job::Read { genesis_id, lsn });
+        } else if self.chain.wants_again(&id) {
+            let what = "undamaged record of this block here; it is fetched again";
+            self.answer(call, Err(CallError::NotFound(what)));
         } else {
             self.answer(call, Err(CallError::NotFound("block here")));
         }
@@ -212,10 +215,10 @@ impl Node {
     ) {
         match block {
             Ok(block) => self.answer_block(call, id, Arc::clone(&block.bytes)),
-            Err(_) => self.answer(
-                call,
-                Err(CallError::NotFound("readable record of this block")),
-            ),
+            Err(why) => {
+                self.body_damaged(&id, &why);
+                self.call_block(call, id);
+            }
         }
     }
 }

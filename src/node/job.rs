@@ -270,6 +270,8 @@ pub enum Measured {
     Released(u64),
     /// A state can't be read.
     Unreadable(StateFailure),
+    /// A block can't be read, and why.
+    Damaged(String),
 }
 
 impl JobResult {
@@ -290,6 +292,7 @@ impl JobResult {
                 Measured::Unreadable(why.clone())
             }
             Self::Released(released) => Measured::Released(released.changed),
+            Self::Read(Err(why)) | Self::ToSend(Err(why)) => Measured::Damaged(why.clone()),
             _ => Measured::Nothing,
         }
     }
@@ -320,6 +323,8 @@ impl JobResult {
             }),
             (Self::Assembled(_), Measured::Unreadable(why)) => Self::Assembled(Err(why)),
             (Self::Proposal(_), Measured::Unreadable(why)) => Self::Proposal(Err(why)),
+            (Self::Read(_), Measured::Damaged(why)) => Self::Read(Err(why)),
+            (Self::ToSend(_), Measured::Damaged(why)) => Self::ToSend(Err(why)),
             (result, _) => result,
         }
     }

@@ -149,11 +149,45 @@ fn a_damaged_block_does_not_keep_its_branch_from_being_left() {
     for made in [&low[0], &low[2]] {
         story.chain.body_read(Arc::clone(&made.checked));
     }
-    story.chain.body_lost(&low[1].id);
+    assert!(story.chain.body_damaged(&low[1].id));
     story.advances();
     story.is_at(&high[3]);
     let txid = low[2].checked.transactions[0].txid;
     assert_eq!(story.chain.find_transaction(&txid), None);
+    // On a branch that is left it is missing like any other block.
+    assert!(!story.chain.wants_again(&low[1].id) && story.chain.wants_body(&low[1].id));
+    assert!(!story.chain.tree().is_complete(&low[2].id));
+}
+
+#[test]
+fn a_damaged_block_of_the_best_chain_takes_nothing_from_what_stands_on_it() {
+    let mut story = Story::new();
+    let root = story.maker.root();
+    let first = story.branch_of_payments(&root, &[1; 4]);
+    story.receives(&first);
+    let rival = story.branch_of_payments(&root, &[2; 4]);
+    story.receives(&rival);
+    story.chain.bodies.remove(&first[1].id);
+    assert!(story.chain.body_damaged(&first[1].id));
+    assert!(!story.chain.body_damaged(&first[1].id), "that is no news");
+    assert_eq!(story.chain.logged_at(&first[1].id), None);
+    assert!(story.chain.is_settled());
+    // What is mined here becomes the tip.
+    let next = story.branch_of_payments(&first[3].state, &[3; 1]);
+    story.receives(&next);
+    story.is_at(&next[0]);
+    // It comes again, and the rival of equal work is still the one that was seen later.
+    assert!(story.chain.wants_again(&first[1].id));
+    story.chain.add_body(Arc::clone(&first[1].checked));
+    assert!(
+        !story.chain.wants_again(&first[1].id),
+        "it is on its way to the log"
+    );
+    assert_eq!(story.chain.logged_at(&first[1].id), None);
+    story.chain.logged(&first[1].id, Lsn::new(77));
+    assert_eq!(story.chain.logged_at(&first[1].id), Some(Lsn::new(77)));
+    assert!(story.chain.tree().is_better(&first[3].id, &rival[3].id));
+    story.is_at(&next[0]);
 }
 
 #[test]

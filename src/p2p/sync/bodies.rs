@@ -78,6 +78,9 @@ pub(super) struct InCheck {
     bytes: u64,
 }
 
+/// What is asked of whom in one go.
+pub(super) type Asked = BTreeMap<(ConnId, Lane), Vec<BlockId>>;
+
 /// Who sent which block lately.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Senders {
@@ -211,7 +214,7 @@ impl Sync {
     }
 
     fn assign(&mut self, chain: &Chain, room: Room, now: Time, out: &mut Vec<Action>) {
-        let mut asked: BTreeMap<(ConnId, Lane), Vec<BlockId>> = BTreeMap::new();
+        let mut asked = Asked::new();
         let mut idle: Vec<(u64, ConnId)> = self
             .peers
             .iter()
@@ -257,6 +260,7 @@ impl Sync {
                 asked.entry((conn, lane)).or_default().push(slot.id);
             }
         }
+        self.ask_again(chain, (room, &idle), now, &mut asked);
         for ((conn, lane), ids) in asked {
             let request = self.next_request();
             if let Some(peer) = self.peers.get_mut(&conn) {
@@ -274,7 +278,7 @@ impl Sync {
 
     /// Whether a block of so many bytes may be asked for, besides what is under way and in check:
     /// one always may.
-    fn fits(&self, room: Room, bytes: u64) -> bool {
+    pub(super) fn fits(&self, room: Room, bytes: u64) -> bool {
         let blocks = self.under_way.len() + self.in_check.len();
         let taken = self.under_way_bytes + self.in_check_bytes;
         let fits = blocks < room.blocks && taken + bytes <= room.bytes;
@@ -282,7 +286,7 @@ impl Sync {
     }
 
     /// Notes that a peer is asked for a block; the number of the request follows.
-    fn ask(&mut self, conn: ConnId, lane: Lane, slot: Slot, height: u64, now: Time) {
+    pub(super) fn ask(&mut self, conn: ConnId, lane: Lane, slot: Slot, height: u64, now: Time) {
         let (at, Slot { id, bytes }) = (now, slot);
         if let Some(peer) = self.peers.get_mut(&conn) {
             if peer.asks.is_empty() {
@@ -348,8 +352,8 @@ impl Sync {
             self.spare_bytes = self.spare_bytes.saturating_sub(ask.bytes);
         }
         let entry = chain.tree().get(id);
-        let Some(entry) = entry.filter(|_| chain.wants_body(id) && !self.in_check.contains_key(id))
-        else {
+        let is_wanted = chain.wants_body(id) || chain.wants_again(id);
+        let Some(entry) = entry.filter(|_| is_wanted && !self.in_check.contains_key(id)) else {
             self.spare_bytes = self.spare_bytes.saturating_add(bytes);
             return Arrival::Spare;
         };
@@ -373,6 +377,7 @@ impl Sync {
     /// A block that came and passed its checks, or is not needed any more.
     pub fn taken(&mut self, id: &BlockId) {
         self.end_check(id);
+        self.forget_lacks(id);
     }
 
     fn end_check(&mut self, id: &BlockId) -> Option<InCheck> {
@@ -411,6 +416,7 @@ impl Sync {
         conn: ConnId,
         ids: &[BlockId],
         chain: &Chain,
+        now: Time,
         out: &mut Vec<Action>,
     ) {
         for id in ids {
@@ -421,6 +427,10 @@ impl Sync {
                 self.spare_bytes = self.spare_bytes.saturating_sub(ask.bytes);
             } else {
                 self.release(id);
+            }
+            if chain.wants_again(id) {
+                self.lacks(conn, id, now);
+                continue;
             }
             let Some(peer) = self.peers.get_mut(&conn) else {
                 return;
@@ -438,6 +448,8 @@ impl Sync {
                 return;
             }
         }
+        // That was an answer: the time for the next begins, if one is due.
+        self.watch_peer(conn);
     }
 
     /// The tree changed by other means than what is told here: look at everything again.

@@ -445,6 +445,7 @@ impl Sync {
             let here = tree.get(&tree.best_candidate());
             let is_ahead = here.is_none_or(|here| entry.work > here.work);
             self.regroup |= is_ahead || !self.branches.is_empty();
+            self.restless |= chain.wanted_again().next().is_some();
         }
     }
 }

@@ -9,10 +9,11 @@
 //!
 //! `headers` asks for headers and puts them into the tree, by way of `presync` where a chain has
 //! not shown that it has enough work to be kept. `bodies` asks for the blocks of every
-//! branch that has more work than what is here, each as far as its `window` goes. `stall` deals
-//! with peers that are slow. Whoever tells of a branch and withholds its blocks therefore holds
+//! branch that has more work than what is here, each as far as its `window` goes, and `again` for
+//! those whose records are damaged. `stall` deals with peers that are slow. Whoever tells of a branch and withholds its blocks therefore holds
 //! up that branch and no other.
 
+mod again;
 mod bodies;
 mod headers;
 mod presync;
@@ -54,6 +55,8 @@ enum Due {
     Stalled(ConnId),
     /// A peer must have sent a block.
     Blocks(ConnId),
+    /// Who lacked a block that is wanted again may have it by now.
+    Again,
 }
 
 /// A peer as the synchronisation sees it.
@@ -82,6 +85,8 @@ struct SyncPeer {
     /// Since when it holds others up and says nothing.
     stalled: Option<Time>,
     not_found: u32,
+    /// Blocks that were wanted again and that it lacks too, and when it said so.
+    lacks: BTreeMap<BlockId, Time>,
 }
 
 impl SyncPeer {
@@ -227,6 +232,7 @@ impl Sync {
             heard: now,
             stalled: None,
             not_found: 0,
+            lacks: BTreeMap::new(),
         };
         self.peers.insert(conn, peer);
         self.learn_interval(chain);
@@ -268,6 +274,7 @@ impl Sync {
                 Due::Front => self.fronts_late(now),
                 Due::Stalled(conn) => self.stalled_late(conn, now, out),
                 Due::Blocks(conn) => out.push(Action::Unresponsive(conn, "blocks")),
+                Due::Again => self.again_due(now),
             }
         }
     }

@@ -157,7 +157,7 @@ impl Branch {
                     break;
                 }
                 if height <= end {
-                    let bytes = u64::from(weight.unwrap_or(parent_weight)) + EMPTY_BLOCK_BYTES;
+                    let bytes = size_at_most(weight.unwrap_or(parent_weight));
                     found.push(Slot { id, bytes });
                 }
                 weight = Some(parent_weight);
@@ -230,6 +230,11 @@ impl Branch {
             self.missing.insert(height);
         }
     }
+}
+
+/// How many bytes a block has at most whose transactions weigh this much: bytes never exceed it.
+pub(super) fn size_at_most(weight: u32) -> u64 {
+    u64::from(weight) + EMPTY_BLOCK_BYTES
 }
 
 fn height_of(tree: &Tree, id: &BlockId) -> u64 {

@@ -2,6 +2,7 @@
 //! told in `sim::story`.
 
 mod checkpoints;
+mod damaged_blocks;
 
 use super::*;
 use crate::codec::Encode;

@@ -159,12 +159,18 @@ fn not_found_moves_on_at_once_and_so_does_a_peer_that_leaves() {
     let id = story.id(0);
     let (first, ..) = story.asks(0).remove(0);
     let mut out = Vec::new();
-    story.sync.not_found(first, &[id], &story.chain, &mut out);
+    story
+        .sync
+        .not_found(first, &[id], &story.chain, time(0), &mut out);
     assert!(out.is_empty());
     let (second, ..) = story.asks(1).remove(0);
     assert_ne!(first, second);
     story.leaves(second, 2);
     assert_eq!(story.asks(2), [], "the first said that it does not have it");
+    assert!(
+        story.expire(600_000).is_empty(),
+        "and owes nothing any more"
+    );
 }
 
 #[test]
@@ -176,7 +182,9 @@ fn a_peer_that_tells_of_blocks_and_never_has_them_is_given_up() {
             break;
         };
         let ids: Vec<BlockId> = places.iter().map(|place| story.id(*place)).collect();
-        story.sync.not_found(conn, &ids, &story.chain, &mut out);
+        story
+            .sync
+            .not_found(conn, &ids, &story.chain, time(0), &mut out);
         // It tells of them again.
         let (headers, chain) = (story.headers.clone(), &mut story.chain);
         story
@@ -260,7 +268,9 @@ fn an_answer_counts_only_from_who_was_asked_and_by_its_request_and_in_its_turn()
     assert_eq!(story.comes(BOB, request, 0, 208, 1), Arrival::Unasked);
     let id = story.id(1);
     let mut out = Vec::new();
-    story.sync.not_found(BOB, &[id], &story.chain, &mut out);
+    story
+        .sync
+        .not_found(BOB, &[id], &story.chain, time(0), &mut out);
     assert_eq!(story.comes(BOB, request, 2, 208, 1), Arrival::Wanted);
 }
 

@@ -7,6 +7,7 @@ use crate::consensus::HeaderRules;
 use crate::types::{CompactBits, Header, Millis, Seal};
 use crate::wire::{Lane, Message};
 
+mod again;
 mod bodies;
 mod headers;
 mod presync;
