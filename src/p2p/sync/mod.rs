@@ -10,8 +10,8 @@
 //! `headers` asks for headers and puts them into the tree, by way of `presync` where a chain has
 //! not shown that it has enough work to be kept. `bodies` asks for the blocks of every
 //! branch that has more work than what is here, each as far as its `window` goes, and `again` for
-//! those whose records are damaged. `stall` deals with peers that are slow. Whoever tells of a branch and withholds its blocks therefore holds
-//! up that branch and no other.
+//! those whose records are damaged. `stall` deals with peers that are slow. Whoever tells of a
+//! branch and withholds its blocks therefore holds up that branch and no other.
 
 mod again;
 mod bodies;

@@ -39,7 +39,8 @@ fn lacks(story: &mut Story, conn: ConnId, place: usize, millis: u64) {
 #[test]
 fn a_damaged_block_is_asked_of_one_who_has_it_and_of_nobody_when_it_came() {
     let mut story = complete(40, &[BOB]);
-    story.join(CAROL, &story.headers[..20].to_vec(), 0);
+    let headers = story.headers[..20].to_vec();
+    story.join(CAROL, &headers, 0);
     damage(&mut story, &[5, 30]);
     assert_eq!(
         story.chain.tree().best_candidate(),
