@@ -131,6 +131,7 @@ pub fn run_followed(
     let core = run.heal();
     let converged_after = run.converge(&core);
     let outcomes = run.check(&core);
+    run.fall_silent(&core);
     let marks = run.marks(&outcomes);
     Verdict {
         seed,
@@ -392,6 +393,7 @@ impl Run {
             self.add(late.hashrate);
         }
         let core = self.plan.heal(&mut self.world, &self.powers);
+        self.await_links(&core);
         for (node, next) in core.iter().zip(core.iter().cycle().skip(1)) {
             let peer = self.world.peer_address(*next);
             self.world.call(*node, Question::AddPeer(peer));
@@ -582,5 +584,6 @@ fn draw_world(rng: &mut Rng, seed: u64, genesis: Arc<Genesis>) -> WorldConfig {
     }
 }
 
+mod peace;
 #[cfg(test)]
 mod tests;

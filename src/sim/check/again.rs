@@ -10,7 +10,7 @@ use crate::node::{
 };
 use crate::sim::workload::{Place, Workload};
 use crate::sim::{NodeIndex, World};
-use crate::store::{Commits, Options, Store};
+use crate::store::{Commits, Log, Lsn, Options, Store};
 
 use super::finally::place_of;
 use super::{Checker, Violation};
@@ -19,8 +19,8 @@ use super::{Checker, Violation};
 const TURNS_MAX: usize = 1_000_000;
 
 /// Starts a node on a copy of the disk of a running one, as a process would that began now, and
-/// compares: it shows the same tip and state, or a better one, and has every transaction that it
-/// promised to keep.
+/// compares: no record of its blocks and promises is damaged, it shows the same tip and state, or a
+/// better one, and has every transaction that it promised to keep.
 #[must_use]
 pub fn check_log_replay(world: &World, workload: &Workload, index: NodeIndex) -> Option<Violation> {
     let live = world.node(index)?;
@@ -73,6 +73,7 @@ fn start_copy(world: &World, index: NodeIndex) -> Result<(Node, Arc<Published>),
         .with_segment_size(world.config().segment_size);
     let opened = Store::open(copy, &options);
     let (mut store, found) = opened.map_err(|error| error.to_string())?;
+    check_whole(&mut store)?;
     let recovered = Recovered::read(&mut store, found.was_clean);
     let recovered = recovered.map_err(|failure| failure.to_string())?;
     let config = NodeConfig {
@@ -85,6 +86,20 @@ fn start_copy(world: &World, index: NodeIndex) -> Result<(Node, Arc<Published>),
     let mut node = node.map_err(|error| error.to_string())?;
     let published = drive(&mut node, &mut store, now)?;
     Ok((node, published))
+}
+
+/// Every record of blocks and of promises is right: those that a power cut tore were cut off at the
+/// start after it, before anything was written behind them.
+fn check_whole(store: &mut Store) -> Result<(), String> {
+    for log in [Log::Blocks, Log::Journal] {
+        let damage = store.replay(log, Lsn::default(), |_, _, _| {});
+        let damage = damage.map_err(|failure| failure.to_string())?;
+        if let Some(range) = damage.first() {
+            let (name, from, to) = (log.directory(), range.from, range.to);
+            return Err(format!("{name}/ is damaged from {from} to {to}"));
+        }
+    }
+    Ok(())
 }
 
 /// Does what a node wants done until it is ready.

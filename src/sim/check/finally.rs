@@ -180,6 +180,15 @@ impl<'a> Finally<'a> {
         excused: impl Fn(NodeIndex) -> bool,
     ) -> Outcomes {
         let mut outcomes = Outcomes::default();
+        for swindle in workload.fallen_for() {
+            let what = format!(
+                "it accepted transaction {} at {} ms, which no block may have ({})",
+                swindle.txid,
+                swindle.at.as_millis(),
+                swindle.cheat
+            );
+            self.violation(Checker::Validity, Some(swindle.node), what);
+        }
         let Some((tip, height)) = self.tip() else {
             return outcomes;
         };

@@ -8,6 +8,8 @@
 mod again;
 mod bounds;
 mod finally;
+mod links;
+mod quiet;
 mod reference;
 mod watch;
 
@@ -20,6 +22,8 @@ use crate::types::{BlockId, Height};
 pub use again::{check_log_replay, check_recording};
 pub use bounds::check_bounds;
 pub use finally::{Finally, Outcomes};
+pub use links::{REDIALLED_WITHIN, missing_link, not_linked};
+pub use quiet::{QUIET_MARGIN, no_common_work, same_work};
 pub use reference::{Included, Reference};
 pub use watch::Watch;
 
@@ -81,6 +85,8 @@ pub enum Checker {
     Directory,
     /// What is submitted to a healthy network is mined.
     Liveness,
+    /// Nodes that are to be connected are.
+    Links,
 }
 
 impl Checker {
@@ -99,6 +105,7 @@ impl Checker {
             Self::RecorderReplay => "recorder-replay",
             Self::Directory => "directory",
             Self::Liveness => "liveness",
+            Self::Links => "links",
         }
     }
 }
@@ -125,3 +132,6 @@ impl fmt::Display for Violation {
         write!(f, ": {}", self.what)
     }
 }
+
+#[cfg(test)]
+mod tests;

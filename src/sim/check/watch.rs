@@ -22,6 +22,8 @@ struct Seen {
     ready: bool,
     /// The greatest work of a tip that it ever showed as durable.
     work: Uint256,
+    /// The tip that it showed last.
+    tip: Option<BlockId>,
     /// Every tip that it ever showed.
     tips: BTreeSet<BlockId>,
     /// The blocks that it found.
@@ -101,10 +103,11 @@ impl Watch {
         let last = seen.last.replace(Arc::clone(published));
         let mut found = Vec::new();
         if let Some(last) = &last
-            && published.work < last.work
+            && published.tip != last.tip
+            && published.work <= last.work
         {
             let (before, after) = (last.tip, published.tip);
-            let what = format!("its tip went from {before} to {after}, which has less work");
+            let what = format!("its tip went from {before} to {after}, which has no more work");
             found.push((Checker::Durability, what));
         }
         if published.ready && !seen.ready {
@@ -115,6 +118,7 @@ impl Watch {
         }
         if seen.ready {
             seen.work = seen.work.max(published.work);
+            seen.tip = Some(published.tip);
             seen.tips.insert(published.tip);
         }
         if last.is_none_or(|last| last.tip != published.tip) {
@@ -162,6 +166,15 @@ fn restarted(
     if published.work < seen.work {
         let what = format!(
             "after its start its tip {} has less work than it had shown before",
+            published.tip
+        );
+        found.push((Checker::Durability, what));
+    }
+    if published.work == seen.work
+        && let Some(before) = seen.tip.filter(|before| *before != published.tip)
+    {
+        let what = format!(
+            "after its start it shows {}, which has no more work than {before} that it showed",
             published.tip
         );
         found.push((Checker::Durability, what));

@@ -21,6 +21,11 @@ const WRONG_INTERVALS: (u64, u64) = (10, 30);
 /// How fast a clock may run away, in millionths: a bad crystal has 200.
 const DRIFT_PPM_MAX: u64 = 500;
 
+/// One trouble of a disk out of so many takes the power along while it lasts, for so long: what a
+/// start does on a disk that is slow or full is reached by nothing else.
+const RESET_ONE_IN: u64 = 3;
+const RESET_LASTS: Span = Span::from_millis(200);
+
 /// One kill out of so many is the first of a loop, of so many more, each after a short life.
 const CRASH_LOOP_ONE_IN: u64 = 4;
 const CRASH_LOOP_KILLS: u64 = 12;
@@ -87,6 +92,8 @@ enum Act {
     Loop { node: NodeIndex, left: u64 },
     /// A trouble of a disk is over.
     Relieve(NodeIndex, Kind),
+    /// The power goes at a machine whose disk has a trouble.
+    Reset(NodeIndex),
     /// A cut is over.
     Mend(CutId),
     /// A cut that comes and goes changes.
@@ -244,15 +251,37 @@ impl FaultPlan {
         }
         let core = self.choose_core(powers);
         for node in &core {
-            let condition = self.conditions.entry(*node).or_default();
-            (condition.trouble, condition.is_refused) = (DiskTrouble::default(), false);
-            world.trouble(*node, DiskTrouble::default());
-            if !world.is_running(*node) {
-                self.start(world, *node);
-            }
+            self.make_whole(world, *node);
         }
         self.watch_directories(world);
         core
+    }
+
+    /// Makes those whole whose clocks are wrong, which no core has; gives them.
+    pub fn heal_erring(&mut self, world: &mut World) -> Vec<NodeIndex> {
+        let errs = |node: &NodeIndex| self.condition(*node).has_wrong_clock;
+        let erring: Vec<NodeIndex> = self.nodes.iter().copied().filter(errs).collect();
+        for node in &erring {
+            self.make_whole(world, *node);
+        }
+        self.watch_directories(world);
+        erring
+    }
+
+    /// By how much a clock is off at most.
+    #[must_use]
+    pub fn clock_error_max(&self) -> Span {
+        self.interval.times(WRONG_INTERVALS.1)
+    }
+
+    /// A disk is as good as a new one, and a process that is down starts.
+    fn make_whole(&mut self, world: &mut World, node: NodeIndex) {
+        let condition = self.conditions.entry(node).or_default();
+        (condition.trouble, condition.is_refused) = (DiskTrouble::default(), false);
+        world.trouble(node, DiskTrouble::default());
+        if !world.is_running(node) {
+            self.start(world, node);
+        }
     }
 
     fn choose_core(&mut self, powers: &[u64]) -> Vec<NodeIndex> {
@@ -308,6 +337,12 @@ impl FaultPlan {
                 }
             }
             Act::Loop { node, left } => self.crash_loop(world, node, left),
+            Act::Reset(node) => {
+                if world.is_running(node) {
+                    let lasts = self.around(RESET_LASTS);
+                    self.power_cut(world, node, lasts);
+                }
+            }
             Act::Relieve(node, kind) => self.trouble(world, node, kind, false, Span::ZERO),
             Act::Mend(cut) => {
                 self.cuts.retain(|id| *id != cut);
@@ -367,6 +402,10 @@ impl FaultPlan {
                     self.trouble(world, node, kind, true, slow);
                     let now = world.now();
                     self.later(now + lasts, Act::Relieve(node, kind));
+                    if self.rng.chance(1, RESET_ONE_IN) {
+                        let after = Span::from_micros(self.rng.below(lasts.as_micros().max(1)));
+                        self.later(now + after, Act::Reset(node));
+                    }
                 }
             }
             Kind::Partition => self.partition(world, lasts),

@@ -9,7 +9,7 @@
 //! Payments arrive as a Poisson process ([`arrivals`]), each at a random honest node that runs. Who
 //! pays, and how, is drawn: from one key or from m of n, to somebody known or to a new account
 //! (which pays in its turn when it has its money), once or again with a higher fee, with an expiry,
-//! as data, or twice at once to two nodes.
+//! as data, or twice at once to two nodes; and some try what no node may take ([`Swindle`]).
 //!
 //! An actor of a world is asked for its [`next_at`](Workload::next_at) and its
 //! [`act`](Workload::act) is called when that time has come.
@@ -17,6 +17,7 @@
 pub mod accounts;
 pub mod arrivals;
 mod book;
+mod cheats;
 mod options;
 
 use std::collections::BTreeMap;
@@ -24,17 +25,19 @@ use std::sync::Arc;
 
 use crate::base::{Rng, Span, Time};
 use crate::chain::{StateView, TransactionFault};
-use crate::node::{CallError, CallId, Question, Reply};
+use crate::node::{CallError, CallId, Published, Question, Reply};
 use crate::types::{AccountId, Amount, Genesis, Height, Nonce, Op, Transaction, TxId, Weight};
 
 use super::{NodeIndex, World};
 
 pub use accounts::Account;
 pub use book::{Acknowledged, Facts, Payment, PaymentKind, Place, Standing, WorkloadCounts};
+pub use cheats::{Cheat, Swindle};
 pub use options::WorkloadOptions;
 
 use arrivals::Arrivals;
 use book::Book;
+use cheats::Swindles;
 
 /// How many nodes are tried for one that is there to be asked.
 const TRIES_MAX: u32 = 16;
@@ -46,6 +49,11 @@ const ANSWER_WITHIN: Span = Span::from_secs(600);
 const NEWCOMERS_PER_ACCOUNT: usize = 2;
 /// Blocks that a payment with an expiry has, at least and beyond that at most.
 const EXPIRY_BLOCKS: (u64, u64) = (11, 20);
+/// The bytes that one op of a transaction anchors at most: every profile allows more.
+const DATA_OP_BYTES: usize = 256;
+/// Accounts that one payment may create, and one payment out of so many creates several.
+const CREATED_MAX: u64 = 4;
+const SEVERAL_ONE_IN: u64 = 4;
 
 /// One who pays.
 struct Payer {
@@ -85,6 +93,7 @@ pub struct Workload {
     newcomers: Vec<Account>,
     calls: BTreeMap<CallId, Asked>,
     book: Book,
+    swindles: Swindles,
 }
 
 impl Workload {
@@ -107,6 +116,7 @@ impl Workload {
             newcomers: Vec::new(),
             calls: BTreeMap::new(),
             book: Book::default(),
+            swindles: Swindles::default(),
             options,
         }
     }
@@ -156,6 +166,7 @@ impl Workload {
     /// Takes the answers that came: also to be called when a run is over.
     pub fn collect(&mut self, world: &mut World) {
         let now = world.now();
+        self.swindles.collect(world);
         let mut answered = Vec::new();
         for call in self.calls.keys() {
             if let Some(reply) = world.reply(*call) {
@@ -176,6 +187,12 @@ impl Workload {
     /// Every payment that a node said it accepted, with every node that said so.
     pub fn acknowledged(&self) -> impl Iterator<Item = &Acknowledged> {
         self.book.acknowledged.iter()
+    }
+
+    /// Payments that break a rule and that a node said it accepted.
+    #[must_use]
+    pub fn fallen_for(&self) -> &[Swindle] {
+        self.swindles.fallen_for()
     }
 
     /// What became of an acknowledged payment by what the node that acknowledged it shows after a
@@ -206,7 +223,8 @@ impl Workload {
 
     /// A payment is due: somebody makes one, somewhere.
     fn pay(&mut self, world: &mut World) {
-        let Some((node, published)) = self.somewhere(world, None) else {
+        let first = self.at_first(world);
+        let Some((node, published)) = first.or_else(|| self.somewhere(world, None)) else {
             self.book.counts.missed += 1;
             return;
         };
@@ -234,12 +252,24 @@ impl Workload {
         }
     }
 
+    /// The first node, as often as options say, if it is honest, runs and is ready.
+    fn at_first(&mut self, world: &World) -> Option<(NodeIndex, Arc<Published>)> {
+        let share = u64::from(self.options.at_first);
+        if share == 0 || world.is_empty() || !self.rng.chance(share, 1_000) {
+            return None;
+        }
+        let first = NodeIndex(0);
+        let shown = world.published(first).filter(|shown| shown.ready);
+        let shown = shown.filter(|_| world.is_honest(first))?;
+        Some((first, Arc::clone(shown)))
+    }
+
     /// One of the honest nodes that run and are ready, at random.
     fn somewhere(
         &mut self,
         world: &World,
         besides: Option<NodeIndex>,
-    ) -> Option<(NodeIndex, Arc<crate::node::Published>)> {
+    ) -> Option<(NodeIndex, Arc<Published>)> {
         let nodes = world.len() as u64;
         for _ in 0..TRIES_MAX {
             let node = NodeIndex(self.rng.below(nodes.max(1)) as usize);
@@ -282,6 +312,15 @@ impl Workload {
         let next = &mut self.payers[payer].next;
         *next = (*next).max(sight.nonce);
         let waiting = (*next - sight.nonce) as usize;
+        if options.cheats > 0 && self.rng.chance(options.cheats.into(), 1_000) {
+            let account = &self.payers[payer].account;
+            let free = waiting == 0;
+            if free {
+                let rng = &mut self.rng;
+                self.swindles.attempt(account, sight, rng, world);
+            }
+            return free;
+        }
         let draw = self.rng.below(1_000) as u32;
         if draw < options.replacements {
             return waiting > 0 && self.replace(payer, sight, world);
@@ -349,33 +388,54 @@ impl Workload {
         rate: u64,
     ) -> (Vec<Op>, PaymentKind) {
         // What every payment keeps back for its fee, with room for the largest kind.
-        let reserve = u128::from(account_fee) + 4 * u128::from(rate) + 2_000;
+        let weights = 4 + u128::from(self.options.data_bytes) / 500;
+        let created = u128::from(CREATED_MAX) * u128::from(account_fee);
+        let reserve = created + weights * u128::from(rate) + 2_000;
         let Some(free) = free.checked_sub(reserve).filter(|free| *free > 8) else {
             return (Vec::new(), PaymentKind::Plain);
         };
         let most = u64::try_from(free / 8).unwrap_or(u64::MAX);
         let draw = self.rng.below(1_000) as u32;
         if draw < self.options.data {
-            let length = 1 + self.rng.below(256) as usize;
+            let most = u64::from(self.options.data_bytes);
+            let length = 1 + self.rng.below(most.max(1)) as usize;
             let mut bytes = Vec::with_capacity(length + 31);
             while bytes.len() < length {
                 bytes.extend(self.rng.bytes32());
             }
             bytes.truncate(length);
-            return (vec![Op::Data(bytes)], PaymentKind::Data);
+            let ops = bytes.chunks(DATA_OP_BYTES);
+            let ops = ops.map(|bytes| Op::Data(bytes.to_vec())).collect();
+            return (ops, PaymentKind::Data);
         }
         let amount = Amount(1 + self.rng.below(most));
         if draw.saturating_sub(self.options.data) < self.options.fresh {
-            let account = Account::single(&mut self.rng);
-            let to = account.id();
-            let limit = NEWCOMERS_PER_ACCOUNT * self.payers.len();
-            if self.newcomers.len() < limit {
-                self.newcomers.push(account);
-            }
-            return (vec![Op::Transfer { to, amount }], PaymentKind::Fresh);
+            let several = self.rng.chance(1, SEVERAL_ONE_IN);
+            let count = if several {
+                2 + self.rng.below(CREATED_MAX - 1)
+            } else {
+                1
+            };
+            // Together they get no more than one would.
+            let amount = Amount((amount.0 / count).max(1));
+            let fresh = (0..count).map(|_| Op::Transfer {
+                to: self.draw_fresh(),
+                amount,
+            });
+            return (fresh.collect(), PaymentKind::Fresh);
         }
         let to = self.draw_known(payer);
         (vec![Op::Transfer { to, amount }], PaymentKind::Plain)
+    }
+
+    /// Somebody new, who may pay later.
+    fn draw_fresh(&mut self) -> AccountId {
+        let account = Account::single(&mut self.rng);
+        let to = account.id();
+        if self.newcomers.len() < NEWCOMERS_PER_ACCOUNT * self.payers.len() {
+            self.newcomers.push(account);
+        }
+        to
     }
 
     /// Somebody who pays too, and not the payer itself unless it is alone.

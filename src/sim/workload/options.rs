@@ -26,6 +26,12 @@ pub struct WorkloadOptions {
     pub expiring: u32,
     /// Payments that are made twice at once, at two nodes, to two payees.
     pub double_spends: u32,
+    /// Payments that break a rule, which no node may take.
+    pub cheats: u32,
+    /// Payments that are brought to the first node; the others go anywhere.
+    pub at_first: u32,
+    /// How many bytes a transaction anchors at most.
+    pub data_bytes: u32,
 }
 
 impl Default for WorkloadOptions {
@@ -41,6 +47,9 @@ impl Default for WorkloadOptions {
             replacements: 80,
             expiring: 80,
             double_spends: 40,
+            cheats: 0,
+            at_first: 0,
+            data_bytes: 256,
         }
     }
 }
@@ -55,12 +64,20 @@ impl WorkloadOptions {
         };
         let (fresh, data) = (share(500), share(300));
         let (replacements, expiring, double_spends) = (share(300), share(300), share(300));
+        let cheats = share(60);
         // Thousandths of a payment a second: from one in a hundred seconds to ten in one.
-        let thousandths = match rng.below(3) {
+        let mut thousandths = match rng.below(3) {
             0 => 10 + rng.below(190),
             1 => 200 + rng.below(1_800),
             _ => 2_000 + rng.below(8_000),
         };
+        // So many large ones at one node that its journal grows by many segments.
+        let is_heavy = rng.chance(1, 8);
+        let (at_first, data_bytes) = if is_heavy { (800, 6_000) } else { (0, 256) };
+        let data = if is_heavy { 300 + data } else { data };
+        if is_heavy {
+            thousandths = thousandths.max(5_000);
+        }
         Self {
             rate: thousandths as f64 / 1_000.0,
             accounts: 1 + rng.below(60) as u32,
@@ -71,6 +88,9 @@ impl WorkloadOptions {
             replacements,
             expiring,
             double_spends,
+            cheats,
+            at_first,
+            data_bytes,
         }
     }
 }

@@ -276,3 +276,35 @@ fn options_are_read_and_a_misspelled_one_is_not() {
         assert!(drawn.data + drawn.fresh <= 1_000);
     }
 }
+
+#[test]
+fn a_node_takes_no_payment_that_breaks_a_rule() {
+    let options = WorkloadOptions {
+        rate: 10.0,
+        accounts: 30,
+        shared_accounts: 10,
+        cheats: 1_000,
+        ..WorkloadOptions::default()
+    };
+    let mut workload = Workload::new(options, &Rng::from_number(6));
+    let time = Millis(1_700_000_000_000);
+    let mut genesis = Profile::Dev.genesis(EngineKind::Work, "cheats", time);
+    workload.fund(&mut genesis);
+    let mut world = world(6, &Arc::new(genesis));
+    let mining = Mining {
+        beneficiary: AccountId([1; 32]),
+        hashrate: Some(4_000),
+    };
+    world.add("miner", &[], Some(mining));
+    run(&mut world, &mut workload, Span::from_secs(30));
+    let tried = world.observations().time_line().counts();
+    for cheat in Cheat::ALL {
+        let times = tried.iter().filter(|(mark, _)| mark.0 == cheat.mark());
+        assert!(times.map(|(_, times)| *times).sum::<u64>() > 20, "{cheat}");
+    }
+    assert_eq!(workload.fallen_for(), []);
+    let node = world.node(NodeIndex(0)).unwrap();
+    assert_eq!(node.sizes().mempool_memory, 0);
+    let shown = world.published(NodeIndex(0)).unwrap();
+    assert!(shown.header.height.0 > 3, "{:?}", shown.header);
+}

@@ -64,6 +64,14 @@ impl World {
             return;
         };
         let cost = self.config.costs.job(&work);
+        let work = match work {
+            Job::Search { header, start, .. } if self.is_barren => Job::Search {
+                header,
+                start,
+                count: 0,
+            },
+            work => work,
+        };
         let cores = usize::from(self.config.cores.clamp(1, 4));
         let cores = &mut running.cores_free[..cores];
         let core = cores.iter_mut().min().expect("a machine has a core");

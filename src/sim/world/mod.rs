@@ -198,6 +198,8 @@ pub struct World {
     trace: Sha256,
     happenings: u64,
     followed: Option<Followed>,
+    /// Whether no search finds anything any more.
+    is_barren: bool,
 }
 
 /// A node whose inputs and outputs are told.
@@ -238,7 +240,13 @@ impl World {
             trace: Sha256::new(),
             happenings: 0,
             followed: None,
+            is_barren: false,
         }
+    }
+
+    /// From now on whoever searches for a block finds none.
+    pub fn stop_mining(&mut self) {
+        self.is_barren = true;
     }
 
     /// From now on tells every input of one node (`<-`) and what the node wants done (`->`).
