@@ -25,7 +25,6 @@ use serde::{Deserialize, Serialize};
 use crate::base::Time;
 use crate::consensus::{HeaderRules, UnsupportedEngine};
 use crate::store::Lsn;
-use crate::types::history::Entry as HistoryEntry;
 use crate::types::{BlockId, Genesis, GenesisId, Header, Height, Uint256};
 
 use super::execute::{ChainState, ContextFault, Executed, Execution};
@@ -35,11 +34,6 @@ use super::tree::{Body, Entry, Tree, Verdict};
 use super::{ChainSnapshot, CheckedBlock, SortedPlaces, StateView};
 
 pub(super) use damaged::Repair;
-
-/// The work of one block.
-fn work_of(header: &Header) -> Uint256 {
-    HistoryEntry::of_header(header).work
-}
 
 /// How many blocks below the tip a state may be from which a branch is executed again without
 /// being asked: two intervals of checkpoints. A branch that needs more is parked.
@@ -215,7 +209,7 @@ impl Chain {
         let genesis_id = genesis.id();
         let is_own = state.header.parent_id.0 == genesis_id.0;
         assert!(is_own, "a chain begins with its genesis block");
-        let tree = Tree::new(state.header.clone(), work_of(&state.header));
+        let tree = Tree::new(state.header.clone(), state.header.work());
         Ok(Self {
             rules,
             genesis_id,
@@ -424,10 +418,10 @@ impl Chain {
         }
         // Its own work comes first, so that whoever sends headers has paid for each.
         self.rules
-            .check_isolated(header)
+            .check_isolated_as(header, id)
             .map_err(HeaderRefusal::Fault)?;
         self.check_place(header, now)?;
-        self.tree.add_header(id, header.clone(), work_of(header));
+        self.tree.add_header(id, header.clone(), header.work());
         Ok(id)
     }
 
@@ -849,7 +843,6 @@ impl Chain {
         ChainSnapshot {
             tree: self.tree.clone(),
             tip: self.tip,
-            best: self.best.clone(),
             states: self.states.order().clone(),
             undos: self.states.undo_order().clone(),
             bases: self.states.bases().collect(),
@@ -874,7 +867,8 @@ impl Chain {
         indexed: Vec<(BlockId, SortedPlaces)>,
     ) {
         self.tree = snapshot.tree;
-        (self.tip, self.best, self.plan) = (snapshot.tip, snapshot.best, snapshot.plan);
+        (self.tip, self.plan) = (snapshot.tip, snapshot.plan);
+        self.best = self.tree.path_from(&self.tip, |_, _| false);
         (self.attempts, self.accepted) = (snapshot.attempts, snapshot.accepted);
         self.damaged = snapshot.damaged;
         self.states = states;

@@ -18,7 +18,6 @@ use super::{Chain, ChainState, CheckedBlock, Execution, read_back};
 pub struct ChainSnapshot {
     pub(super) tree: Tree,
     pub(super) tip: BlockId,
-    pub(super) best: Vec<BlockId>,
     pub(super) states: VecDeque<BlockId>,
     pub(super) undos: VecDeque<BlockId>,
     pub(super) bases: Vec<BlockId>,

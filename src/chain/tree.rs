@@ -1,5 +1,11 @@
 //! The tree of all headers that passed their checks: which branches there are, whose bodies are
 //! here, and which tip has the most work.
+//!
+//! *Invariants*: where a block is kept, by its id or by its height in the [`Trunk`], changes no
+//! answer; of the blocks that may be the best, those stand in order on which no other such block
+//! follows, because a block has less work than each of its descendants. *Never* forgets a header.
+
+mod trunk;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,6 +14,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::store::Lsn;
 use crate::types::{BlockId, Header, Height, Uint256};
+
+use trunk::Trunk;
+
+/// How many blocks of the chain with the most work are kept by id, where branches fork off.
+const KEPT_BY_ID: u64 = 1_024;
+/// How many blocks go at a time to where old ones are kept by height: few enough that it takes a
+/// moment.
+const KEPT_AT_A_TIME: u64 = 64;
 
 /// Where a block's transactions are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,11 +60,37 @@ pub struct Entry {
     pub executed: bool,
     /// Its place in the order in which chains became complete: of equal work the first seen wins.
     arrival: u64,
+    /// The same for headers, by which the best one is found.
+    header_arrival: u64,
     /// Whether its body and those of all its ancestors are here.
     complete: bool,
     /// An ancestor far below, so that a walk down takes few steps: see [`skip_height`].
     skip: BlockId,
 }
+
+impl Entry {
+    /// Whether it may be the best header.
+    fn is_open(&self) -> bool {
+        self.verdict == Verdict::Open
+    }
+
+    /// Whether it may be the best block.
+    fn is_candidate(&self) -> bool {
+        self.complete && self.is_open()
+    }
+
+    /// Its rank among blocks that may be the best: most work, then first seen.
+    const fn rank(&self, id: BlockId) -> Rank {
+        (self.work, Reverse(self.arrival), id)
+    }
+
+    /// The same among headers.
+    const fn header_rank(&self, id: BlockId) -> Rank {
+        (self.work, Reverse(self.header_arrival), id)
+    }
+}
+
+type Rank = (Uint256, Reverse<u64>, BlockId);
 
 /// The height that the entry at a height points down to: an even one to that without its lowest
 /// set bit, an odd one to that without its two next. Any ancestor among a million is then within
@@ -80,13 +120,16 @@ pub enum Placement {
 /// Every header that passed its checks, from the genesis block on.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Tree {
+    /// The blocks that are not in the trunk.
     entries: BTreeMap<BlockId, Entry>,
+    trunk: Trunk,
+    /// What follows on a block. Where that is the next block of the trunk and nothing else, it is
+    /// not listed.
     children: BTreeMap<BlockId, Vec<BlockId>>,
-    /// Complete and not invalid blocks, the best last: most work, then first seen.
-    candidates: BTreeSet<(Uint256, Reverse<u64>, BlockId)>,
-    /// Valid headers by work, of equal work the first seen last.
-    best_headers: BTreeSet<(Uint256, Reverse<u64>, BlockId)>,
-    header_arrivals: BTreeMap<BlockId, u64>,
+    /// Complete and open blocks on which no other one follows, the best last.
+    candidates: BTreeSet<Rank>,
+    /// Open headers on which no other one follows, the best last.
+    best_headers: BTreeSet<Rank>,
     arrivals: u64,
     genesis: BlockId,
 }
@@ -103,15 +146,16 @@ impl Tree {
             verdict: Verdict::Open,
             executed: true,
             arrival: 0,
+            header_arrival: 0,
             complete: true,
             skip: id,
         };
         Self {
+            candidates: BTreeSet::from([entry.rank(id)]),
+            best_headers: BTreeSet::from([entry.header_rank(id)]),
             entries: BTreeMap::from([(id, entry)]),
+            trunk: Trunk::default(),
             children: BTreeMap::new(),
-            candidates: BTreeSet::from([(work, Reverse(0), id)]),
-            best_headers: BTreeSet::from([(work, Reverse(0), id)]),
-            header_arrivals: BTreeMap::from([(id, 0)]),
             arrivals: 1,
             genesis: id,
         }
@@ -126,13 +170,108 @@ impl Tree {
     /// How many headers there are.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.entries.len()
+        self.entries.len() + self.trunk.len()
     }
 
     /// The block of that id.
     #[must_use]
     pub fn get(&self, id: &BlockId) -> Option<&Entry> {
-        self.entries.get(id)
+        self.entries.get(id).or_else(|| self.trunk.get(id))
+    }
+
+    fn get_mut(&mut self, id: &BlockId) -> Option<&mut Entry> {
+        match self.entries.get_mut(id) {
+            Some(entry) => Some(entry),
+            None => self.trunk.get_mut(id),
+        }
+    }
+
+    /// The blocks that follow on one, the first seen first.
+    fn children(&self, id: &BlockId) -> impl Iterator<Item = BlockId> + '_ {
+        let listed = self.children.get(id);
+        let next = match listed {
+            Some(_) => None,
+            None => self.trunk.next(id),
+        };
+        listed.into_iter().flatten().copied().chain(next)
+    }
+
+    /// Lists a block that follows on another one.
+    fn list_child(&mut self, parent: BlockId, id: BlockId) {
+        let next = self.trunk.next(&parent);
+        let listed = self.children.entry(parent);
+        // Mostly it stays the only one.
+        let listed = listed.or_insert_with(|| Vec::with_capacity(1));
+        listed.extend(next.filter(|_| listed.is_empty()));
+        listed.push(id);
+    }
+
+    /// Notes that it changed whether a block may be the best one or the best header.
+    fn rank(&mut self, id: &BlockId) {
+        let Some(entry) = self.get(id) else {
+            return;
+        };
+        let (rank, header_rank) = (entry.rank(*id), entry.header_rank(*id));
+        let (mut candidate, mut open) = (entry.is_candidate(), entry.is_open());
+        for child in self.children(id).filter_map(|child| self.get(&child)) {
+            candidate &= !child.is_candidate();
+            open &= !child.is_open();
+        }
+        if candidate {
+            self.candidates.insert(rank);
+        } else {
+            self.candidates.remove(&rank);
+        }
+        if open {
+            self.best_headers.insert(header_rank);
+        } else {
+            self.best_headers.remove(&header_rank);
+        }
+    }
+
+    /// The same for a block's parent.
+    fn rank_parent(&mut self, id: &BlockId) {
+        if let Some(parent) = self.get(id).map(|entry| entry.header.parent_id) {
+            self.rank(&parent);
+        }
+    }
+
+    /// Keeps by height what lies deep below the best header.
+    fn keep_old_by_height(&mut self) {
+        let top = self.best_header();
+        let height = self.get(&top).map_or(0, |entry| entry.header.height.0);
+        let old = height.saturating_sub(KEPT_BY_ID);
+        if old >= self.kept_by_height() + KEPT_AT_A_TIME
+            && let Some(old) = self.ancestor(&top, Height(old))
+        {
+            self.keep_by_height(&old);
+        }
+    }
+
+    /// Keeps the chain up to and with a block by height, where old blocks take a third of the
+    /// room, if it is the one of which blocks are. Nothing but that changes.
+    fn keep_by_height(&mut self, top: &BlockId) {
+        let kept = self.kept_by_height();
+        let last = kept.checked_sub(1).map(Height);
+        if last.is_some_and(|last| self.ancestor(top, last) != self.trunk.last()) {
+            return;
+        }
+        for id in self.path_from(top, |_, entry| entry.header.height.0 < kept) {
+            let Some(entry) = self.entries.remove(&id) else {
+                break;
+            };
+            let parent = entry.header.parent_id;
+            self.trunk.push(id, entry);
+            if self.children.get(&parent).is_some_and(|all| *all == [id]) {
+                self.children.remove(&parent);
+            }
+        }
+    }
+
+    /// How many blocks are kept by height, from the genesis block on.
+    #[must_use]
+    pub fn kept_by_height(&self) -> u64 {
+        self.trunk.len() as u64
     }
 
     /// The valid header with the most work.
@@ -156,23 +295,16 @@ impl Tree {
     /// # Panics
     /// When the parent is not in the tree: the header's checks needed it.
     pub fn add_header(&mut self, id: BlockId, header: Header, own_work: Uint256) -> Placement {
-        if self.entries.contains_key(&id) {
+        if self.get(&id).is_some() {
             return Placement::Known;
         }
-        let parent = self
-            .entries
-            .get(&header.parent_id)
-            .expect("the parent was checked against");
+        let parent = self.get(&header.parent_id);
+        let parent = parent.expect("the parent was checked against");
         let (work, verdict) = (parent.work.saturating_add(own_work), parent.verdict);
         let skip = skip_height(parent.header.height.0.saturating_add(1));
         let skip = self.ancestor(&header.parent_id, Height(skip));
         let skip = skip.unwrap_or(header.parent_id);
-        self.children.entry(header.parent_id).or_default().push(id);
-        let arrival = self.next_arrival();
-        if verdict == Verdict::Open {
-            self.best_headers.insert((work, Reverse(arrival), id));
-            self.header_arrivals.insert(id, arrival);
-        }
+        let parent = header.parent_id;
         let entry = Entry {
             header,
             work,
@@ -180,10 +312,18 @@ impl Tree {
             verdict,
             executed: false,
             arrival: 0,
+            header_arrival: self.next_arrival(),
             complete: false,
             skip,
         };
+        if entry.is_open() {
+            self.best_headers.insert(entry.header_rank(id));
+            let below = self.get(&parent).map(|below| below.header_rank(parent));
+            below.map(|below| self.best_headers.remove(&below));
+        }
+        self.list_child(parent, id);
         self.entries.insert(id, entry);
+        self.keep_old_by_height();
         Placement::Added
     }
 
@@ -195,7 +335,7 @@ impl Tree {
 
     /// Notes that a block's transactions are here and passed their isolated checks.
     pub fn body_arrived(&mut self, id: &BlockId) {
-        let Some(entry) = self.entries.get_mut(id) else {
+        let Some(entry) = self.get_mut(id) else {
             return;
         };
         if entry.body != Body::Missing {
@@ -203,57 +343,56 @@ impl Tree {
         }
         entry.body = Body::Arrived;
         let parent = entry.header.parent_id;
-        if self
-            .entries
-            .get(&parent)
-            .is_some_and(|parent| parent.complete)
-        {
+        if self.is_complete(&parent) {
             self.complete_from(*id);
         }
     }
 
     /// Marks a block and all its descendants with bodies as complete.
     fn complete_from(&mut self, root: BlockId) {
-        let mut waiting = vec![root];
+        let (mut waiting, mut complete) = (vec![root], Vec::new());
         while let Some(id) = waiting.pop() {
             let arrival = self.arrivals;
-            let Some(entry) = self.entries.get_mut(&id) else {
+            let Some(entry) = self.get_mut(&id) else {
                 continue;
             };
             if entry.body == Body::Missing {
                 continue;
             }
-            self.arrivals += 1;
             entry.arrival = arrival;
             entry.complete = true;
-            if entry.verdict == Verdict::Open {
-                self.candidates
-                    .insert((entry.work, Reverse(entry.arrival), id));
-            }
-            waiting.extend(self.children.get(&id).into_iter().flatten().copied());
+            self.arrivals += 1;
+            complete.push(id);
+            waiting.extend(self.children(&id));
         }
+        for id in complete {
+            self.rank(&id);
+        }
+        // Its parent is the best of none any more, however many others follow on it.
+        let root = self.get(&root).filter(|root| root.is_candidate());
+        let parent = root.map(|root| root.header.parent_id);
+        let below = parent.and_then(|id| Some(self.get(&id)?.rank(id)));
+        below.map(|below| self.candidates.remove(&below));
     }
 
     /// Makes a complete block the first seen of its work: it was the tip before a restart.
     pub fn prefer(&mut self, id: &BlockId) {
-        let Some(entry) = self.entries.get_mut(id) else {
+        let Some(entry) = self.get(id).filter(|entry| entry.is_candidate()) else {
             return;
         };
-        if self
-            .candidates
-            .remove(&(entry.work, Reverse(entry.arrival), *id))
-        {
+        let rank = entry.rank(*id);
+        self.candidates.remove(&rank);
+        if let Some(entry) = self.get_mut(id) {
             entry.arrival = 0;
-            self.candidates.insert((entry.work, Reverse(0), *id));
         }
+        self.rank(id);
     }
 
     /// Whether `a` is a better tip than `b`: more work, or seen first.
     #[must_use]
     pub fn is_better(&self, a: &BlockId, b: &BlockId) -> bool {
         let rank = |id: &BlockId| {
-            self.entries
-                .get(id)
+            self.get(id)
                 .map(|entry| (entry.work, Reverse(entry.arrival)))
         };
         rank(a) > rank(b)
@@ -261,26 +400,27 @@ impl Tree {
 
     /// Notes where in the log a block's transactions are.
     pub fn body_logged(&mut self, id: &BlockId, lsn: Lsn) {
-        if let Some(entry) = self.entries.get_mut(id) {
+        if let Some(entry) = self.get_mut(id) {
             entry.body = Body::Logged(lsn);
         }
     }
 
     /// Notes that a block's transactions are gone: neither it nor a descendant is complete.
     pub fn body_lost(&mut self, root: &BlockId) {
-        if let Some(entry) = self.entries.get_mut(root) {
+        if let Some(entry) = self.get_mut(root) {
             entry.body = Body::Missing;
         }
         let mut waiting = vec![*root];
         while let Some(id) = waiting.pop() {
-            let Some(entry) = self.entries.get_mut(&id) else {
+            let Some(entry) = self.get_mut(&id) else {
                 continue;
             };
             entry.complete = false;
-            self.candidates
-                .remove(&(entry.work, Reverse(entry.arrival), id));
-            waiting.extend(self.children.get(&id).into_iter().flatten().copied());
+            let rank = entry.rank(id);
+            self.candidates.remove(&rank);
+            waiting.extend(self.children(&id));
         }
+        self.rank_parent(root);
     }
 
     /// Notes that a block breaks a rule: neither it nor a descendant is a candidate any more.
@@ -297,20 +437,18 @@ impl Tree {
     fn condemn(&mut self, root: &BlockId, verdict: Verdict) {
         let mut waiting = vec![*root];
         while let Some(id) = waiting.pop() {
-            let Some(entry) = self.entries.get_mut(&id) else {
+            let Some(entry) = self.get_mut(&id) else {
                 continue;
             };
             if entry.verdict != Verdict::Invalid {
                 entry.verdict = verdict;
             }
-            self.candidates
-                .remove(&(entry.work, Reverse(entry.arrival), id));
-            if let Some(arrival) = self.header_arrivals.remove(&id) {
-                self.best_headers
-                    .remove(&(entry.work, Reverse(arrival), id));
-            }
-            waiting.extend(self.children.get(&id).into_iter().flatten().copied());
+            let (rank, header_rank) = (entry.rank(id), entry.header_rank(id));
+            self.candidates.remove(&rank);
+            self.best_headers.remove(&header_rank);
+            waiting.extend(self.children(&id));
         }
+        self.rank_parent(root);
     }
 
     /// Takes a parked block back in, with its parked ancestors and all that descends from them.
@@ -318,43 +456,45 @@ impl Tree {
     pub fn unpark(&mut self, id: &BlockId) -> Option<BlockId> {
         let parked = |entry: &Entry| entry.verdict == Verdict::Parked;
         let first = *self.path_from(id, |_, entry| !parked(entry)).first()?;
-        let mut waiting = vec![first];
+        let (mut waiting, mut open) = (vec![first], Vec::new());
         while let Some(id) = waiting.pop() {
             let arrival = self.next_arrival();
-            let Some(entry) = self.entries.get_mut(&id) else {
+            let Some(entry) = self.get_mut(&id) else {
                 continue;
             };
             if parked(entry) {
                 entry.verdict = Verdict::Open;
-                self.header_arrivals.insert(id, arrival);
-                self.best_headers.insert((entry.work, Reverse(arrival), id));
-                if entry.complete {
-                    self.candidates
-                        .insert((entry.work, Reverse(entry.arrival), id));
-                }
-                waiting.extend(self.children.get(&id).into_iter().flatten().copied());
+                entry.header_arrival = arrival;
+                open.push(id);
+                waiting.extend(self.children(&id));
             }
         }
+        for id in open {
+            self.rank(&id);
+        }
+        self.rank_parent(&first);
         Some(first)
     }
 
     /// Notes that a block was executed and is valid.
     pub fn executed(&mut self, id: &BlockId) {
-        if let Some(entry) = self.entries.get_mut(id) {
+        if let Some(entry) = self.get_mut(id) {
             entry.executed = true;
         }
     }
 
     /// The blocks without children: the end of each branch.
     pub fn leaves(&self) -> impl Iterator<Item = (&BlockId, &Entry)> {
-        self.entries
-            .iter()
-            .filter(|(id, _)| self.children.get(id).is_none_or(Vec::is_empty))
+        // What is kept by height has a block above it, but for the last at most.
+        let last = self.trunk.last_entry();
+        let all = self.entries.iter().chain(last);
+        all.filter(|(id, _)| self.children(id).next().is_none())
     }
 
     /// The positions of all blocks that are in the log.
     pub fn logged(&self) -> impl Iterator<Item = Lsn> {
-        self.entries.values().filter_map(|entry| match entry.body {
+        let all = self.entries.values().chain(self.trunk.entries());
+        all.filter_map(|entry| match entry.body {
             Body::Logged(lsn) => Some(lsn),
             Body::Missing | Body::Arrived => None,
         })
@@ -363,15 +503,18 @@ impl Tree {
     /// Whether the bodies of a block and of all its ancestors are here.
     #[must_use]
     pub fn is_complete(&self, id: &BlockId) -> bool {
-        self.entries.get(id).is_some_and(|entry| entry.complete)
+        self.get(id).is_some_and(|entry| entry.complete)
     }
 
     /// The ancestor of `id` at `height`: itself at its own height.
     #[must_use]
     pub fn ancestor(&self, id: &BlockId, height: Height) -> Option<BlockId> {
         let mut at = *id;
-        let mut entry = self.entries.get(&at)?;
+        let mut entry = self.get(&at)?;
         while entry.header.height > height {
+            if self.trunk.at(entry.header.height.0) == Some(at) {
+                return self.trunk.at(height.0);
+            }
             // A long step down where it does not go too far; and not where the parent's own
             // would go further and still not too far.
             let (skip, next) = (
@@ -380,13 +523,10 @@ impl Tree {
             );
             let long =
                 skip == height.0 || (skip > height.0 && !(next + 2 < skip && next >= height.0));
-            let target = self.entries.get(&entry.skip).filter(|_| long);
+            let target = self.get(&entry.skip).filter(|_| long);
             (at, entry) = match target {
                 Some(target) => (entry.skip, target),
-                None => (
-                    entry.header.parent_id,
-                    self.entries.get(&entry.header.parent_id)?,
-                ),
+                None => (entry.header.parent_id, self.get(&entry.header.parent_id)?),
             };
         }
         (entry.header.height == height).then_some(at)
@@ -395,12 +535,12 @@ impl Tree {
     /// The highest block that two branches share.
     #[must_use]
     pub fn fork(&self, a: &BlockId, b: &BlockId) -> Option<BlockId> {
-        let height = |id: &BlockId| Some(self.entries.get(id)?.header.height);
+        let height = |id: &BlockId| Some(self.get(id)?.header.height);
         let lower = height(a)?.min(height(b)?);
         let (mut a, mut b) = (self.ancestor(a, lower)?, self.ancestor(b, lower)?);
         while a != b {
             // Both are of one height, and so are the blocks that they point to.
-            let (left, right) = (self.entries.get(&a)?, self.entries.get(&b)?);
+            let (left, right) = (self.get(&a)?, self.get(&b)?);
             (a, b) = if left.skip == right.skip {
                 (left.header.parent_id, right.header.parent_id)
             } else {
@@ -418,7 +558,7 @@ impl Tree {
         mut stop: impl FnMut(&BlockId, &Entry) -> bool,
     ) -> Vec<BlockId> {
         let (mut path, mut at) = (Vec::new(), *id);
-        while let Some(entry) = self.entries.get(&at) {
+        while let Some(entry) = self.get(&at) {
             if stop(&at, entry) {
                 break;
             }
@@ -431,162 +571,4 @@ impl Tree {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::types::{AccountId, CompactBits, Hash, Millis, Seal};
-
-    fn header(parent: BlockId, height: u64, nonce: u64) -> Header {
-        Header {
-            height: Height(height),
-            parent_id: parent,
-            time: Millis(height),
-            tx_root: Hash::ZERO,
-            state_root: Hash::ZERO,
-            history_root: Hash::ZERO,
-            base_fee: 0,
-            beneficiary: AccountId::ZERO,
-            parent_weight: 0,
-            seal: Seal::Work {
-                bits: CompactBits(0x207f_ffff),
-                nonce,
-            },
-        }
-    }
-
-    fn add(tree: &mut Tree, parent: BlockId, nonce: u64, work: u64) -> BlockId {
-        let height = tree.get(&parent).unwrap().header.height.0 + 1;
-        let header = header(parent, height, nonce);
-        let id = header.id();
-        assert_eq!(
-            tree.add_header(id, header, Uint256::from_u64(work)),
-            Placement::Added
-        );
-        id
-    }
-
-    #[test]
-    fn the_most_work_wins_and_then_the_first_seen_body() {
-        let mut tree = Tree::new(header(BlockId::ZERO, 0, 0), Uint256::ONE);
-        let genesis = tree.genesis();
-        let a = add(&mut tree, genesis, 1, 2);
-        let b = add(&mut tree, genesis, 2, 2);
-        assert_eq!((tree.best_header(), tree.best_candidate()), (a, genesis));
-        tree.body_arrived(&b);
-        tree.body_arrived(&a);
-        assert_eq!(
-            tree.best_candidate(),
-            b,
-            "of equal work the body that came first"
-        );
-        let a2 = add(&mut tree, a, 3, 1);
-        assert_eq!((tree.best_header(), tree.best_candidate()), (a2, b));
-        tree.body_arrived(&a2);
-        assert_eq!(tree.best_candidate(), a2);
-        assert_eq!(tree.ancestor(&a2, Height(1)), Some(a));
-        assert_eq!(tree.path_from(&a2, |id, _| *id == genesis), [a, a2]);
-    }
-
-    #[test]
-    fn bodies_may_come_before_their_parents() {
-        let mut tree = Tree::new(header(BlockId::ZERO, 0, 0), Uint256::ONE);
-        let genesis = tree.genesis();
-        let a = add(&mut tree, genesis, 1, 1);
-        let b = add(&mut tree, a, 2, 1);
-        let c = add(&mut tree, b, 3, 1);
-        tree.body_arrived(&c);
-        tree.body_arrived(&b);
-        assert_eq!(tree.best_candidate(), genesis);
-        tree.body_arrived(&a);
-        assert_eq!(tree.best_candidate(), c);
-    }
-
-    #[test]
-    fn a_lost_body_is_missing_until_it_comes_again() {
-        let mut tree = Tree::new(header(BlockId::ZERO, 0, 0), Uint256::ONE);
-        let genesis = tree.genesis();
-        let a = add(&mut tree, genesis, 1, 1);
-        let b = add(&mut tree, a, 2, 1);
-        for id in [a, b] {
-            tree.body_arrived(&id);
-        }
-        assert_eq!(tree.best_candidate(), b);
-        tree.body_lost(&a);
-        assert_eq!(tree.best_candidate(), genesis);
-        assert!(!tree.is_complete(&b));
-        tree.body_arrived(&a);
-        assert_eq!(tree.best_candidate(), b);
-    }
-
-    #[test]
-    fn ancestors_and_forks_are_found_in_few_steps_and_are_those_of_a_walk() {
-        let mut tree = Tree::new(header(BlockId::ZERO, 0, 0), Uint256::ONE);
-        let mut blocks = vec![tree.genesis()];
-        for place in 0..1_500_u64 {
-            // Mostly one long chain, with branches of all lengths.
-            let last = blocks.len() - 1;
-            let parent = if place % 97 == 96 {
-                last * 7 / 11
-            } else {
-                last
-            };
-            let parent = blocks[parent];
-            blocks.push(add(&mut tree, parent, place + 1, 1));
-        }
-        let path = |id: &BlockId| tree.path_from(id, |_, _| false);
-        for (a, b) in [
-            (1_500, 3),
-            (1_500, 1_499),
-            (97, 1_200),
-            (640, 641),
-            (1_000, 1_100),
-        ] {
-            let (left, right) = (path(&blocks[a]), path(&blocks[b]));
-            for (height, id) in left.iter().enumerate() {
-                assert_eq!(tree.ancestor(&blocks[a], Height(height as u64)), Some(*id));
-            }
-            assert_eq!(tree.ancestor(&blocks[a], Height(left.len() as u64)), None);
-            let shared = left.iter().zip(&right).take_while(|(l, r)| l == r).last();
-            assert_eq!(
-                tree.fork(&blocks[a], &blocks[b]).as_ref(),
-                shared.map(|(l, _)| l)
-            );
-        }
-    }
-
-    #[test]
-    fn a_walk_down_takes_logarithmic_steps() {
-        let steps = |mut at: u64, height: u64| {
-            let mut count = 0;
-            while at > height {
-                let (skip, next) = (skip_height(at), skip_height(at - 1));
-                let long =
-                    skip == height || (skip > height && !(next + 2 < skip && next >= height));
-                at = if long { skip } else { at - 1 };
-                count += 1;
-            }
-            count
-        };
-        let most = (0..1_000_000)
-            .step_by(997)
-            .map(|height| steps(1_000_000, height))
-            .max();
-        assert!(most < Some(120), "{most:?}");
-    }
-
-    #[test]
-    fn an_invalid_block_takes_its_descendants_along() {
-        let mut tree = Tree::new(header(BlockId::ZERO, 0, 0), Uint256::ONE);
-        let genesis = tree.genesis();
-        let a = add(&mut tree, genesis, 1, 5);
-        let b = add(&mut tree, a, 2, 5);
-        let other = add(&mut tree, genesis, 3, 1);
-        for id in [a, b, other] {
-            tree.body_arrived(&id);
-        }
-        tree.invalidate(&a);
-        assert_eq!((tree.best_header(), tree.best_candidate()), (other, other));
-        let late = add(&mut tree, b, 4, 50);
-        tree.body_arrived(&late);
-        assert_eq!((tree.best_header(), tree.best_candidate()), (other, other));
-    }
-}
+mod tests;

@@ -214,8 +214,13 @@ impl HeaderRules {
     /// Checks what needs no other header: the engine, a target within the limit, and that the id
     /// shows the work. What passes cost its sender the work of the easiest target at least.
     pub fn check_isolated(&self, header: &Header) -> Result<(), HeaderFault> {
+        self.check_isolated_as(header, header.id())
+    }
+
+    /// The same for a caller who has made the header's id already.
+    pub fn check_isolated_as(&self, header: &Header, id: BlockId) -> Result<(), HeaderFault> {
+        debug_assert_eq!(id, header.id(), "the id is the header's own");
         let target = self.check_target(header)?;
-        let id = header.id();
         if meets_target(&id, target) {
             Ok(())
         } else {

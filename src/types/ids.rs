@@ -3,17 +3,17 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::base::{HexError, decode_hex_array, encode_hex};
 use crate::codec::{Decode, DecodeError, Encode, Reader, Writer};
 
+use super::serde_forms;
+
 macro_rules! identifiers {
     ($($(#[$doc:meta])* $name:ident;)*) => {$(
         $(#[$doc])*
-        #[derive(
-            Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-        )]
+        #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(pub [u8; 32]);
 
         impl $name {
@@ -68,6 +68,18 @@ macro_rules! identifiers {
         impl Decode for $name {
             fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
                 input.array().map(Self)
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_bytes(&self.0)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                deserializer.deserialize_bytes(serde_forms::Whole).map(Self)
             }
         }
     )*};

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::chain::testing::{Made, Maker, Person, genesis, pay, person};
+use crate::chain::testing::{Made, Maker, Person, genesis, headers_on, pay, person};
 use crate::types::{AccountId, Transaction};
 
 const NOW: Time = Time::from_micros(u64::MAX);
@@ -292,6 +292,48 @@ fn a_branch_below_the_inverses_and_within_reach_is_executed_from_a_base() {
     story.is_at(other.last().unwrap());
     assert_eq!((story.executed, story.undone), (5 + other.len(), 0));
     assert!(story.parked.is_empty());
+}
+
+#[test]
+fn a_long_chain_is_found_by_height_and_by_id_and_is_the_same_as_a_value() {
+    let mut story = Story::new();
+    let (genesis, root) = (Arc::clone(&story.maker.genesis), story.maker.root());
+    let headers = headers_on(&genesis, &root.header, &[0; 1_300], 1);
+    let dead = headers_on(&genesis, &headers[99], &[0; 5], 2);
+    for (place, header) in headers.iter().chain(&dead).enumerate() {
+        story.chain.restore(header, Lsn::new(place as u64)).unwrap();
+    }
+    let form = postcard::to_allocvec(&story.chain.snapshot()).unwrap();
+    let snapshot = postcard::from_bytes(&form).unwrap();
+    let again = Chain::restore_snapshot(genesis, snapshot, &|_| None).unwrap();
+    assert_eq!(postcard::to_allocvec(&again.snapshot()).unwrap(), form);
+    for chain in [story.chain, again] {
+        finds_all(chain, &headers, &dead);
+    }
+}
+
+/// Checks what a chain says of its headers, all but the last thousand of them kept by height, and
+/// of a branch.
+fn finds_all(mut chain: Chain, headers: &[Header], branch: &[Header]) {
+    let ids: Vec<BlockId> = headers.iter().map(Header::id).collect();
+    let (tip, dead) = (ids[1_299], branch[4].id());
+    chain.body_for_test(&tip, true);
+    // 64 at a time and one more, up to 1,024 below the best.
+    assert_eq!(chain.tree.kept_by_height(), 4 * 65);
+    assert_eq!(chain.tree.count(), 1_306);
+    for (header, id) in headers.iter().zip(&ids) {
+        assert_eq!(chain.at(header.height), Some(*id));
+        assert_eq!(chain.tree.ancestor(&tip, header.height), Some(*id));
+        assert_eq!(chain.tree.get(id).map(|entry| &entry.header), Some(header));
+        assert!(chain.in_best_chain(id) && chain.logged_at(id).is_some());
+    }
+    assert_eq!(chain.tree.fork(&dead, &tip), Some(ids[99]));
+    assert_eq!(chain.tree.fork(&ids[9], &dead), Some(ids[9]));
+    let leaves: BTreeSet<BlockId> = chain.tree.leaves().map(|(id, _)| *id).collect();
+    assert_eq!(leaves, BTreeSet::from([tip, dead]));
+    let after = chain.headers_after(&[dead, ids[49]], &BlockId::ZERO, 300);
+    assert_eq!(after, headers[50..350]);
+    assert!(chain.locator().iter().all(|id| chain.in_best_chain(id)));
 }
 
 #[test]
