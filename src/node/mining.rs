@@ -4,11 +4,13 @@
 //! slice that lasts no longer than [`SLICE`]: what else there is to do waits no longer than that.
 //! Between slices the node rests for a moment, in which a snapshot of it can be taken.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::base::{Span, Time};
-use crate::chain::Template;
-use crate::types::{BlockId, Header, Rules, Seal};
+use crate::chain::{CheckedTransaction, Template};
+use crate::types::{Amount, BlockId, GenesisId, Header, Rules, Seal, Transaction};
 
 use super::submission::Brought;
 use super::templates::mining_time;
@@ -31,6 +33,7 @@ const REFRESH: Span = Span::from_millis(1_000);
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Miner {
     mining: Mining,
+    /// Has a form of its own in a snapshot: [`TemplateSnapshot`].
     #[serde(skip)]
     template: Option<Template>,
     made: Time,
@@ -44,6 +47,15 @@ pub(super) struct Miner {
     spent: Time,
     /// How many hashes a slice may have, by how long the last ones took.
     slice: u64,
+}
+
+/// The form of a miner's template in a snapshot.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct TemplateSnapshot {
+    header: Header,
+    transactions: Vec<Transaction>,
+    reward: Amount,
+    tips: Amount,
 }
 
 impl Miner {
@@ -61,25 +73,50 @@ impl Miner {
         }
     }
 
-    /// The header that is being mined on.
-    pub(super) fn template_header(&self) -> Option<&Header> {
-        self.template.as_ref().map(|template| &template.header)
+    /// The block that is being mined, as a snapshot holds it.
+    pub(super) fn template_snapshot(&self) -> Option<TemplateSnapshot> {
+        let template = self.template.as_ref()?;
+        let transactions = template.transactions.iter();
+        Some(TemplateSnapshot {
+            header: template.header.clone(),
+            transactions: transactions.map(|own| own.transaction.clone()).collect(),
+            reward: template.reward,
+            tips: template.tips,
+        })
     }
 
-    /// Lets the next slice begin with a new template.
-    pub(super) fn drop_template(&mut self) {
-        self.template = None;
+    /// Goes on with the block of a snapshot.
+    pub(super) fn restore_template(&mut self, mined: TemplateSnapshot, genesis_id: &GenesisId) {
+        let transactions = mined.transactions.into_iter();
+        let checked = |own| Arc::new(CheckedTransaction::new(own, genesis_id));
+        self.template = Some(Template {
+            header: mined.header,
+            transactions: transactions.map(checked).collect(),
+            reward: mined.reward,
+            tips: mined.tips,
+        });
     }
 
-    /// How many hashes may be tried now. What was not searched in time is not made up for, so
-    /// that a node that was busy or stopped does not hash faster afterwards than its rate.
-    fn allowed(&self, now: Time) -> u64 {
+    /// How many hashes may be tried now, and up to when the set rate is spent by them. What was
+    /// not searched in time is not made up for, so that a node that was busy or stopped does not
+    /// hash faster afterwards than its rate; but for the part of a hash that is left over, without
+    /// which a miner of 39 hashes a second would try 20.
+    fn allowed(&self, now: Time) -> (u64, Time) {
         let Some(rate) = self.mining.hashrate else {
-            return self.slice;
+            return (self.slice, now);
         };
-        let span = now.since(self.spent).min(SLICE.times(2));
-        let hashes = u128::from(rate) * u128::from(span.as_micros()) / 1_000_000;
-        u64::try_from(hashes).unwrap_or(u64::MAX).min(self.slice)
+        let (rate, second) = (u128::from(rate.max(1)), 1_000_000);
+        let span = |hashes: u128| {
+            let micros = (hashes * second).div_ceil(rate);
+            Span::from_micros(u64::try_from(micros).unwrap_or(u64::MAX))
+        };
+        let since = now.since(self.spent).min(SLICE.times(2) + span(1));
+        let hashes = rate * u128::from(since.as_micros()) / second;
+        if hashes > u128::from(self.slice) {
+            return (self.slice, now);
+        }
+        let left = since.as_micros().saturating_sub(span(hashes).as_micros());
+        (hashes as u64, now - Span::from_micros(left))
     }
 
     /// Learns from a search how many hashes fit a slice.
@@ -151,7 +188,7 @@ impl Node {
     fn search(&mut self, now: Time) {
         let parent = self.chain.tip_entry().header.clone();
         let Some(miner) = &mut self.miner else { return };
-        let count = miner.allowed(now);
+        let (count, spent) = miner.allowed(now);
         let Some(template) = &mut miner.template else {
             return;
         };
@@ -159,7 +196,7 @@ impl Node {
         if miner.searching.is_some() || !current || count == 0 {
             return;
         }
-        (miner.spent, miner.searching) = (now, Some((count, now)));
+        (miner.spent, miner.searching) = (spent, Some((count, now)));
         let rules = Rules::at(&self.config.genesis, template.header.height);
         template.header.time = mining_time(&parent, rules, now);
         let header = Box::new(template.header.clone());
@@ -202,5 +239,44 @@ impl Node {
         self.event(Event::Mined { height, id });
         let block = Brought::Assembled(Box::new(template.block(header.clone())));
         self.bring(None, &header, block, now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_set_rate_is_kept_and_nothing_is_made_up_for() {
+        for rate in [1, 7, 19, 20, 33, 39, 1_000, 12_345] {
+            let mut now = Time::from_millis(1_700_000_000_000);
+            let mining = Mining {
+                beneficiary: crate::types::AccountId([1; 32]),
+                hashrate: Some(rate),
+            };
+            let mut miner = Miner::new(mining, now);
+            let (mut tried, began) = (0, now);
+            let mut take = |miner: &mut Miner, now| {
+                let (count, spent) = miner.allowed(now);
+                if count > 0 {
+                    miner.spent = spent;
+                    tried += count;
+                }
+                tried
+            };
+            // Slices, and other reasons to look in between.
+            for step in 0..4_000_u64 {
+                now += Span::from_millis([50, 23, 27, 50][(step % 4) as usize]);
+                take(&mut miner, now);
+            }
+            let passed = now.since(began).as_millis();
+            let tried = take(&mut miner, now);
+            let wanted = rate * passed / 1_000;
+            // Time is in whole microseconds.
+            let off = tried.abs_diff(wanted);
+            assert!(off <= 1 + wanted / 10_000, "{tried} of {wanted} at {rate}");
+            let after = take(&mut miner, now + Span::from_secs(100));
+            assert!(after - tried <= 1 + rate / 10, "{rate}: {}", after - tried);
+        }
     }
 }

@@ -81,7 +81,7 @@ impl Recorder {
     /// Begins a recording of a node that is quiet. A new snapshot is written after `base_every`
     /// bytes, at the next quiet moment.
     #[must_use]
-    pub fn start(node: &mut Node, base_every: u64) -> Self {
+    pub fn start(node: &Node, base_every: u64) -> Self {
         let mut recorder = Self {
             base_every,
             since_base: 0,
@@ -116,7 +116,7 @@ impl Recorder {
 
     /// To be called when the node has handled an event and every output was taken: writes a mark
     /// or a new snapshot when one is due.
-    pub fn handled(&mut self, node: &mut Node) {
+    pub fn handled(&mut self, node: &Node) {
         if !node.unreadable().is_empty() {
             let accounts = node.unreadable().to_vec();
             self.entry(&Entry::Unreadable(accounts), NO_SNAPSHOT);
@@ -136,8 +136,7 @@ impl Recorder {
         self.entry(&Entry::Mark(self.marked, Hash(sha256(&state))), NO_SNAPSHOT);
     }
 
-    fn base(&mut self, node: &mut Node, begins: u8) {
-        node.settle_for_snapshot();
+    fn base(&mut self, node: &Node, begins: u8) {
         self.since_base = 0;
         self.marked = node.events();
         self.entry(&Entry::Base(Box::new(node.snapshot())), begins);
@@ -466,7 +465,6 @@ fn step(
             return Ok(true);
         }
         Entry::Base(base) => {
-            node.settle_for_snapshot();
             let (recorded, replayed) = (base.hash(), node.state_hash());
             if recorded != replayed {
                 let events = node.events();

@@ -24,7 +24,7 @@ use super::arrived::Arrived;
 use super::blocks::Unlogged;
 use super::checkpoints::{CheckpointWork, Checkpoints};
 use super::journal::Journal;
-use super::mining::Miner;
+use super::mining::{Miner, TemplateSnapshot};
 use super::peers::{Dial, Peer};
 use super::submission::Submissions;
 use super::templates::{Templates, TemplatesSnapshot};
@@ -49,6 +49,7 @@ pub struct Snapshot {
     waiting: Vec<(Source, Transaction)>,
     early: Early,
     miner: Option<Miner>,
+    mined: Option<TemplateSnapshot>,
     checkpoints: Checkpoints,
     templates: TemplatesSnapshot,
     submissions: Submissions,
@@ -85,11 +86,6 @@ impl Node {
             .effects
             .iter()
             .map(|(ticket, effects)| format!("{ticket} {effects:?}"));
-        let template = self
-            .miner
-            .as_ref()
-            .and_then(|miner| miner.template_header());
-        let template = template.map(|header| format!("template {header:?}"));
         let keeping = self.keeping.iter().map(|call| format!("bans {call:?}"));
         Snapshot {
             config: self.config.clone(),
@@ -107,6 +103,7 @@ impl Node {
             waiting: self.checks.waiting().cloned().collect(),
             early: self.early.clone(),
             miner: self.miner.clone(),
+            mined: self.miner.as_ref().and_then(Miner::template_snapshot),
             checkpoints: self.checkpoints.clone(),
             templates: self.templates.snapshot(&self.mempool),
             submissions: self.submissions.clone(),
@@ -133,7 +130,6 @@ impl Node {
             unreadable: self.page_failures.known(),
             under_way: jobs
                 .chain(effects)
-                .chain(template)
                 .chain(keeping)
                 .chain(self.arrived.names())
                 .chain(self.checks.finished())
@@ -157,15 +153,6 @@ impl Node {
             && self.outputs.is_empty()
     }
 
-    /// Drops what a snapshot does not hold and the node makes again by itself: the template of
-    /// the miner. A recording that begins in the midst of a node's life begins with this call, so
-    /// that the node that lives on and the one that is restored are the same.
-    pub fn settle_for_snapshot(&mut self) {
-        if let Some(miner) = &mut self.miner {
-            miner.drop_template();
-        }
-    }
-
     /// The node of a snapshot of a quiet moment. `block` gives the bytes of blocks by id.
     pub fn restore(
         snapshot: Snapshot,
@@ -182,6 +169,10 @@ impl Node {
         let mut journal = snapshot.journal;
         for transaction in snapshot.aside {
             journal.restore_aside(Arc::new(CheckedTransaction::new(transaction, &genesis_id)));
+        }
+        let mut miner = snapshot.miner;
+        if let (Some(miner), Some(mined)) = (&mut miner, snapshot.mined) {
+            miner.restore_template(mined, &genesis_id);
         }
         let templates = Templates::restore(snapshot.templates, &mempool, &genesis_id);
         Ok(Self {
@@ -200,7 +191,7 @@ impl Node {
             newest_header: snapshot.newest_header,
             checks: Checks::of_waiting(snapshot.waiting),
             early: snapshot.early,
-            miner: snapshot.miner,
+            miner,
             templates,
             submissions: snapshot.submissions,
             jobs: BTreeMap::new(),

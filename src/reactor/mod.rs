@@ -486,7 +486,7 @@ impl Reactor {
     fn handled(&mut self) {
         self.carry_out_all();
         match &mut self.recorder {
-            Some(recorder) => recorder.handled(&mut self.node),
+            Some(recorder) => recorder.handled(&self.node),
             None => self.begin_recording(),
         }
         self.save_records();
@@ -497,7 +497,7 @@ impl Reactor {
     fn begin_recording(&mut self) {
         let every = self.config.record_base_every;
         if every > 0 && self.node.is_quiet() {
-            self.recorder = Some(Recorder::start(&mut self.node, every));
+            self.recorder = Some(Recorder::start(&self.node, every));
         }
     }
 

@@ -77,7 +77,7 @@ const SECTIONS: [&str; 11] = [
 
 /// The most nodes: their addresses end there.
 const NODES_MAX: usize = 60_000;
-/// Miners try nonces in slices of 50 ms, so that rates are multiples of this.
+/// Miners try nonces in slices of 50 ms: of these rates each has a whole number.
 const HASHRATE_STEP: u64 = 20;
 /// A block takes at least so many hashes, so that who finds it is by chance.
 const HASHES_LEAST: u64 = 4_096;

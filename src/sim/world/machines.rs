@@ -483,7 +483,7 @@ impl World {
             return false;
         };
         running.pieces.clear();
-        running.recorder = Some(Recorder::start(&mut running.node, base_every));
+        running.recorder = Some(Recorder::start(&running.node, base_every));
         true
     }
 }

@@ -538,7 +538,7 @@ impl World {
             return;
         };
         if let Some(recorder) = &mut running.recorder {
-            recorder.handled(&mut running.node);
+            recorder.handled(&running.node);
             running.pieces.extend(recorder.take());
         }
         let Some(next) = running.node.poll_timeout() else {
