@@ -36,7 +36,8 @@ use super::{ChainSnapshot, CheckedBlock, SortedPlaces, StateView};
 pub(super) use damaged::Repair;
 
 /// How many blocks below the tip a state may be from which a branch is executed again without
-/// being asked: two intervals of checkpoints. A branch that needs more is parked.
+/// being asked, unless [`Chain::set_reach`] says otherwise: two intervals of checkpoints. A branch
+/// that needs more is parked.
 const CHEAP_REACH: u64 = 2_000;
 /// Attempts to execute a block after which it is parked: each ended with the process.
 pub const ATTEMPTS_MAX: u8 = 3;
@@ -191,6 +192,8 @@ pub struct Chain {
     indexed_transactions: usize,
     /// What is to be dropped elsewhere.
     dropped: Dropped,
+    /// How many blocks below the tip a state may be that is executed from without being asked.
+    reach: u64,
 }
 
 impl Chain {
@@ -230,7 +233,14 @@ impl Chain {
             indexed: VecDeque::new(),
             indexed_transactions: 0,
             dropped: Dropped::default(),
+            reach: CHEAP_REACH,
         })
+    }
+
+    /// How many blocks below the tip a state may be from which a branch is executed again without
+    /// being asked.
+    pub const fn set_reach(&mut self, blocks: u64) {
+        self.reach = blocks;
     }
 
     /// The rules of its headers.
@@ -601,7 +611,10 @@ impl Chain {
         {
             return Some(Step::Begin(attempt));
         }
-        let Route { base, undos, .. } = self.route(&first, self.is_accepted(&goal))?;
+        let Some(Route { base, undos, .. }) = self.route(&first, self.is_accepted(&goal)) else {
+            // The tip went on while blocks were read, and what was within reach no longer is.
+            return Some(Step::Park(self.park_branch(&goal)));
+        };
         self.executing = true;
         Some(Step::Execute(Box::new(Execution {
             genesis: Arc::clone(&self.genesis),
@@ -616,7 +629,7 @@ impl Chain {
         let top = self.tip_entry().header.height.0;
         self.states
             .route(&self.tree, &self.tip, to, &self.genesis, |base| {
-                deep || top.saturating_sub(base.0) <= CHEAP_REACH
+                deep || top.saturating_sub(base.0) <= self.reach
             })
     }
 

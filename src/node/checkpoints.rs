@@ -55,6 +55,14 @@ impl Default for CheckpointInterval {
     }
 }
 
+impl CheckpointInterval {
+    /// How many blocks below the tip a state may be from which a branch is executed without being
+    /// asked: the two newest checkpoints are that far away at most.
+    pub(super) const fn cheap_reach(&self) -> u64 {
+        self.blocks.saturating_mul(2)
+    }
+}
+
 /// Where the making of a checkpoint stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 enum Stage {

@@ -293,6 +293,7 @@ impl Node {
         }
         let logged_tip = recovered.tip.unwrap_or(chain.tip());
         chain.prefer(&logged_tip);
+        chain.set_reach(config.checkpoints.cheap_reach());
         checkpoints::begin(&mut chain, &logged_tip, &recovered.kept, recovered.states);
         for id in &recovered.parked {
             chain.park(id);
@@ -305,7 +306,6 @@ impl Node {
         }
         let rng = Rng::from_seed(seed);
         let secret = rng.fork("sync").bytes32();
-        let miner = config.mining.map(|mining| Miner::new(mining, now));
         let mut node = Self {
             dials: Dial::all(&config.peers, now),
             published: chain.tip(),
@@ -324,7 +324,7 @@ impl Node {
             newest_header: BlockId::ZERO,
             checks: Checks::default(),
             early: Early::default(),
-            miner,
+            miner: config.mining.map(|mining| Miner::new(mining, now)),
             templates: Templates::default(),
             submissions: Submissions::default(),
             jobs: BTreeMap::new(),
@@ -449,6 +449,12 @@ impl Node {
     #[must_use]
     pub fn knows_block(&self, id: &BlockId) -> bool {
         self.chain.tree().is_complete(id)
+    }
+
+    /// The ancestor of a block at this height: itself at its own.
+    #[must_use]
+    pub fn ancestor(&self, id: &BlockId, height: Height) -> Option<BlockId> {
+        self.chain.tree().ancestor(id, height)
     }
 
     /// Where in the log the blocks are that this node knows.

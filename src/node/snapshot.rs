@@ -160,6 +160,7 @@ impl Node {
     ) -> Result<Self, RestoreError> {
         let genesis = Arc::clone(&snapshot.config.genesis);
         let mut chain = Chain::restore_snapshot(Arc::clone(&genesis), snapshot.chain, block)?;
+        chain.set_reach(snapshot.config.checkpoints.cheap_reach());
         chain.hold_state(snapshot.published);
         if let Some(tip) = snapshot.unreached {
             chain.hold_state(tip);

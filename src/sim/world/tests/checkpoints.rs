@@ -334,3 +334,41 @@ fn a_checkpoint_on_a_dead_branch_is_passed_over() {
     }
     assert!(passed_over > 0, "no start met a dead branch");
 }
+
+/// A restart loses the inverses, so that a fork far below is within reach of old checkpoints only.
+#[test]
+fn a_branch_beyond_two_intervals_of_checkpoints_is_parked_until_its_operator_accepts_it() {
+    let alice = person(1);
+    let genesis = genesis(&[&alice]);
+    let mut world = often(5, &genesis, 4);
+    let weak = Mining {
+        beneficiary: person(2).account,
+        hashrate: Some(8_000),
+    };
+    let small = world.add("small", &[], Some(weak));
+    let large = world.add("large", &[small], mining_for(&alice));
+    let both = [small, large];
+    assert!(world.run_until(Span::from_secs(60), |w| height(w, small) >= 3));
+    let cut = world.cut(Cut::Isolate(small.0));
+    let fork = height(&world, small);
+    let deep = |w: &World| height(w, small) >= fork + 20 && height(w, large) > height(w, small);
+    assert!(world.run_until(Span::from_secs(600), deep));
+    world.crash(small, Crash::Kill);
+    world.start(small);
+    world.mend(cut);
+    let parked = |w: &World| {
+        w.events().iter().find_map(|(_, node, event)| match event {
+            Event::Parked { id, .. } if *node == small => Some(*id),
+            _ => None,
+        })
+    };
+    assert!(world.run_until(Span::from_secs(120), |w| parked(w).is_some()));
+    let branch = parked(&world).unwrap();
+    let before = height(&world, small);
+    world.run(Span::from_secs(30));
+    assert!(!agree(&world, &both), "nothing of it is executed");
+    assert!(height(&world, small) > before, "its own chain goes on");
+    let call = world.call(small, Question::AcceptBranch(branch));
+    assert!(matches!(answer(&mut world, call), Ok(Reply::Done)));
+    assert!(world.run_until(Span::from_secs(60), |w| agree(w, &both)));
+}
