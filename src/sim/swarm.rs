@@ -18,8 +18,8 @@ use crate::types::{CompactBits, EngineKind, EngineRules, Genesis, Height, Millis
 
 use super::adversary::{AdversaryKind, behaviour};
 use super::check::{
-    CONVERGES_WITHIN, Checker, Finally, Outcomes, Violation, Watch, check_bounds, check_log_replay,
-    check_recording, common_tip, no_common_tip,
+    CONVERGES_WITHIN, Checker, Finally, Outcomes, Violation, Watch, agree, check_bounds,
+    check_log_replay, check_recording, no_agreement,
 };
 use super::faults::{FaultOptions, FaultPlan, Mark, Marks};
 use super::network::{Bandwidths, Matrix, NetworkConfig};
@@ -33,8 +33,8 @@ use super::{DiskKind, NodeIndex, Tell, World, WorldConfig};
 const TARGET: CompactBits = CompactBits(0x1f10_0000);
 /// The hashes that such a block takes.
 const HASHES: u64 = 4_096;
-/// The least rate of a miner: with less a slice of 50 ms would have no hash.
-const HASHRATE_LEAST: u64 = 20;
+/// The least rate of a miner.
+const HASHRATE_LEAST: u64 = 1;
 /// How many blocks the core mines after that, so that what waits gets in.
 const BLOCKS_AFTER: u64 = 6;
 /// Kinds that a small network may have among it. A `time-twister` is not one of them: it needs most
@@ -108,32 +108,55 @@ pub struct Verdict {
     pub height: Height,
     /// What became of what was promised.
     pub outcomes: Outcomes,
+    /// Whether it was stopped before its end: then not everything was checked.
+    pub is_stopped: bool,
+    /// What the followed node lived through last, as `keel replay` takes it.
+    pub recording: Option<Vec<u8>>,
+}
+
+/// How somebody looks at a run. Nothing of it changes what happens.
+#[derive(Default)]
+pub struct Look {
+    /// A node to follow ([`World::follow`]), which is recorded too.
+    pub follow: Option<(NodeIndex, Tell)>,
+    /// After how many happenings the run stops.
+    pub until: Option<u64>,
 }
 
 /// Runs a seed.
 #[must_use]
 pub fn run(seed: u64, options: &SwarmOptions) -> Verdict {
-    run_followed(seed, options, None)
+    run_under(seed, options, Look::default())
 }
 
-/// The same, following a node ([`World::follow`]).
+/// The same while somebody looks.
 #[must_use]
-pub fn run_followed(
-    seed: u64,
-    options: &SwarmOptions,
-    follow: Option<(NodeIndex, Tell)>,
-) -> Verdict {
+pub fn run_under(seed: u64, options: &SwarmOptions, look: Look) -> Verdict {
     let mut run = Run::new(seed, options);
-    if let Some((node, tell)) = follow {
+    run.until = look.until.unwrap_or(u64::MAX);
+    if let Some((node, tell)) = look.follow {
         run.world.follow(node, tell);
+        run.followed = Some(node);
     }
     run.safety();
-    let core = run.heal();
-    let converged_after = run.converge(&core);
-    let outcomes = run.check(&core);
-    run.fall_silent(&core);
+    let mut core = Vec::new();
+    let (mut converged_after, mut outcomes) = (Span::ZERO, Outcomes::default());
+    if !run.is_over() {
+        core = run.heal();
+        converged_after = run.converge(&core);
+    }
+    if !run.is_over() {
+        outcomes = run.check(&core);
+    }
+    if !run.is_over() {
+        run.fall_silent(&core);
+    }
     let marks = run.marks(&outcomes);
+    let followed = run.followed.filter(|node| node.0 < run.world.len());
+    let recording = followed.and_then(|node| run.world.recording(node));
     Verdict {
+        is_stopped: run.is_over(),
+        recording: recording.map(|(recording, _)| recording.to_bytes()),
         seed,
         violations: run.watch.violations().to_vec(),
         event_hash: run.world.event_hash(),
@@ -175,6 +198,11 @@ struct Run {
     replays: u32,
     /// How many of the world's events the operators have read.
     read: usize,
+    /// After how many happenings it stops.
+    until: u64,
+    /// The node that somebody follows, and the life in which its recording began.
+    followed: Option<NodeIndex>,
+    followed_life: Option<u32>,
 }
 
 impl Run {
@@ -216,6 +244,9 @@ impl Run {
             recorded: None,
             replays: 0,
             read: 0,
+            until: u64::MAX,
+            followed: None,
+            followed_life: None,
             world,
             rng,
         };
@@ -304,6 +335,9 @@ impl Run {
             let next = [self.plan.next_due(), self.workload.next_at(), joins];
             let next = next.into_iter().flatten().min().unwrap_or(self.end);
             self.pass(next.min(self.end));
+            if self.is_over() {
+                return;
+            }
             self.verify_recording(20);
             self.plan.act(&mut self.world);
             self.workload.act(&mut self.world);
@@ -323,11 +357,30 @@ impl Run {
 
     /// Lets time pass until `until`, under watch.
     fn pass(&mut self, until: Time) {
-        let (world, watch) = (&mut self.world, &mut self.watch);
+        self.record_followed();
+        let (world, watch, last) = (&mut self.world, &mut self.watch, self.until);
         world.run_until(until.since(world.now()), |world| {
             watch.look(world);
-            false
+            world.happenings() >= last
         });
+    }
+
+    /// Whether it has come to where it was to be stopped.
+    fn is_over(&self) -> bool {
+        self.world.happenings() >= self.until
+    }
+
+    /// Begins to record the node that is followed, in each of its lives as soon as it is quiet,
+    /// unless it is one that is recorded anyway.
+    fn record_followed(&mut self) {
+        let Some(node) = self.followed.filter(|node| node.0 < self.world.len()) else {
+            return;
+        };
+        let life = self.world.life(node);
+        let begun = self.followed_life == Some(life) || self.recorded == Some((node, life));
+        if !begun && self.world.record(node, RECORD_BASE) {
+            self.followed_life = Some(life);
+        }
     }
 
     /// Looks at what is too slow to be looked at after every step.
@@ -421,30 +474,35 @@ impl Run {
     fn converge(&mut self, core: &[NodeIndex]) -> Span {
         let began = self.world.now();
         let goal = self.height(core).0 + 3;
-        let agreed = self.agree(core, goal);
+        let agreed = self.agree(core, Height(goal));
         let after = self.world.now().since(began);
         if agreed {
             let height = self.height(core).0;
-            self.agree(core, height + BLOCKS_AFTER);
+            self.agree(core, Height(height + BLOCKS_AFTER));
         }
         self.workload.collect(&mut self.world);
         after
     }
 
-    /// Waits until all nodes of the core show one tip, at least at this height.
-    fn agree(&mut self, core: &[NodeIndex], height: u64) -> bool {
+    /// Waits until all nodes of the core are on one chain, at least of this height.
+    fn agree(&mut self, core: &[NodeIndex], goal: Height) -> bool {
         let until = self.world.now() + CONVERGES_WITHIN;
         let mut agreed = false;
         while !agreed && self.world.now() < until {
             self.operate(core);
-            let watch = &mut self.watch;
-            agreed = self.world.run_until(Span::from_secs(1), |world| {
+            self.record_followed();
+            let (watch, last) = (&mut self.watch, self.until);
+            self.world.run_until(Span::from_secs(1), |world| {
                 watch.look(world);
-                common_tip(world, core).is_some_and(|(_, at)| at.0 >= height)
+                agreed = agree(world, core, goal);
+                agreed || world.happenings() >= last
             });
+            if self.is_over() {
+                return false;
+            }
         }
         if !agreed {
-            self.watch.report(no_common_tip(&self.world, core));
+            self.watch.report(no_agreement(&self.world, core, goal));
         }
         agreed
     }
@@ -475,7 +533,8 @@ impl Run {
         let plan = &self.plan;
         let excused = |node| !core.contains(&node) || plan.condition(node).is_spoilt;
         let genesis = Arc::clone(&self.genesis);
-        let mut finally = Finally::new(&mut self.world, &mut self.watch, core, genesis);
+        let finally = Finally::new(&mut self.world, &mut self.watch, core, genesis);
+        let mut finally = finally.until(self.until);
         finally.check_validity();
         finally.check_state();
         finally.check_acknowledged(&self.workload, excused)
@@ -565,8 +624,11 @@ fn draw_world(rng: &mut Rng, seed: u64, genesis: Arc<Genesis>) -> WorldConfig {
         loss_per_million: losses[rng.below(4) as usize],
         ..NetworkConfig::default()
     };
+    let most = 1 << rng.below(7);
     let checkpoints = CheckpointInterval {
-        blocks: 1 + rng.below(60),
+        // Few as often as many: a node that lost its inverses in a restart parks a branch that
+        // forks off more than two of these intervals below its tip.
+        blocks: 1 + rng.below(most),
         block_bytes: 1 << (12 + rng.below(14)),
         changed_bytes: 1 << (14 + rng.below(12)),
         quiet: Span::from_millis(200 << rng.below(6)),

@@ -6,6 +6,7 @@ use crate::base::{Span, Time};
 use crate::cli::{CommandError, ExitCode, Output};
 use crate::sim::report::{Report, count, share, span};
 use crate::sim::scenario::{Outcome, Progress, Run, Scenario, run_swarm};
+use crate::sim::swarm::Look;
 use crate::sim::{NodeIndex, Tell};
 
 use super::progress::{Line, peak_memory};
@@ -31,19 +32,28 @@ pub(super) fn run(
         .map(|node| teller(node, scenario.nodes(), *output))
         .transpose()?;
     let mut outcome = if scenario.is_swarm() {
-        if args.until.is_some() {
-            return Err(CommandError::usage(
-                "a swarm ends with its checks; leave --until out, or run another scenario",
-            ));
-        }
-        run_swarm(scenario, seed, tell)
+        let look = Look {
+            follow: tell,
+            until: args.until,
+        };
+        run_swarm(scenario, seed, look)
     } else {
-        run_in_slices(args, scenario, seed, tell, &mut line)?
+        run_in_slices(args, scenario, seed, tell, &mut line)
     };
     outcome.facts.wall = Span::from_micros(micros(line.elapsed()));
     outcome.facts.memory = peak_memory();
     outcome.facts.command = command(args, seed);
-    tell_outcome(args, &outcome, output)
+    if let (Some(folder), Some(bytes)) = (&args.out, &outcome.recording) {
+        files::put(folder, files::RECORDING, bytes)?;
+    }
+    tell_outcome(args, &outcome, output)?;
+    match (&args.out, args.trace, &outcome.recording) {
+        (Some(_), Some(node), None) => Err(CommandError::failed(format!(
+            "node {node} does not run at the end, or was never quiet enough to be recorded; stop \
+             at another event"
+        ))),
+        _ => Ok(()),
+    }
 }
 
 fn run_in_slices(
@@ -52,7 +62,7 @@ fn run_in_slices(
     seed: u64,
     tell: Option<(NodeIndex, Tell)>,
     line: &mut Line,
-) -> Result<Outcome, CommandError> {
+) -> Outcome {
     let mut run = Run::new(scenario, seed);
     if let Some((node, tell)) = tell {
         run.follow(node, tell);
@@ -64,15 +74,7 @@ fn run_in_slices(
         }
     }
     line.clear();
-    if let (Some(folder), Some(node)) = (&args.out, args.trace) {
-        let Some(bytes) = run.recording() else {
-            return Err(CommandError::failed(format!(
-                "node {node} was never quiet enough to be recorded; let it run longer"
-            )));
-        };
-        files::put(folder, files::RECORDING, &bytes)?;
-    }
-    Ok(run.finish())
+    run.finish()
 }
 
 /// Tells everything that a node is told and wants done: the number of the event, the time in

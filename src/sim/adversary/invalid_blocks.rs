@@ -139,19 +139,26 @@ impl InvalidBlockMiner {
         });
     }
 
-    /// Gives a block of its own to whoever asks.
+    /// Gives a block of its own to whoever asks, and has none of the others that are asked for
+    /// with it.
     fn serve(&self, conn: ConnId, lane: u8, message: &Message, hands: &mut Hands<'_>) -> Fate {
         let Message::GetBlocks { request, ids } = message else {
             return Fate::Pass;
         };
-        let mut own = ids.iter().filter_map(|id| self.blocks.get(id)).peekable();
-        if own.peek().is_none() {
+        if !ids.iter().any(|id| self.blocks.contains_key(id)) {
             return Fate::Pass;
         }
-        for bytes in own {
-            let message = Message::Block {
-                request: *request,
-                block: bytes.clone(),
+        for id in ids {
+            let request = *request;
+            let message = match self.blocks.get(id) {
+                Some(bytes) => Message::Block {
+                    request,
+                    block: bytes.clone(),
+                },
+                None => Message::NotFound {
+                    request,
+                    ids: vec![Hash(id.0)],
+                },
             };
             send_in(hands, conn, lane, &message);
         }

@@ -1,6 +1,6 @@
 //! Checks at the end of a run, on a core of nodes that was healed and came to rest.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::base::Span;
@@ -8,9 +8,9 @@ use crate::codec::{Decode, DecodeError, Reader};
 use crate::node::{CallError, CallId, Node, Question, Reply, TransactionStatus};
 use crate::sim::workload::{Acknowledged, Facts, Place, Standing, Workload};
 use crate::sim::{NodeIndex, World};
-use crate::types::{BlockId, Genesis, Header, Height, TxId};
+use crate::types::{AccountId, BlockId, Genesis, Header, Height, TxId};
 
-use super::{Checker, Reference, Violation, Watch};
+use super::{Checker, Included, Reference, Violation, Watch};
 
 /// How long an honest node may take to answer a call at the end: nothing else is going on.
 const ANSWER_WITHIN: Span = Span::from_secs(20);
@@ -40,10 +40,12 @@ pub struct Finally<'a> {
     watch: &'a mut Watch,
     core: &'a [NodeIndex],
     reference: Reference,
+    /// After how many happenings of the world it asks no more.
+    until: u64,
 }
 
 impl<'a> Finally<'a> {
-    /// Checks of this core, whose nodes stand on one tip.
+    /// Checks of this core, whose nodes stand on one chain.
     #[must_use]
     pub fn new(
         world: &'a mut World,
@@ -56,7 +58,19 @@ impl<'a> Finally<'a> {
             watch,
             core,
             reference: Reference::new(genesis),
+            until: u64::MAX,
         }
+    }
+
+    /// Asks no more after so many happenings of the world, and checks nothing from then on.
+    #[must_use]
+    pub const fn until(mut self, event: u64) -> Self {
+        self.until = event;
+        self
+    }
+
+    const fn is_over(&self) -> bool {
+        self.world.happenings() >= self.until
     }
 
     fn violation(&mut self, checker: Checker, node: Option<NodeIndex>, what: String) {
@@ -84,6 +98,9 @@ impl<'a> Finally<'a> {
                 let reply = loop {
                     if let Some(reply) = self.world.reply(call) {
                         break reply;
+                    }
+                    if self.is_over() {
+                        break Err(CallError::Busy);
                     }
                     if self.world.now() >= until {
                         self.violation(Checker::Liveness, Some(node), "it does not answer".into());
@@ -114,7 +131,11 @@ impl<'a> Finally<'a> {
                 };
                 let held = missing.iter().filter(holds);
                 let questions = held.map(|id| (*node, Question::Block(*id))).collect();
-                for reply in self.ask(questions) {
+                let replies = self.ask(questions);
+                if self.is_over() {
+                    return;
+                }
+                for reply in replies {
                     let Ok(Reply::Block { id, bytes, .. }) = reply else {
                         continue;
                     };
@@ -145,6 +166,9 @@ impl<'a> Finally<'a> {
 
     /// Every account and the supply at every node of the core are those of the reference.
     pub fn check_state(&mut self) {
+        if self.is_over() {
+            return;
+        }
         for node in self.core {
             let Some(published) = self.world.published(*node).cloned() else {
                 continue;
@@ -189,13 +213,27 @@ impl<'a> Finally<'a> {
             );
             self.violation(Checker::Validity, Some(swindle.node), what);
         }
-        let Some((tip, height)) = self.tip() else {
+        // Each node's promises by its own chain, which may be some blocks ahead of others'; those
+        // of nodes that are not of the core by the first one's.
+        let chains = self.tips();
+        if self.is_over() {
+            return outcomes;
+        }
+        let tips: BTreeSet<BlockId> = chains.values().copied().collect();
+        let tips: BTreeMap<BlockId, Chain> = tips
+            .into_iter()
+            .map(|tip| (tip, Chain::of(&self.reference, &tip)))
+            .collect();
+        let Some(first) = chains.values().next() else {
             return outcomes;
         };
-        let included = self.reference.included(&tip);
-        let nobody = BTreeMap::new();
-        let accounts = self.reference.accounts(&tip).unwrap_or(&nobody).clone();
         for one in workload.acknowledged() {
+            let Chain {
+                height,
+                included,
+                accounts,
+            } = &tips[chains.get(&one.by).unwrap_or(first)];
+            let height = *height;
             let payment = &one.payment;
             let (account, nonce) = (payment.account, payment.nonce.0);
             match included.get(&(account, nonce)) {
@@ -217,14 +255,19 @@ impl<'a> Finally<'a> {
         outcomes
     }
 
-    /// The core's tip. Blocks that were mined while nodes were asked are looked at first.
-    fn tip(&mut self) -> Option<(BlockId, Height)> {
-        let mut looked_for = None;
+    /// The tip of each node of the core. Blocks that were mined while nodes were asked are looked
+    /// at first.
+    fn tips(&mut self) -> BTreeMap<NodeIndex, BlockId> {
+        let mut looked_for = BTreeSet::new();
         loop {
-            let published = self.world.published(*self.core.first()?)?;
-            let (tip, height) = (published.tip, published.header.height);
-            if self.reference.knows(&tip) || looked_for.replace(tip) == Some(tip) {
-                return Some((tip, height));
+            let shown = self.core.iter().filter_map(|node| {
+                let published = self.world.published(*node)?;
+                Some((*node, published.tip))
+            });
+            let tips: BTreeMap<NodeIndex, BlockId> = shown.collect();
+            let mut is_new = |id: &BlockId| !self.reference.knows(id) && looked_for.insert(*id);
+            if !tips.values().any(&mut is_new) || self.is_over() {
+                return tips;
             }
             self.check_validity();
         }
@@ -266,6 +309,23 @@ impl<'a> Finally<'a> {
             Standing::Expired => outcomes.expired += 1,
             Standing::Replaced => outcomes.replaced += 1,
             Standing::Kept | Standing::Stranded | Standing::Unfunded => outcomes.waiting += 1,
+        }
+    }
+}
+
+/// What the reference says of the chain that ends with a tip.
+struct Chain {
+    height: Height,
+    included: Included,
+    accounts: BTreeMap<AccountId, (u64, u64)>,
+}
+
+impl Chain {
+    fn of(reference: &Reference, tip: &BlockId) -> Self {
+        Self {
+            height: reference.height(tip).unwrap_or(Height::GENESIS),
+            included: reference.included(tip),
+            accounts: reference.accounts(tip).cloned().unwrap_or_default(),
         }
     }
 }

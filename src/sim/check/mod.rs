@@ -31,21 +31,52 @@ pub use watch::Watch;
 /// again after 30 seconds at most, headers asked elsewhere after 15, a silence noticed after 80.
 pub const CONVERGES_WITHIN: Span = Span::from_secs(400);
 
-/// The tip that all of these nodes show and are ready at, if it is one.
+/// How long a block may take from one end of a network to the other where all is well: some hops,
+/// each of them a few round trips over the slowest lines, and a lost packet that is sent again.
+const SPREADS_WITHIN: Span = Span::from_secs(4);
+/// How many blocks miners may find beside each other, one after the other, by chance alone.
+const BY_CHANCE: u64 = 2;
+
+/// Whether all of these nodes are ready and on one chain, which has come to `goal`: they show one
+/// tip, or their chains are the same up to that height and up to the newest blocks that may still
+/// be on their way.
+///
+/// Where blocks come as fast as they spread, there is hardly a moment in which everybody shows the
+/// same tip, however well all goes. That the tips are near each other would not be enough: a node
+/// that is stuck is near for as long as the others have found little. So `goal` is to be higher
+/// than anything that was shown when the wait began: a node that takes in no more blocks never
+/// comes to it, nor do two parts of a network that never hear of each other's branches come to one
+/// block there. And a node that goes on taking blocks, always later than they spread, is too far
+/// below the highest.
 #[must_use]
-pub fn common_tip(world: &World, nodes: &[NodeIndex]) -> Option<(BlockId, Height)> {
+pub fn agree(world: &World, nodes: &[NodeIndex], goal: Height) -> bool {
     let shown = |node: &NodeIndex| {
         let shown = world.published(*node).filter(|shown| shown.ready)?;
         Some((shown.tip, shown.header.height))
     };
-    let first = shown(nodes.first()?)?;
-    let agree = nodes.iter().all(|node| shown(node) == Some(first));
-    agree.then_some(first)
+    let shown: Option<Vec<(BlockId, Height)>> = nodes.iter().map(shown).collect();
+    let Some(shown) = shown else { return false };
+    let heights = || shown.iter().map(|(_, height)| *height);
+    let (Some(lowest), Some(highest)) = (heights().min(), heights().max()) else {
+        return false;
+    };
+    if lowest < goal || shown.windows(2).all(|pair| pair[0] == pair[1]) {
+        return lowest >= goal;
+    }
+    let interval = u64::from(world.config().genesis.rules.interval_ms).max(1);
+    let apart = BY_CHANCE + SPREADS_WITHIN.as_millis().div_ceil(interval);
+    let common = goal.max(Height(highest.0.saturating_sub(apart)));
+    let mut blocks = nodes.iter().zip(&shown).map(|(node, (tip, _))| {
+        let running = world.node(*node)?;
+        running.ancestor(tip, common)
+    });
+    let first = blocks.next().flatten();
+    first.is_some() && blocks.all(|block| block == first)
 }
 
-/// That there is no common tip, with what each of the nodes shows.
+/// That there is no common chain, with what each of the nodes shows.
 #[must_use]
-pub fn no_common_tip(world: &World, nodes: &[NodeIndex]) -> Violation {
+pub fn no_agreement(world: &World, nodes: &[NodeIndex], goal: Height) -> Violation {
     let shown = nodes.iter().map(|node| {
         let shown = world.published(*node);
         let shown = shown.map(|it| (it.header.height.0, it.tip, it.ready, it.peers));
@@ -56,7 +87,10 @@ pub fn no_common_tip(world: &World, nodes: &[NodeIndex]) -> Violation {
         checker: Checker::Agreement,
         at: world.now(),
         node: None,
-        what: format!("no common tip in {CONVERGES_WITHIN}: {}", shown.join(", ")),
+        what: format!(
+            "no common chain of height {goal} in {CONVERGES_WITHIN}: {}",
+            shown.join(", ")
+        ),
     }
 }
 

@@ -95,6 +95,12 @@ impl Reference {
         self.after.contains_key(id)
     }
 
+    /// The height of a block.
+    #[must_use]
+    pub fn height(&self, id: &BlockId) -> Option<Height> {
+        self.after.get(id).map(|after| after.header.height)
+    }
+
     /// The transactions of the chain that ends with a block.
     #[must_use]
     pub fn included(&self, tip: &BlockId) -> Included {

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use crate::base::Rng;
-use crate::sim::check::{CONVERGES_WITHIN, Finally, Watch, common_tip, no_common_tip};
+use crate::sim::check::{CONVERGES_WITHIN, Finally, Watch, agree, no_agreement};
 use crate::sim::workload::Workload;
 use crate::sim::{NodeIndex, World};
+use crate::types::Height;
 
-/// Waits until all honest nodes show one tip, and asks whether what they hold is right.
+/// Waits until all honest nodes are on one chain, and asks whether what they hold is right.
 pub(super) fn check(
     world: &mut World,
     watch: &mut Watch,
@@ -16,9 +17,10 @@ pub(super) fn check(
 ) -> Vec<String> {
     let nodes = (0..world.len()).map(NodeIndex);
     let honest: Vec<NodeIndex> = nodes.filter(|node| world.is_honest(*node)).collect();
+    let goal = goal(world, &honest);
     let agreed = world.run_until(CONVERGES_WITHIN, |world| {
         watch.look(world);
-        common_tip(world, &honest).is_some()
+        agree(world, &honest, goal)
     });
     if agreed {
         // Someone who paid nothing has nothing to lose.
@@ -31,9 +33,21 @@ pub(super) fn check(
         finally.check_state();
         finally.check_acknowledged(workload, |_| false);
     } else {
-        watch.report(no_common_tip(world, &honest));
+        watch.report(no_agreement(world, &honest, goal));
     }
     watch.violations().iter().map(ToString::to_string).collect()
+}
+
+/// What they have to come to: more than anybody shows, where somebody mines.
+fn goal(world: &World, nodes: &[NodeIndex]) -> Height {
+    let shown = nodes.iter().filter_map(|node| world.published(*node));
+    let highest = shown.map(|shown| shown.header.height).max();
+    let highest = highest.unwrap_or(Height::GENESIS);
+    let mined = nodes.iter().any(|node| {
+        let config = world.node_config(*node);
+        config.mining.is_some() && world.is_running(*node)
+    });
+    if mined { highest.next() } else { highest }
 }
 
 fn nobody_pays() -> crate::sim::workload::WorkloadOptions {

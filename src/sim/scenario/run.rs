@@ -8,7 +8,7 @@ use crate::sim::adversary::behaviour;
 use crate::sim::check::Watch;
 use crate::sim::observe::Observations;
 use crate::sim::report::Facts;
-use crate::sim::swarm::{SwarmOptions, run_followed};
+use crate::sim::swarm::{Look, SwarmOptions, run_under};
 use crate::sim::workload::Workload;
 use crate::sim::{DiskKind, NodeIndex, Tell, World, WorldConfig};
 use crate::types::{AccountId, Height};
@@ -39,6 +39,9 @@ pub struct Outcome {
     pub facts: Facts,
     /// What was seen.
     pub seen: Observations,
+    /// What the followed node lived through, as `keel replay` takes it; nothing where it does not
+    /// run at the end, or was never quiet enough to be recorded.
+    pub recording: Option<Vec<u8>>,
 }
 
 /// A world that runs by a scenario.
@@ -155,10 +158,7 @@ impl Run {
         self.begin_to_record();
     }
 
-    /// What the followed node lived through, as `keel replay` takes it; nothing where it was never
-    /// quiet enough to be recorded.
-    #[must_use]
-    pub fn recording(&self) -> Option<Vec<u8>> {
+    fn recording(&self) -> Option<Vec<u8>> {
         let (node, _) = self.recorded.filter(|(_, begun)| *begun)?;
         let (recording, _) = self.world.recording(node)?;
         Some(recording.to_bytes())
@@ -167,6 +167,7 @@ impl Run {
     /// Ends it, and says what it was.
     #[must_use]
     pub fn finish(mut self) -> Outcome {
+        let recording = self.recording();
         self.steps.finish(&mut self.world);
         let stopped = self.world.now() < self.end;
         let is_checked = self.scenario.is_checked && !stopped;
@@ -189,6 +190,7 @@ impl Run {
         Outcome {
             facts,
             seen: self.world.observations().clone(),
+            recording,
         }
     }
 }
@@ -197,16 +199,16 @@ impl Run {
 #[must_use]
 pub fn run_to_end(scenario: &Scenario, seed: u64) -> Outcome {
     if scenario.is_swarm() {
-        return run_swarm(scenario, seed, None);
+        return run_swarm(scenario, seed, Look::default());
     }
     let mut run = Run::new(scenario, seed);
     while run.advance(scenario.duration(), u64::MAX) {}
     run.finish()
 }
 
-/// Runs a seed of a swarm, following a node.
+/// Runs a seed of a swarm while somebody looks.
 #[must_use]
-pub fn run_swarm(scenario: &Scenario, seed: u64, follow: Option<(NodeIndex, Tell)>) -> Outcome {
+pub fn run_swarm(scenario: &Scenario, seed: u64, look: Look) -> Outcome {
     let options = SwarmOptions {
         nodes: scenario.world.nodes,
         safety: scenario.duration(),
@@ -214,13 +216,14 @@ pub fn run_swarm(scenario: &Scenario, seed: u64, follow: Option<(NodeIndex, Tell
         workload: scenario.workload,
         ..SwarmOptions::default()
     };
-    let verdict = run_followed(seed, &options, follow);
+    let verdict = run_under(seed, &options, look);
     let facts = Facts {
         scenario: scenario.name().to_owned(),
         about: scenario.about().to_owned(),
         seed,
         options: scenario.set.clone(),
-        is_checked: true,
+        // What was found on the way counts wherever it was stopped.
+        is_checked: !verdict.is_stopped || !verdict.violations.is_empty(),
         marks: verdict.marks.iter().collect(),
         violations: verdict.violations.iter().map(ToString::to_string).collect(),
         ..verdict.facts
@@ -228,6 +231,7 @@ pub fn run_swarm(scenario: &Scenario, seed: u64, follow: Option<(NodeIndex, Tell
     Outcome {
         facts,
         seen: verdict.seen,
+        recording: verdict.recording,
     }
 }
 

@@ -284,7 +284,13 @@ fn a_followed_node_is_told_of_and_its_recording_replays() {
     while run.advance(Span::from_secs(1), u64::MAX) {}
     let (inputs, outputs) = told.get();
     assert!(inputs > 20 && outputs > 20, "{inputs} {outputs}");
-    let bytes = run.recording().expect("it was quiet at some time");
+    let outcome = run.finish();
+    let alone = run_to_end(&scenario, 1).facts.event_hash;
+    assert_eq!(
+        outcome.facts.event_hash, alone,
+        "who looks on changes nothing"
+    );
+    let bytes = outcome.recording.expect("it was quiet at some time");
     let recording = crate::node::Recording::from_bytes(&bytes).expect("a recording");
     let mut runner = crate::node::Inline::new(recording.reader());
     let replayed = recording.replay(None, &mut runner, &mut |_, _| {});

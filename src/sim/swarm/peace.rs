@@ -20,6 +20,9 @@ impl Run {
         while missing.is_some() && self.world.now() < until {
             self.operate(core);
             self.pass(self.world.now() + Span::from_secs(1));
+            if self.is_over() {
+                return;
+            }
             missing = missing_link(&self.world, core);
         }
         if let Some(link) = missing {
@@ -51,11 +54,16 @@ impl Run {
         let mut agreed = false;
         while !agreed && self.world.now() < until {
             self.operate(&nodes);
-            let watch = &mut self.watch;
-            agreed = self.world.run_until(Span::from_secs(1), |world| {
+            self.record_followed();
+            let (watch, last) = (&mut self.watch, self.until);
+            self.world.run_until(Span::from_secs(1), |world| {
                 watch.look(world);
-                same_work(world, &nodes)
+                agreed = same_work(world, &nodes);
+                agreed || world.happenings() >= last
             });
+            if self.is_over() {
+                return;
+            }
         }
         if !agreed {
             self.watch.report(no_common_work(&self.world, &nodes));

@@ -50,3 +50,49 @@ fn the_same_seed_gives_the_same_events() {
     assert_eq!(once(5), once(5));
     assert_ne!(once(5).0, once(6).0);
 }
+
+#[test]
+fn a_seed_is_stopped_at_an_event_and_a_node_of_it_is_followed_and_recorded() {
+    use crate::node::{Inline, Recording};
+
+    let options = SwarmOptions {
+        nodes: 6,
+        safety: Span::from_secs(30),
+        ..SwarmOptions::default()
+    };
+    let look = |until| {
+        let tell: Tell = Box::new(|_, _, _| {});
+        Look {
+            follow: Some((NodeIndex(0), tell)),
+            until,
+        }
+    };
+    let whole = run(5, &options);
+    let followed = run_under(5, &options, look(None));
+    assert!(!followed.is_stopped);
+    assert_eq!(
+        (followed.event_hash, followed.marks),
+        (whole.event_hash, whole.marks),
+        "who looks on changes nothing"
+    );
+    // In the midst of the faults, while the core comes to one chain, and among the last questions.
+    for until in [
+        whole.happenings / 4,
+        whole.happenings * 3 / 4,
+        whole.happenings - 5,
+    ] {
+        let part = run_under(5, &options, look(Some(until)));
+        assert!(part.is_stopped);
+        assert_eq!(part.happenings, until);
+        assert!(part.violations.is_empty(), "{:?}", part.violations);
+        let again = run_under(5, &options, look(Some(until)));
+        assert_eq!(part.event_hash, again.event_hash);
+        if let Some(bytes) = part.recording {
+            let recording = Recording::from_bytes(&bytes).unwrap();
+            let mut runner = Inline::new(recording.reader());
+            let replayed = recording.replay(None, &mut runner, &mut |_, _| {});
+            assert!(replayed.is_ok(), "{replayed:?}");
+        }
+    }
+    assert!(followed.recording.is_some());
+}
