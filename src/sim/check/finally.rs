@@ -154,7 +154,12 @@ impl<'a> Finally<'a> {
             missing = parents;
         }
         for ((height, id), bytes) in found {
+            // Below a dead branch a block may be on damaged disks alone; nothing that stands on it
+            // can be judged then.
+            let parent = header_of(&bytes).map(|header| header.parent_id);
+            let is_cut_off = parent.is_ok_and(|parent| !self.reference.knows(&parent));
             if height > 0
+                && !is_cut_off
                 && let Err(rule) = self.reference.add(&bytes)
             {
                 let what = format!("block {id} at height {height} was a tip: {rule}");
@@ -217,6 +222,12 @@ impl<'a> Finally<'a> {
         // of nodes that are not of the core by the first one's.
         let chains = self.tips();
         if self.is_over() {
+            return outcomes;
+        }
+        let unjudged = chains.iter().find(|(_, tip)| !self.reference.knows(tip));
+        if let Some((node, tip)) = unjudged {
+            let what = format!("its tip {tip} stands on blocks that nobody could give");
+            self.violation(Checker::Validity, Some(*node), what);
             return outcomes;
         }
         let tips: BTreeSet<BlockId> = chains.values().copied().collect();
