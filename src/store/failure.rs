@@ -96,8 +96,11 @@ pub enum OpenError {
     },
     /// The directory has a format, or a record, of a newer version.
     TooNew(String),
-    /// Neither slot of SUPER is valid, or SUPER is gone and its logs are not.
+    /// SUPER is gone and its logs are not.
     NoSuper,
+    /// Neither slot of SUPER is valid. It is not made again from the logs: only SUPER says how far
+    /// they were acknowledged, and without that an end that was lost looks like one that was torn.
+    BadSuper,
     /// A segment file stands where it does not belong.
     Misplaced {
         /// The file.
@@ -159,8 +162,14 @@ impl fmt::Display for OpenError {
                 "the data directory has {what}: use the version that wrote it, or later"
             ),
             Self::NoSuper => f.write_str(
-                "the data directory has segments but no valid SUPER file: put SUPER back from a \
-                 backup, or choose another directory and synchronise again",
+                "the data directory has segments but no SUPER file: put the one that belongs to \
+                 them back, or choose another directory and synchronise again",
+            ),
+            Self::BadSuper => f.write_str(
+                "both copies in the file SUPER of the data directory are damaged, and nothing \
+                 else says how far its logs were acknowledged; nothing was changed: check the \
+                 disk, then put a whole copy of the directory back, or choose another directory \
+                 and synchronise again",
             ),
             Self::Misplaced { path } => write!(
                 f,

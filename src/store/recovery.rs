@@ -262,7 +262,7 @@ impl Store {
 fn open_super(disk: &dyn Disk, options: &Options) -> Result<(SuperFile, bool), OpenError> {
     let has_super = disk.list("")?.iter().any(|name| name == superblock::PATH);
     if has_super {
-        let file = SuperFile::open(disk)?.ok_or(OpenError::NoSuper)?;
+        let file = SuperFile::open(disk)?.ok_or(OpenError::BadSuper)?;
         if let Some(what) = file.now.too_new() {
             return Err(OpenError::TooNew(what));
         }

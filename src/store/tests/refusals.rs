@@ -92,13 +92,42 @@ fn a_newer_format_is_refused() {
 fn segments_without_super_are_refused() {
     let disk = used();
     disk.remove("SUPER").unwrap();
+    let before = disk.contents();
     assert_eq!(refusal(&disk, &options(4 << 10)), OpenError::NoSuper);
+    assert!(disk.contents() == before);
+}
+
+#[test]
+fn one_bad_slot_of_super_is_lived_with_and_two_are_refused_with_a_way_on() {
+    let spoil = |disk: &MemoryDisk, slot: u64| {
+        let (file, mut byte) = (disk.open("SUPER").unwrap(), [0]);
+        file.read_at(slot * 4_096 + 64, &mut byte).unwrap();
+        file.write_at(slot * 4_096 + 64, &[byte[0] ^ 4]).unwrap();
+    };
+    for slot in 0..2 {
+        let disk = used();
+        spoil(&disk, slot);
+        let (mut store, _) = open(&disk, 4 << 10);
+        let mut blocks = 0;
+        let see = |_, kind, _: &[u8]| blocks += usize::from(kind == Kind::Block);
+        assert_eq!(store.replay(Log::Blocks, Lsn::default(), see), Ok(vec![]));
+        assert_eq!(blocks, 20, "nothing is lost with slot {slot}");
+    }
     let disk = used();
-    disk.open("SUPER")
-        .unwrap()
-        .write_at(0, &[0; 8_192])
-        .unwrap();
-    assert_eq!(refusal(&disk, &options(4 << 10)), OpenError::NoSuper);
+    spoil(&disk, 0);
+    spoil(&disk, 1);
+    let before = disk.contents();
+    let error = refusal(&disk, &options(4 << 10));
+    assert_eq!(error, OpenError::BadSuper);
+    for told in [
+        "both copies",
+        "SUPER",
+        "nothing was changed",
+        "synchronise again",
+    ] {
+        assert!(error.to_string().contains(told), "{error}");
+    }
+    assert!(disk.contents() == before);
 }
 
 #[test]
