@@ -51,11 +51,24 @@ impl Story {
     /// Executes everything from `state` on, with a checkpoint every few blocks. Gives the height
     /// of the last that is complete.
     fn live(&self, store: &mut Store, state: ChainState, kept: Kept) -> (u64, Option<Stop>) {
+        self.live_watched(store, state, kept, &mut |_| {})
+    }
+
+    /// The same; `watch` is told when the disk's pages are about to count, and when the block
+    /// after that was executed on them.
+    fn live_watched(
+        &self,
+        store: &mut Store,
+        state: ChainState,
+        kept: Kept,
+        watch: &mut dyn FnMut(Swap),
+    ) -> (u64, Option<Stop>) {
         let mut life = Life {
             store,
             state,
             kept,
             complete: 0,
+            watch,
         };
         for made in &self.blocks[life.state.header.height.0 as usize..] {
             if let Err(stop) = life.block(&self.genesis, made) {
@@ -85,6 +98,15 @@ impl Story {
     }
 }
 
+/// How far a swap of pages is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Swap {
+    /// All pages are on the disk, and nothing says so yet.
+    Begins,
+    /// The next block was executed.
+    Used,
+}
+
 /// Why a life ended.
 type Stop = Box<dyn std::error::Error>;
 
@@ -94,6 +116,7 @@ struct Life<'a> {
     kept: Kept,
     /// The height of the last complete checkpoint.
     complete: u64,
+    watch: &'a mut dyn FnMut(Swap),
 }
 
 impl Life<'_> {
@@ -120,6 +143,7 @@ impl Life<'_> {
             return Err(PageError { at, why }.into());
         };
         self.state = state;
+        (self.watch)(Swap::Used);
         if self.state.header.height.0.is_multiple_of(INTERVAL) {
             self.checkpoint()?;
         }
@@ -135,6 +159,7 @@ impl Life<'_> {
             assert!(records.is_empty() || lsns.last() == writer.last().as_ref());
         }
         self.store.sync()?;
+        (self.watch)(Swap::Begins);
         let written = writer.finish(&self.kept);
         let at = self.store.append(&[written.record])?[0];
         assert_eq!(at, written.kept.checkpoints()[0].at);
@@ -228,6 +253,55 @@ fn a_crash_at_any_call_leaves_complete_checkpoints_to_go_on_from() {
         }
     }
     assert!(went_on > 100 && none > 10, "{went_on} {none}");
+}
+
+#[test]
+fn a_kill_in_the_midst_of_a_swap_of_pages_loses_nothing_of_the_state() {
+    let story = Story::new();
+    let root = ChainState::genesis(&story.genesis);
+    let faulty = |crash_at: Option<u64>| {
+        let faults = Faults {
+            crash_at,
+            ..Faults::default()
+        };
+        let rng = Rng::from_number(crash_at.unwrap_or(0));
+        FaultyDisk::over(&MemoryDisk::new(), faults, rng)
+    };
+    // Every call from the record of a checkpoint to the last of the block that reads what was
+    // swapped: the record, SUPER, segments that go, pages.
+    let (whole, mut calls, mut begun) = (faulty(None), BTreeSet::new(), None);
+    let mut store = open(Arc::new(whole.clone())).unwrap();
+    let (complete, stop) =
+        story.live_watched(&mut store, root.clone(), Kept::default(), &mut |swap| {
+            let now = whole.calls();
+            match swap {
+                Swap::Begins => begun = Some(now),
+                Swap::Used => calls.extend(begun.take().unwrap_or(now)..now),
+            }
+        });
+    assert_eq!((complete, stop.is_none()), (BLOCKS, true));
+    assert!(calls.len() >= 30, "{calls:?}");
+    for call in calls {
+        let disk = faulty(Some(call));
+        let mut store = open(Arc::new(disk.clone())).unwrap();
+        let (complete, stop) = story.live(&mut store, root.clone(), Kept::default());
+        assert!(stop.is_some(), "call {call}");
+        drop(store);
+        for keep in Keep::ALL {
+            let mut store = open(Arc::new(disk.crash(keep))).unwrap();
+            let (kept, states) = found(&store);
+            let state = states.first().unwrap_or(&root).clone();
+            let height = state.header.height.0;
+            assert!(
+                height == complete || height == complete + INTERVAL,
+                "call {call}, {keep:?}: {height}, and {complete} was complete"
+            );
+            states.iter().for_each(|state| story.assert_is(state));
+            let (complete, stop) = story.live(&mut store, state, kept);
+            assert!(stop.is_none(), "call {call}, {keep:?}: {stop:?}");
+            assert_eq!(complete, BLOCKS);
+        }
+    }
 }
 
 #[test]
