@@ -11,7 +11,7 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use crate::disk::{LogThread, Rejected, Report};
 use crate::node::{Job, JobId, JobResult, Workbench};
-use crate::reactor::{LogQueue, Logged, SaveId, Workers};
+use crate::reactor::{LogQueue, Logged, SaveId, Saved, Workers};
 use crate::store::{Append, Completion, Failure, Kind, Log, Lsn, Reader, Request, Store};
 use crate::workers::Pool;
 
@@ -58,7 +58,7 @@ impl Workers for WorkerPort {
 }
 
 /// What came of a recording that was to be saved.
-type Saved = (SaveId, Result<u64, String>);
+type SaveResult = (SaveId, Result<Saved, String>);
 
 /// The log thread.
 pub(super) struct LogPort {
@@ -83,7 +83,7 @@ pub(super) struct LogPort {
     awaits_pieces: Arc<AtomicBool>,
     /// Recordings to save, each when so many pieces are written.
     saves: VecDeque<(u64, SaveId, PathBuf)>,
-    saved: (Sender<Saved>, Receiver<Saved>),
+    saved: (Sender<SaveResult>, Receiver<SaveResult>),
 }
 
 /// What a record is to a recording.
@@ -275,7 +275,7 @@ impl LogQueue for LogPort {
         (self.wake)();
     }
 
-    fn take_saved(&mut self) -> Option<Saved> {
+    fn take_saved(&mut self) -> Option<SaveResult> {
         self.saved.1.try_recv().ok()
     }
 

@@ -10,6 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::node::{BlockReader, Recording};
+use crate::reactor::Saved;
 use crate::store::{Log, Lsn, ReadError, Reader};
 
 /// Whether a snapshot begins with a piece: its first byte says so.
@@ -62,8 +63,6 @@ impl Places {
 pub(super) enum SaveError {
     /// Nothing is recorded yet.
     Nothing,
-    /// A block can't be read.
-    Block(String),
     /// A piece can't be read.
     Piece(ReadError),
     /// The file can't be written.
@@ -76,15 +75,14 @@ impl fmt::Display for SaveError {
             Self::Nothing => f.write_str(
                 "nothing is recorded yet: a recording begins with the first quiet moment",
             ),
-            Self::Block(error) => write!(f, "a block can't be read: {error}"),
             Self::Piece(error) => write!(f, "the recording can't be read: {error}"),
             Self::File(error) => write!(f, "the file can't be written: {error}"),
         }
     }
 }
 
-/// Makes a file of a recording; says how many bytes it has.
-pub(super) fn save(places: &Places, reader: &Reader, file: &Path) -> Result<u64, SaveError> {
+/// Makes a file of a recording, without the blocks that can't be read.
+pub(super) fn save(places: &Places, reader: &Reader, file: &Path) -> Result<Saved, SaveError> {
     let mut pieces: Vec<Vec<u8>> = Vec::new();
     for at in &places.pieces {
         match reader.read(Log::Record, *at) {
@@ -98,12 +96,20 @@ pub(super) fn save(places: &Places, reader: &Reader, file: &Path) -> Result<u64,
         return Err(SaveError::Nothing);
     }
     let mut blocks: BTreeMap<Lsn, Arc<[u8]>> = BTreeMap::new();
+    let mut missing = Vec::new();
     for at in &places.blocks {
-        blocks.insert(*at, reader.read_block(*at).map_err(SaveError::Block)?);
+        match reader.read_block(*at) {
+            Ok(block) => drop(blocks.insert(*at, block)),
+            Err(_) => missing.push(*at),
+        }
     }
-    let bytes = Recording::of_pieces(pieces.iter().map(Vec::as_slice), blocks).to_bytes();
+    let pieces = pieces.iter().map(Vec::as_slice);
+    let bytes = Recording::of_pieces(pieces, blocks, missing.clone()).to_bytes();
     write_new(file, &bytes).map_err(SaveError::File)?;
-    Ok(bytes.len() as u64)
+    Ok(Saved {
+        bytes: bytes.len() as u64,
+        missing,
+    })
 }
 
 fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 use crossbeam_channel::{Receiver, unbounded};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::base::Time;
 use crate::node::{
@@ -167,24 +167,35 @@ pub(super) fn record(args: &RecordArgs, output: &Output) -> Result<(), CommandEr
         .map_err(|error| CommandError::failed(format!("{}: {error}", file.display())))?;
     let directory = node.directory();
     let genesis = read_genesis(&directory.join(GENESIS_FILE))?.genesis;
-    let bytes = match open_store(&directory, &genesis.id())? {
+    let (bytes, missing) = match open_store(&directory, &genesis.id())? {
         Some(mut store) => {
             let failed =
                 |failure| CommandError::failed(format!("{}: {failure}", directory.display()));
-            let recording = Recording::read(&mut store).map_err(failed)?.to_bytes();
-            write_new(&file, &recording)?;
-            recording.len() as u64
+            let recording = Recording::read(&mut store).map_err(failed)?;
+            let bytes = recording.to_bytes();
+            write_new(&file, &bytes)?;
+            let missing = recording.missing().iter().map(|at| at.get());
+            (bytes.len() as u64, missing.collect())
         }
         None => {
             let saved = node
                 .client()?
                 .call("saverecord", &json!([file.display().to_string()]))?;
-            saved["bytes"].as_u64().unwrap_or_default()
+            let missing = saved["missing"].as_array().into_iter().flatten();
+            let missing: Vec<u64> = missing.filter_map(Value::as_u64).collect();
+            (saved["bytes"].as_u64().unwrap_or_default(), missing)
         }
     };
+    let shown = file.display().to_string();
     output.print(
-        &json!({ "file": file.display().to_string(), "bytes": bytes }),
-        || format!("wrote {bytes} bytes to {}", file.display()),
+        &json!({ "file": shown, "bytes": bytes, "missing": missing }),
+        || match missing.len() {
+            0 => format!("wrote {bytes} bytes to {shown}"),
+            count => format!(
+                "wrote {bytes} bytes to {shown}, without {count} blocks that can't be read from \
+                 blocks/ at {missing:?}: a replay that needs one ends there"
+            ),
+        },
     );
     Ok(())
 }

@@ -297,6 +297,15 @@ impl JobResult {
         }
     }
 
+    /// Why a block could not be read, if it could not.
+    #[must_use]
+    pub fn unread(&self) -> Option<&str> {
+        match self {
+            Self::Read(Err(why)) | Self::ToSend(Err(why)) => Some(why),
+            _ => None,
+        }
+    }
+
     /// The result as it was where it was recorded.
     #[must_use]
     pub fn as_measured(self, measured: Measured) -> Self {

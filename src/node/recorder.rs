@@ -9,7 +9,8 @@
 //! A piece is a byte, 2 where the first snapshot of a process begins with it, 1 where a later one
 //! does and 0 elsewhere, and the next bytes of the stream. A process that was killed leaves a
 //! stream that the next one's does not continue, so a recording is of the last process alone. A
-//! file is `"KEELREC1"`, the blocks that the stream refers to, and the stream.
+//! file is `"KEELREC2"`, the blocks that the stream refers to, where those stood that could not
+//! be read when it was made, and the stream.
 //!
 //! What came of a job is not written down: a replay does the job again when the recording says
 //! that its result arrived. Blocks that were read from the log are in the file by their position.
@@ -30,7 +31,7 @@ use super::job::{BLOCK_RECORD_PREFIX, BlockReader, Job, JobResult, Measured, Wor
 use super::{Input, JobId, Node, Output, Snapshot, header_of};
 
 /// What a file begins with.
-const MAGIC: &[u8; 8] = b"KEELREC1";
+const MAGIC: &[u8; 8] = b"KEELREC2";
 /// The most bytes of a piece, so that it fits a record of the smallest segment.
 const PIECE_MAX: usize = 32 << 10;
 /// The first byte of a piece: no snapshot begins with it.
@@ -188,6 +189,8 @@ impl Recorder {
 #[derive(Clone, Debug, Default)]
 pub struct Recording {
     blocks: BTreeMap<Lsn, Arc<[u8]>>,
+    /// Where blocks stood that could not be read.
+    missing: Vec<Lsn>,
     stream: Vec<u8>,
 }
 
@@ -202,6 +205,13 @@ pub enum ReplayError {
     Damaged,
     /// The first snapshot can't be restored.
     Restore(RestoreError),
+    /// The node read a block that the file lacks.
+    Missing {
+        /// After so many events.
+        events: u64,
+        /// Which.
+        what: String,
+    },
     /// The recording tells of something that the node did not ask for; the program is not the one
     /// that recorded, or depends on something that is no input.
     Unasked {
@@ -230,6 +240,9 @@ impl fmt::Display for ReplayError {
                 f.write_str("the recording is damaged, or was made by another version of keel")
             }
             Self::Restore(error) => write!(f, "its first snapshot can't be restored: {error}"),
+            Self::Missing { events, what } => {
+                write!(f, "the replay ends before event {}: {what}", events + 1)
+            }
             Self::Unasked { events, what } => write!(
                 f,
                 "the replay diverges before event {events}: {what}; was it recorded by this very \
@@ -271,11 +284,12 @@ pub struct Replayed {
 
 impl Recording {
     /// A recording of the pieces of a record log, from the last process's oldest snapshot on, and
-    /// the blocks of the block log.
+    /// the blocks of the block log; `missing` says where some stood that can't be read.
     #[must_use]
     pub fn of_pieces<'a>(
         pieces: impl Iterator<Item = &'a [u8]>,
         blocks: BTreeMap<Lsn, Arc<[u8]>>,
+        missing: Vec<Lsn>,
     ) -> Self {
         let (mut stream, mut begun) = (Vec::new(), false);
         for piece in pieces {
@@ -290,11 +304,22 @@ impl Recording {
                 stream.extend_from_slice(bytes);
             }
         }
-        Self { blocks, stream }
+        Self {
+            blocks,
+            missing,
+            stream,
+        }
+    }
+
+    /// Where blocks stood that could not be read when the recording was made: a replay that comes
+    /// to need one ends there and says so.
+    #[must_use]
+    pub fn missing(&self) -> &[Lsn] {
+        &self.missing
     }
 
     /// The recording that a store holds: all of its record log from the oldest snapshot on, and
-    /// every block.
+    /// every block that can be read.
     pub fn read(store: &mut Store) -> Result<Self, Failure> {
         let (mut pieces, mut blocks) = (Vec::new(), BTreeMap::new());
         store.replay(Log::Record, Lsn::default(), |_, kind, body| {
@@ -302,14 +327,16 @@ impl Recording {
                 pieces.push(body.to_vec());
             }
         })?;
-        store.replay(Log::Blocks, Lsn::default(), |lsn, kind, body| {
+        let damage = store.replay(Log::Blocks, Lsn::default(), |lsn, kind, body| {
             if kind == Kind::Block
                 && let Some(bytes) = body.get(BLOCK_RECORD_PREFIX..)
             {
                 blocks.insert(lsn, Arc::from(bytes));
             }
         })?;
-        Ok(Self::of_pieces(pieces.iter().map(Vec::as_slice), blocks))
+        let missing = damage.iter().map(|range| range.from).collect();
+        let pieces = pieces.iter().map(Vec::as_slice);
+        Ok(Self::of_pieces(pieces, blocks, missing))
     }
 
     /// The file.
@@ -324,7 +351,8 @@ impl Recording {
             .map(|(lsn, bytes)| (*lsn, bytes.as_ref()))
             .collect();
         let mut file = MAGIC.to_vec();
-        file.extend(postcard::to_allocvec(&blocks).expect("positions and bytes have a form"));
+        let front = postcard::to_allocvec(&(blocks, &self.missing));
+        file.extend(front.expect("positions and bytes have a form"));
         file.extend_from_slice(&self.stream);
         file
     }
@@ -332,7 +360,8 @@ impl Recording {
     /// The recording of a file.
     pub fn from_bytes(file: &[u8]) -> Result<Self, ReplayError> {
         let rest = file.strip_prefix(MAGIC).ok_or(ReplayError::NotARecording)?;
-        let (blocks, stream): (Vec<(Lsn, Vec<u8>)>, &[u8]) =
+        type Front = (Vec<(Lsn, Vec<u8>)>, Vec<Lsn>);
+        let ((blocks, missing), stream): (Front, &[u8]) =
             postcard::take_from_bytes(rest).map_err(|_| ReplayError::NotARecording)?;
         let blocks = blocks
             .into_iter()
@@ -340,8 +369,25 @@ impl Recording {
             .collect();
         Ok(Self {
             blocks,
+            missing,
             stream: stream.to_vec(),
         })
+    }
+
+    /// The recording as it would be if the record of a block had been damaged when it was made,
+    /// and the block had stood in another one as well.
+    #[cfg(test)]
+    pub(crate) fn with_damaged_record(&self, of: &BlockId) -> Self {
+        let mut damaged = self.clone();
+        let is_it = |bytes: &Arc<[u8]>| header_of(bytes).is_ok_and(|header| header.id() == *of);
+        let places = self.blocks.iter().filter(|(_, bytes)| is_it(bytes));
+        for (place, (at, bytes)) in places.enumerate() {
+            damaged.blocks.remove(at);
+            damaged.missing.push(*at);
+            let elsewhere = Lsn::new(u64::MAX - place as u64);
+            damaged.blocks.insert(elsewhere, Arc::clone(bytes));
+        }
+        damaged
     }
 
     /// The recording without one of its events, to see that a replay finds that out.
@@ -361,6 +407,7 @@ impl Recording {
         }
         Self {
             blocks: self.blocks.clone(),
+            missing: self.missing.clone(),
             stream,
         }
     }
@@ -368,7 +415,7 @@ impl Recording {
     /// Where jobs of the replay read blocks.
     #[must_use]
     pub fn reader(&self) -> Arc<dyn BlockReader> {
-        Arc::new(Blocks(self.blocks.clone()))
+        Arc::new(Blocks(self.clone()))
     }
 
     /// Replays the recording up to its end, or up to event number `until`. `watch` is shown every
@@ -438,6 +485,10 @@ fn step(
                 what: format!("the recording has the result of {job:?}, which was never started"),
             };
             let result = runner.result(job).ok_or_else(unasked)?;
+            if let (Some(what), Measured::Nothing) = (result.unread(), &measured) {
+                let (events, what) = (node.events(), what.to_owned());
+                return Err(ReplayError::Missing { events, what });
+            }
             let result = result.as_measured(measured);
             watch(node.events() + 1, Shown::Result(&result));
             node.handle(now, Input::Done { job, result });
@@ -535,11 +586,16 @@ impl Iterator for Entries<'_> {
     }
 }
 
-struct Blocks(BTreeMap<Lsn, Arc<[u8]>>);
+struct Blocks(Recording);
 
 impl BlockReader for Blocks {
     fn read_block(&self, lsn: Lsn) -> Result<Arc<[u8]>, String> {
-        let block = self.0.get(&lsn).map(Arc::clone);
-        block.ok_or_else(|| format!("the recording has no block of position {lsn}"))
+        let block = self.0.blocks.get(&lsn).map(Arc::clone);
+        block.ok_or_else(|| match self.0.missing.contains(&lsn) {
+            true => format!(
+                "the block at {lsn} could not be read from the log when the recording was saved"
+            ),
+            false => format!("the recording has no block of position {lsn}"),
+        })
     }
 }

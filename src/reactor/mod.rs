@@ -41,7 +41,8 @@ pub use clock::Clock;
 #[cfg(test)]
 pub(crate) use ports::LooseDesk;
 pub use ports::{
-    BanFile, Counters, Desk, ExchangeId, LogQueue, Logged, SaveId, Service, Supervisor, Workers,
+    BanFile, Counters, Desk, ExchangeId, LogQueue, Logged, SaveId, Saved, Service, Supervisor,
+    Workers,
 };
 
 use peer::PeerSocket;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::base::{Span, Time};
 use crate::node::{CallError, CallId, Job, JobId, JobResult, Published, Question, Reply};
-use crate::store::{Completion, Failure, Request};
+use crate::store::{Completion, Failure, Lsn, Request};
 
 use super::http::{HttpRequest, HttpResponse};
 
@@ -39,8 +39,8 @@ pub trait LogQueue {
     /// Writes everything recorded so far to a new file, and calls the loop's waker when it is
     /// there.
     fn save_record(&mut self, save: SaveId, file: PathBuf);
-    /// Takes what came of a save: the bytes of the file, or why there is none.
-    fn take_saved(&mut self) -> Option<(SaveId, Result<u64, String>)>;
+    /// Takes what came of a save: what is in the file, or why there is none.
+    fn take_saved(&mut self) -> Option<(SaveId, Result<Saved, String>)>;
     /// Whether the thread is there to write. It is not after a failure, nor after a bug.
     fn is_working(&self) -> bool;
     /// Writes what waits, and ends the logs as they should end.
@@ -75,6 +75,15 @@ pub struct ExchangeId(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SaveId(pub u64);
 
+/// A recording that is in its file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Saved {
+    /// How many bytes the file has.
+    pub bytes: u64,
+    /// Where in the block log blocks stand that can't be read: the file lacks them.
+    pub missing: Vec<Lsn>,
+}
+
 /// Who answers HTTP requests.
 pub trait Service {
     /// A request came. It is answered by [`Desk::respond`], now or later.
@@ -82,7 +91,7 @@ pub trait Service {
     /// The node answers a question of [`Desk::ask`].
     fn answered(&mut self, call: CallId, reply: Result<Reply, CallError>, desk: &mut Desk<'_>);
     /// A recording of [`Desk::save_record`] is in its file, so many bytes, or could not be written.
-    fn saved(&mut self, save: SaveId, result: Result<u64, String>, desk: &mut Desk<'_>);
+    fn saved(&mut self, save: SaveId, result: Result<Saved, String>, desk: &mut Desk<'_>);
     /// The client of an unanswered request sends no more: it may have gone, or only have said all
     /// that it has to say.
     fn left(&mut self, exchange: ExchangeId, desk: &mut Desk<'_>);

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::base::Time;
 use crate::node::{CallError, CallId, Reply};
 use crate::reactor::http::{HttpRequest, HttpResponse, Method as HttpMethod, Status};
-use crate::reactor::{Desk, ExchangeId, SaveId, Service};
+use crate::reactor::{Desk, ExchangeId, SaveId, Saved, Service};
 use crate::types::{BlockId, Genesis, GenesisId, NodeId, NodeKey};
 
 use super::auth::Cookie;
@@ -276,13 +276,16 @@ impl Service for RpcService {
         }
     }
 
-    fn saved(&mut self, save: SaveId, result: Result<u64, String>, desk: &mut Desk<'_>) {
+    fn saved(&mut self, save: SaveId, result: Result<Saved, String>, desk: &mut Desk<'_>) {
         let Some((exchange, place, id, file)) = self.saves.remove(&save) else {
             return;
         };
         let file = file.display().to_string();
         let result = match result {
-            Ok(bytes) => Ok(json!({ "file": file, "bytes": bytes })),
+            Ok(Saved { bytes, missing }) => {
+                let missing: Vec<u64> = missing.iter().map(|at| at.get()).collect();
+                Ok(json!({ "file": file, "bytes": bytes, "missing": missing }))
+            }
             Err(error) => Err(RpcError::failed(format!("{file}: {error}"))),
         };
         self.settle(exchange, place, id, result, desk);

@@ -15,7 +15,8 @@ use crate::codec::{Decode, Encode};
 use crate::crypto::ed25519::SecretKey;
 use crate::node::{CallError, Published, Question, Reply, TransactionStatus};
 use crate::reactor::http::{HttpRequest, Method, Status};
-use crate::reactor::{ExchangeId, LooseDesk, Service};
+use crate::reactor::{ExchangeId, LooseDesk, Saved, Service};
+use crate::store::Lsn;
 use crate::types::proof::{Proof, Proved};
 use crate::types::{
     AccountId, Amount, Block, BlockId, EngineKind, Genesis, Height, Millis, NodeId, NodeKey, Nonce,
@@ -606,7 +607,14 @@ fn a_recording_is_answered_when_its_file_is_there() {
     let mut caller = Caller::new(None);
     let error = caller.call("saverecord", json!(["relative"])).unwrap_err();
     assert!(error.message.contains("absolute"), "{error}");
-    for (result, wanted) in [(Ok(7), json!(7)), (Err("no room".to_owned()), Value::Null)] {
+    let saved = Saved {
+        bytes: 7,
+        missing: vec![Lsn::new(160)],
+    };
+    for (result, wanted) in [
+        (Ok(saved), json!(7)),
+        (Err("no room".to_owned()), Value::Null),
+    ] {
         caller.start("saverecord", json!(["/there/a.rec"]));
         let saves = caller.desk.take_saves();
         assert_eq!(saves.len(), 1);
@@ -618,6 +626,8 @@ fn a_recording_is_answered_when_its_file_is_there() {
             .saved(saves[0].0, result, &mut caller.desk.desk());
         let answer = caller.answer();
         assert_eq!(answer["result"]["bytes"], wanted);
+        let missing = if failed { Value::Null } else { json!([160]) };
+        assert_eq!(answer["result"]["missing"], missing);
         assert_eq!(answer["error"]["data"]["code"] == json!("failed"), failed);
     }
 }
@@ -634,9 +644,9 @@ fn one_recording_is_saved_at_a_time() {
     assert_eq!(saves.len(), 1);
     caller
         .service
-        .saved(saves[0].0, Ok(7), &mut caller.desk.desk());
+        .saved(saves[0].0, Ok(Saved::default()), &mut caller.desk.desk());
     let answers = caller.answer();
-    assert_eq!(answers[0]["result"]["bytes"], json!(7));
+    assert_eq!(answers[0]["result"]["bytes"], json!(0));
     assert_eq!(answers[1]["error"]["data"]["code"], json!("busy"));
     caller.start("saverecord", json!(["/there/3.rec"]));
     assert_eq!(caller.desk.take_saves().len(), 1);

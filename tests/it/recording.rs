@@ -139,7 +139,7 @@ fn a_running_node_saves_a_recording_that_replays() {
     let saved = keel_json(&["record", "save", &first, "--dir", &directory]);
     assert_eq!(
         saved,
-        json!({ "file": first, "bytes": private_file_len(&first) })
+        json!({ "file": first, "bytes": private_file_len(&first), "missing": [] })
     );
     let replayed = keel_json(&["replay", &first]);
     let events = replayed["last_event"]

@@ -367,7 +367,7 @@ pub(super) const METHODS: &[Method] = &[
             Kind::File,
             "the file's path on the node's machine; it must not be there",
         )],
-        result: "object: file, bytes",
+        result: "object: file, bytes, missing",
         run: server::save_record,
     },
     Method {

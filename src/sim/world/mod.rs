@@ -367,7 +367,7 @@ impl World {
         }
         let pieces = running.pieces.iter().map(Vec::as_slice);
         Some((
-            Recording::of_pieces(pieces, blocks),
+            Recording::of_pieces(pieces, blocks, Vec::new()),
             running.node.state_hash(),
         ))
     }

@@ -173,3 +173,30 @@ fn a_recording_of_a_repair_replays() {
     let replayed = recording.replay(None, &mut runner, &mut |_, _| {}).unwrap();
     assert_eq!(replayed.hash, hash);
 }
+
+#[test]
+fn a_replay_that_needs_a_block_which_its_file_lacks_says_so() {
+    use crate::node::ReplayError;
+    let (mut world, [_, second], old) = story(5);
+    world.start(second);
+    let quiet = |w: &World| w.node(second).is_some_and(Node::is_quiet);
+    let up = |w: &World| w.published(second).is_some_and(|published| published.ready);
+    assert!(world.run_until(Span::from_secs(5), |w| up(w) && quiet(w)));
+    assert!(world.record(second, 1 << 30));
+    // The damaged block is mended, so that the recording has all of them; another one is read.
+    assert!(get(&mut world, second, old.height).is_err());
+    let other = get(&mut world, second, Height(old.height.0 + 1)).unwrap();
+    let other = Header::decode(&mut Reader::new(&other)).unwrap().id();
+    world.run(Span::from_secs(10));
+    let (recording, _) = world.recording(second).unwrap();
+    assert!(recording.missing().is_empty());
+    let lacking = recording.with_damaged_record(&other).to_bytes();
+    let lacking = Recording::from_bytes(&lacking).unwrap();
+    let at = lacking.missing()[0];
+    let mut runner = crate::node::Inline::new(lacking.reader());
+    let error = lacking
+        .replay(None, &mut runner, &mut |_, _| {})
+        .unwrap_err();
+    assert!(matches!(error, ReplayError::Missing { .. }), "{error}");
+    assert!(error.to_string().contains(&at.to_string()), "{error}");
+}
