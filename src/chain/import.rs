@@ -502,18 +502,6 @@ impl Chain {
         self.trim_bodies();
     }
 
-    /// Where in the log a block is, as far as is known undamaged.
-    #[must_use]
-    pub fn logged_at(&self, id: &BlockId) -> Option<Lsn> {
-        if self.damaged.contains_key(id) {
-            return None;
-        }
-        match self.tree.get(id)?.body {
-            Body::Logged(lsn) => Some(lsn),
-            Body::Missing | Body::Arrived => None,
-        }
-    }
-
     /// Whether the tip is the best branch: nothing is left to execute.
     #[must_use]
     pub fn is_settled(&self) -> bool {

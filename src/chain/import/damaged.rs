@@ -7,9 +7,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::store::Lsn;
 use crate::types::BlockId;
 
-use super::Chain;
+use super::{Body, Chain};
 
 /// How far the repair of a damaged record is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +22,18 @@ pub(in crate::chain) enum Repair {
 }
 
 impl Chain {
+    /// Where in the log a block is, as far as is known undamaged.
+    #[must_use]
+    pub fn logged_at(&self, id: &BlockId) -> Option<Lsn> {
+        if self.damaged.contains_key(id) {
+            return None;
+        }
+        match self.tree.get(id)?.body {
+            Body::Logged(lsn) => Some(lsn),
+            Body::Missing | Body::Arrived => None,
+        }
+    }
+
     /// The record of a block can't be read. One of the best chain keeps its place and is wanted
     /// again; any other counts as never having come, and so do those that build on it. Says whether
     /// that is news.
