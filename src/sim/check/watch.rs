@@ -71,11 +71,20 @@ impl Watch {
     /// them in their order.
     pub fn look(&mut self, world: &World) {
         self.seen.resize_with(world.len(), Seen::default);
-        for (_, node, event) in &world.events()[self.events..] {
-            if let Event::Mined { id, .. } = event {
-                self.seen[node.0].own.push(*id);
+        for (at, node, event) in &world.events()[self.events..] {
+            let (at, node, seen) = (*at, *node, &mut self.seen[node.0]);
+            match event {
+                Event::Mined { id, .. } => seen.own.push(*id),
+                Event::DamagedLog { why } if !seen.is_spoilt => self.violations.push(Violation {
+                    checker: Checker::Directory,
+                    at,
+                    node: Some(node),
+                    what: format!("its disk lost no bits, and it says: {why}"),
+                }),
+                _ => {}
             }
         }
+        self.violations.truncate(VIOLATIONS_MAX);
         self.events = world.events().len();
         for node in (0..world.len()).map(NodeIndex) {
             if world.is_honest(node) {

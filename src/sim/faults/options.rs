@@ -21,6 +21,14 @@ impl Pace {
         Self { every, lasts }
     }
 
+    /// The same, for so long at least: a node notices a full disk only when a segment is full too.
+    fn lasting(self, least: Span) -> Self {
+        Self {
+            lasts: self.lasts.max(least),
+            ..self
+        }
+    }
+
     /// Never, as often as not; else anything from rare to relentless.
     fn draw(rng: &mut Rng, lasts_max: Span) -> Self {
         if rng.chance(1, 2) {
@@ -100,7 +108,7 @@ impl FaultOptions {
             },
             pause: Pace::draw(rng, long),
             bit_flip: Pace::draw(rng, short),
-            disk_full: Pace::draw(rng, long),
+            disk_full: Pace::draw(rng, long).lasting(Span::from_secs(10)),
             short_writes: Pace::draw(rng, short),
             slow_disk: Pace::draw(rng, long),
             failing_sync: Pace::draw(rng, short),
