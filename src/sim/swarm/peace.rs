@@ -50,6 +50,8 @@ impl Run {
             }
         }
         let nodes = [core, &erring].concat();
+        // The erring have an operator again, who finds what they parked long ago.
+        self.read = 0;
         let until = self.world.now() + self.plan.clock_error_max() + QUIET_MARGIN;
         let mut agreed = false;
         while !agreed && self.world.now() < until {
