@@ -18,8 +18,9 @@ use super::{ASK_EVERY, chain, clock, pause};
 const LOOK_EVERY: Duration = Duration::from_micros(500);
 /// A node that shows another tip for so long will not get there.
 const PATIENCE: Duration = Duration::from_secs(300);
-/// A node that spends no more than a hundredth of a second in this time has nothing to do.
-const IDLE: Duration = Duration::from_millis(500);
+/// A node that spends no more than a hundredth of a second in this time has nothing to do: two
+/// seconds of quiet are followed by a checkpoint, and a busy disk may take a while.
+const IDLE: Duration = Duration::from_secs(3);
 
 /// What the starts of one node came to.
 #[derive(Debug, Default)]
