@@ -77,6 +77,12 @@ pub fn agree(world: &World, nodes: &[NodeIndex], goal: Height) -> bool {
 /// That there is no common chain, with what each of the nodes shows.
 #[must_use]
 pub fn no_agreement(world: &World, nodes: &[NodeIndex], goal: Height) -> Violation {
+    let what = format!("no common chain of height {goal} in {CONVERGES_WITHIN}");
+    disagreement(world, nodes, &what)
+}
+
+/// That nodes do not agree in some way, with what each of them shows.
+fn disagreement(world: &World, nodes: &[NodeIndex], what: &str) -> Violation {
     let shown = nodes.iter().map(|node| {
         let shown = world.published(*node);
         let shown = shown.map(|it| (it.header.height.0, it.tip, it.ready, it.peers));
@@ -87,10 +93,7 @@ pub fn no_agreement(world: &World, nodes: &[NodeIndex], goal: Height) -> Violati
         checker: Checker::Agreement,
         at: world.now(),
         node: None,
-        what: format!(
-            "no common chain of height {goal} in {CONVERGES_WITHIN}: {}",
-            shown.join(", ")
-        ),
+        what: format!("{what}: {}", shown.join(", ")),
     }
 }
 

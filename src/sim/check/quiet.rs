@@ -8,7 +8,7 @@ use crate::base::Span;
 use crate::sim::{NodeIndex, World};
 use crate::types::Uint256;
 
-use super::{Checker, Violation};
+use super::{Violation, disagreement};
 
 /// How much longer nodes may take to have the best chain than until its last header is due by the
 /// slowest of their clocks.
@@ -29,16 +29,5 @@ pub fn same_work(world: &World, nodes: &[NodeIndex]) -> bool {
 /// That nodes differ in silence, with what each of them shows.
 #[must_use]
 pub fn no_common_work(world: &World, nodes: &[NodeIndex]) -> Violation {
-    let shown = nodes.iter().map(|node| {
-        let shown = world.published(*node);
-        let shown = shown.map(|it| (it.header.height.0, it.tip, it.ready, it.peers));
-        format!("{}: {shown:?}", node.0)
-    });
-    let shown: Vec<String> = shown.collect();
-    Violation {
-        checker: Checker::Agreement,
-        at: world.now(),
-        node: None,
-        what: format!("no common work in silence: {}", shown.join(", ")),
-    }
+    disagreement(world, nodes, "no common work in silence")
 }

@@ -24,6 +24,9 @@ struct Seen {
     work: Uint256,
     /// The tip that it showed last.
     tip: Option<BlockId>,
+    /// A branch failed: its sound part may be the tip for a moment, until a block of the same work
+    /// that was seen earlier takes its place.
+    has_failed_branch: bool,
     /// Every tip that it ever showed.
     tips: BTreeSet<BlockId>,
     /// The blocks that it found.
@@ -75,6 +78,7 @@ impl Watch {
             let (at, node, seen) = (*at, *node, &mut self.seen[node.0]);
             match event {
                 Event::Mined { id, .. } => seen.own.push(*id),
+                Event::InvalidBlock { .. } => seen.has_failed_branch = true,
                 Event::DamagedLog { why } if !seen.is_spoilt => self.violations.push(Violation {
                     checker: Checker::Directory,
                     at,
@@ -114,6 +118,7 @@ impl Watch {
         if let Some(last) = &last
             && published.tip != last.tip
             && published.work <= last.work
+            && (published.work < last.work || !std::mem::take(&mut seen.has_failed_branch))
         {
             let (before, after) = (last.tip, published.tip);
             let what = format!("its tip went from {before} to {after}, which has no more work");

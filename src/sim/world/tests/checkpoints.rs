@@ -184,8 +184,9 @@ fn a_damaged_checkpoint_means_an_older_one() {
     );
 }
 
-/// The leaf pages of the newest checkpoint and of those before it.
-fn leaf_pages(world: &World, node: NodeIndex) -> Vec<Lsn> {
+/// Kills a node, damages the leaf pages of its newest checkpoint and of those before it, and starts
+/// it again.
+fn start_with_damaged_leaves(world: &mut World, node: NodeIndex) {
     let store = &world.machines[node.0].running.as_ref().unwrap().store;
     let named = store.checkpoint().unwrap();
     let (mut pages, from) = (Vec::new(), store.layout(Log::State).first_of(0));
@@ -196,26 +197,30 @@ fn leaf_pages(world: &World, node: NodeIndex) -> Vec<Lsn> {
         }
     };
     reader.walk(Log::State, from, u64::MAX, see).unwrap();
-    pages
+    world.crash(node, Crash::Kill);
+    for page in pages {
+        damage(world, node, page);
+    }
+    world.start(node);
+}
+
+/// A genesis block with so many accounts that its state has several pages.
+fn crowd() -> (Vec<Person>, Arc<Genesis>) {
+    let people: Vec<Person> = (1..40).map(person).collect();
+    let genesis = genesis(&people.iter().collect::<Vec<_>>());
+    (people, genesis)
 }
 
 /// A page below the root is read only when it is needed: then the process ends, and the next start
 /// goes on from before the damage.
 #[test]
 fn a_damaged_page_stops_execution_and_the_next_start_goes_back() {
-    let alice = person(1);
-    let people: Vec<Person> = (1..40).map(person).collect();
-    let genesis = genesis(&people.iter().collect::<Vec<_>>());
+    let (people, genesis) = crowd();
     let mut world = often(3, &genesis, 6);
-    let node = world.add("node", &[], mining_for(&alice));
+    let node = world.add("node", &[], mining_for(&people[0]));
     assert!(world.run_until(Span::from_secs(600), |w| height(w, node) >= 20));
-    let pages = leaf_pages(&world, node);
     let before = world.published(node).unwrap().clone();
-    world.crash(node, Crash::Kill);
-    for page in pages {
-        damage(&world, node, page);
-    }
-    world.start(node);
+    start_with_damaged_leaves(&mut world, node);
     let stopped = |w: &World| damage_events(w, node) > 0;
     assert!(world.run_until(Span::from_secs(60), stopped));
     world.run(Span::from_secs(1));
@@ -237,11 +242,9 @@ fn a_damaged_page_stops_execution_and_the_next_start_goes_back() {
 /// and the recording tells of it to a replay, which has all pages in memory.
 #[test]
 fn a_damaged_page_that_the_mempool_needs_is_found_out_and_recorded() {
-    let alice = person(1);
-    let people: Vec<Person> = (1..40).map(person).collect();
-    let genesis = genesis(&people.iter().collect::<Vec<_>>());
+    let (people, genesis) = crowd();
     let mut world = often(4, &genesis, 6);
-    let miner = world.add("miner", &[], mining_for(&alice));
+    let miner = world.add("miner", &[], mining_for(&people[0]));
     let node = world.add("node", &[miner], None);
     // The newest checkpoint is the tip's, so that a start executes nothing.
     let is_kept = |w: &World| checkpoints(w, node).last() == Some(&height(w, node));
@@ -250,16 +253,11 @@ fn a_damaged_page_that_the_mempool_needs_is_found_out_and_recorded() {
             && is_kept(w))
     );
     world.crash(miner, Crash::Kill);
-    let pages = leaf_pages(&world, node);
-    world.crash(node, Crash::Kill);
-    for page in pages {
-        damage(&world, node, page);
-    }
-    world.start(node);
+    start_with_damaged_leaves(&mut world, node);
     let quiet = |w: &World| w.node(node).is_some_and(Node::is_quiet) && is_ready(w, node);
     assert!(world.run_until(Span::from_secs(10), quiet));
     assert!(world.record(node, 1_000_000));
-    let payment = pay(&genesis, &people[7], 0, alice.account, 1_000).to_bytes();
+    let payment = pay(&genesis, &people[7], 0, people[0].account, 1_000).to_bytes();
     let call = world.call(node, Question::SubmitTransaction(payment.clone()));
     let found = |w: &World| damage_events(w, node) > 0;
     assert!(world.run_until(Span::from_secs(10), found));
@@ -269,7 +267,8 @@ fn a_damaged_page_that_the_mempool_needs_is_found_out_and_recorded() {
     assert_eq!(replayed.hash, hash);
     world.run(Span::from_secs(1));
     assert!(matches!(world.reply(call), Some(Err(CallError::Failed(_)))));
-    // It ends, and goes back as far as it must.
+    assert!(!world.is_running(node), "the process ends by itself");
+    // Its next starts go back as far as they must.
     let mut starts = 0;
     while !world.is_running(node) {
         starts += 1;

@@ -157,14 +157,19 @@ fn a_node_that_is_alone_says_so_once_and_waits() {
     assert!(get(&mut world, second, old.height).is_ok());
 }
 
+/// Starts a node and records it from its first quiet moment on.
+fn start_recorded(world: &mut World, node: NodeIndex) {
+    world.start(node);
+    let quiet = |w: &World| w.node(node).is_some_and(Node::is_quiet);
+    let up = |w: &World| w.published(node).is_some_and(|published| published.ready);
+    assert!(world.run_until(Span::from_secs(5), |w| up(w) && quiet(w)));
+    assert!(world.record(node, 1 << 30));
+}
+
 #[test]
 fn a_recording_of_a_repair_replays() {
     let (mut world, [_, second], old) = story(4);
-    world.start(second);
-    let quiet = |w: &World| w.node(second).is_some_and(Node::is_quiet);
-    let up = |w: &World| w.published(second).is_some_and(|published| published.ready);
-    assert!(world.run_until(Span::from_secs(5), |w| up(w) && quiet(w)));
-    assert!(world.record(second, 1 << 30));
+    start_recorded(&mut world, second);
     assert!(get(&mut world, second, old.height).is_err());
     assert_eq!(get(&mut world, second, old.height).as_ref(), Ok(&old.bytes));
     world.run(Span::from_secs(30));
@@ -178,11 +183,7 @@ fn a_recording_of_a_repair_replays() {
 fn a_replay_that_needs_a_block_which_its_file_lacks_says_so() {
     use crate::node::ReplayError;
     let (mut world, [_, second], old) = story(5);
-    world.start(second);
-    let quiet = |w: &World| w.node(second).is_some_and(Node::is_quiet);
-    let up = |w: &World| w.published(second).is_some_and(|published| published.ready);
-    assert!(world.run_until(Span::from_secs(5), |w| up(w) && quiet(w)));
-    assert!(world.record(second, 1 << 30));
+    start_recorded(&mut world, second);
     // The damaged block is mended, so that the recording has all of them; another one is read.
     assert!(get(&mut world, second, old.height).is_err());
     let other = get(&mut world, second, Height(old.height.0 + 1)).unwrap();
