@@ -20,7 +20,7 @@ use crate::chain::{
     Chain, ChainState, CheckpointWriter, Executed, Kept, StateFailure, WrittenState,
 };
 use crate::store::{Append, Layout, Request, Upkeep};
-use crate::types::BlockId;
+use crate::types::{BlockId, Height};
 
 use super::job::{CheckpointStep, Released};
 use super::{Effect, Event, Job, Node, Output, Owner, Timer};
@@ -88,12 +88,17 @@ pub(super) struct Checkpoints {
     /// Where the state log goes on; none where there is no such log.
     layout: Option<Layout>,
     stage: Stage,
+    /// Blocks executed since the node was opened.
+    pub(super) executed: u64,
     /// Blocks executed since the block of the last one.
     blocks: u64,
     /// What they weigh, which is nearly their bytes.
     weight: u64,
     /// What the tip's state has in memory that the disk lacks, in bytes.
     changed: u64,
+    /// Whether nothing was executed for a while. It stays so until something is or a checkpoint
+    /// begins: one that can't begin at once (another is being made, the disk is full) begins later.
+    quiet: bool,
     /// What is kept when the one being made is named.
     next: Option<Kept>,
 }
@@ -117,10 +122,22 @@ impl Checkpoints {
         }
     }
 
+    /// The height of the newest one that a start can go on from.
+    pub(super) fn newest(&self) -> Height {
+        let newest = self.kept.checkpoints().first();
+        newest.map_or(Height::GENESIS, |newest| newest.height)
+    }
+
     fn is_due(&self, interval: &CheckpointInterval) -> bool {
         self.blocks >= interval.blocks
             || self.weight >= interval.block_bytes
             || self.changed >= interval.changed_bytes
+    }
+
+    /// Whether there is time for one now, and enough that a start would have to do again.
+    fn is_worth_it(&self, interval: &CheckpointInterval) -> bool {
+        let least = interval.quiet_bytes;
+        self.quiet && (self.weight >= least || self.changed >= least)
     }
 
     /// Whether the state can't be read, so that the process ends.
@@ -173,26 +190,29 @@ impl Node {
     /// Blocks were executed: a checkpoint comes nearer.
     pub(super) fn count_executed(&mut self, executed: &Executed, now: Time) {
         let weight = |(state, _): &(ChainState, _)| HEADER_BYTES + u64::from(state.weight);
-        self.checkpoints.blocks += executed.states.len() as u64;
+        let blocks = executed.states.len() as u64;
+        self.checkpoints.executed += blocks;
+        self.checkpoints.blocks += blocks;
         self.checkpoints.weight += executed.states.iter().map(weight).sum::<u64>();
         self.checkpoints.changed = executed.changed;
+        self.checkpoints.quiet = false;
         self.timers
             .set(Timer::Checkpoint, now + self.config.checkpoints.quiet);
     }
 
     /// Nothing was executed for a while.
-    pub(super) fn quiet(&mut self) {
-        let least = self.config.checkpoints.quiet_bytes;
-        let worth = self.checkpoints.weight >= least || self.checkpoints.changed >= least;
-        if worth && self.checkpoints.stage == Stage::Idle && self.chain.is_settled() {
-            self.begin_checkpoint();
-        }
+    pub(super) const fn quiet(&mut self) {
+        self.checkpoints.quiet = true;
     }
 
     /// Does what is due: begins a checkpoint, or lets states go of what one has.
     pub(super) fn make_checkpoint(&mut self) {
-        match self.checkpoints.stage {
-            Stage::Idle if self.checkpoints.is_due(&self.config.checkpoints) => {
+        let (checkpoints, interval) = (&self.checkpoints, &self.config.checkpoints);
+        match checkpoints.stage {
+            Stage::Idle
+                if checkpoints.is_due(interval)
+                    || checkpoints.is_worth_it(interval) && self.chain.is_settled() =>
+            {
                 self.begin_checkpoint();
             }
             Stage::Durable if !self.chain.is_executing() => self.release_pages(),
@@ -209,6 +229,7 @@ impl Node {
         let state = self.chain.tip_state().clone();
         let writer = CheckpointWriter::new(state.clone(), layout, &self.checkpoints.kept);
         (self.checkpoints.blocks, self.checkpoints.weight) = (0, 0);
+        self.checkpoints.quiet = false;
         self.checkpoints.stage = Stage::Pages;
         self.checkpoint_work = CheckpointWork {
             state: Some(Box::new(state)),

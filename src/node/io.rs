@@ -550,6 +550,11 @@ pub struct Published {
     pub state: StateView,
     /// The height of the best header known, which is ahead of the tip during synchronisation.
     pub best_header: Height,
+    /// The height of the newest checkpoint: what is above it a start executes again. The genesis
+    /// block's as long as there is none.
+    pub checkpoint: Height,
+    /// How many blocks this node has executed since it was opened.
+    pub executed: u64,
     /// How many peers are ready to talk.
     pub peers: usize,
     /// How many transactions wait.

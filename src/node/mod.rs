@@ -691,6 +691,8 @@ impl Node {
                 .tree()
                 .get(&self.chain.tree().best_header())
                 .map_or(Height::GENESIS, |entry| entry.header.height),
+            checkpoint: self.checkpoints.newest(),
+            executed: self.checkpoints.executed,
             peers: self.peers.values().filter(|peer| peer.is_ready()).count(),
             mempool_count: self.mempool.len(),
             mempool_bytes: self.mempool.bytes(),

@@ -22,6 +22,7 @@ use crate::wire::{Lane, MessageKind};
 mod admission;
 mod attempts;
 mod blocks;
+mod checkpoints;
 mod greeting;
 mod hostile;
 mod journal;

@@ -52,6 +52,16 @@ fn chain(page: &mut Page, published: &Published) {
         "Height of the best header.",
         published.best_header.0,
     );
+    page.gauge(
+        "keel_checkpoint_height",
+        "Height of the newest checkpoint, from which a start goes on.",
+        published.checkpoint.0,
+    );
+    page.total(
+        "keel_executed_blocks_total",
+        "Blocks executed since the start.",
+        published.executed,
+    );
     let time = header.time.0 / 1_000;
     page.gauge(
         "keel_best_tip_time_seconds",

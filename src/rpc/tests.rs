@@ -56,6 +56,8 @@ impl Caller {
             work: Uint256::ONE,
             state: state.ledger.view(state.id),
             best_header: Height(0),
+            checkpoint: Height(0),
+            executed: 0,
             peers: 0,
             mempool_count: 0,
             mempool_bytes: 0,

@@ -95,6 +95,19 @@ fn starts_on_an_empty_and_on_a_long_chain_are_compared() {
         assert_eq!(told[chain]["starts"], 2, "{told}");
         assert!(told[chain]["median_ms"].as_f64() > Some(0.0), "{told}");
         assert!(told[chain]["rss_anon_bytes"].as_u64() > Some(1 << 18));
+        let each = told[chain]["each"].as_array().expect("a list");
+        assert_eq!(each.len(), 2, "{told}");
+        for start in each {
+            assert!(start["read_bytes"].as_u64() > Some(1_000), "{told}");
+            // Two blocks are too few for a checkpoint, so that every start executes them.
+            let blocks = if chain == "full" {
+                told["blocks"].as_u64()
+            } else {
+                Some(0)
+            };
+            assert_eq!(start["executed_blocks"].as_u64(), blocks, "{told}");
+            assert_eq!(start["blocks_above_checkpoint"].as_u64(), blocks, "{told}");
+        }
     }
     assert!(told["ratio"].as_f64() > Some(0.0), "{told}");
 }

@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use serde_json::Value;
+
 use crate::cli::devnet::plan::{Place, free_places};
 use crate::cli::devnet::process::{NodeProcess, describe};
 use crate::cli::{
@@ -154,7 +156,7 @@ impl Running<'_> {
             )));
         }
         let answer = self.connected().and_then(|client| {
-            let answer = client.call("getbestblockhash", &serde_json::Value::Null);
+            let answer = client.call("getbestblockhash", &Value::Null);
             answer.ok()
         });
         if answer.is_none() {
@@ -218,6 +220,33 @@ impl Running<'_> {
             })
     }
 
+    /// The bytes that the process has read so far by asking the system for them: those of its log
+    /// that a start looks through, not those that it sees through a map.
+    pub(super) fn read_bytes(&self) -> Result<u64, CommandError> {
+        let path = format!("/proc/{}/io", self.process.id());
+        let read = fs::read_to_string(&path);
+        read.ok().as_deref().and_then(read_of_io).ok_or_else(|| {
+            CommandError::failed(format!(
+                "{path}: the system does not say what a process has read"
+            ))
+        })
+    }
+
+    /// What it says about its chain.
+    pub(super) fn chain_info(&mut self) -> Result<ChainInfo, CommandError> {
+        let info = self.client()?.call("getblockchaininfo", &Value::Null)?;
+        let number = |name: &str| {
+            info[name].as_u64().ok_or_else(|| {
+                CommandError::failed(format!("a node's getblockchaininfo has no number {name}"))
+            })
+        };
+        Ok(ChainInfo {
+            height: number("blocks")?,
+            checkpoint: number("checkpoint")?,
+            executed: number("executedblocks")?,
+        })
+    }
+
     /// Asks the process to stop and waits for its end, which must be a good one.
     pub(super) fn stop(mut self) -> Result<(), CommandError> {
         let failed = |error| CommandError::failed(format!("a node can't be stopped: {error}"));
@@ -237,6 +266,17 @@ impl Running<'_> {
     pub(super) fn log_tail(&self) -> String {
         self.process.log_tail()
     }
+}
+
+/// What a node says about its chain.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ChainInfo {
+    /// The height of its tip.
+    pub(super) height: u64,
+    /// That of its newest checkpoint.
+    pub(super) checkpoint: u64,
+    /// The blocks that it has executed since its start.
+    pub(super) executed: u64,
 }
 
 /// What threads that do jobs have spent.
@@ -282,6 +322,12 @@ fn anonymous_of_status(text: &str) -> Option<u64> {
         .find_map(|line| line.strip_prefix("RssAnon:"))?;
     let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kilobytes << 10)
+}
+
+/// The line rchar of /proc/PID/io.
+fn read_of_io(text: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix("rchar:"))?;
+    line.trim().parse().ok()
 }
 
 /// User and system time of a line of /proc/PID/stat. The name in parentheses may hold anything.

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::chain::ChainState;
 use crate::cli::stopped::open_store;
+use crate::node::CheckpointInterval;
 
 use super::super::{CommandError, Output};
 use super::place::{Folder, Running, Site};
@@ -18,18 +19,31 @@ use super::{ASK_EVERY, chain, clock, pause};
 const LOOK_EVERY: Duration = Duration::from_micros(500);
 /// A node that shows another tip for so long will not get there.
 const PATIENCE: Duration = Duration::from_secs(300);
+/// The disk may take so long for a checkpoint. Where the last blocks are too few for one, so much
+/// time is lost.
+const DISK_PATIENCE: Duration = Duration::from_secs(30);
 /// A node that spends no more than a hundredth of a second in this time has nothing to do: two
 /// seconds of quiet are followed by a checkpoint, and a busy disk may take a while.
 const IDLE: Duration = Duration::from_secs(3);
 
+/// What one start came to.
+#[derive(Clone, Copy, Debug)]
+struct Start {
+    /// From the start of the process to its first answer with the whole chain.
+    span: Duration,
+    /// The anonymous memory of the process when it had nothing to do.
+    held: u64,
+    /// What it had read by then.
+    read: u64,
+    /// The blocks that it had executed by then.
+    executed: u64,
+    /// The blocks above its newest checkpoint then: what the next start executes.
+    above: u64,
+}
+
 /// What the starts of one node came to.
 #[derive(Debug, Default)]
-struct Starts {
-    /// From the start of each process to its first answer with the whole chain.
-    spans: Vec<Duration>,
-    /// The anonymous memory of each when it had nothing to do.
-    bytes: Vec<u64>,
-}
+struct Starts(Vec<Start>);
 
 /// What was measured.
 #[derive(Debug)]
@@ -70,19 +84,24 @@ pub(super) fn measure(
     };
     // The first start of each executes and writes what every later one finds.
     output.note("starting each node for the first time ..");
-    for (site, tip) in [(&empty, &root), (&full, &tip)] {
-        start(site, tip, &mut Starts::default())?;
-    }
+    start(&empty, &root, false)?;
+    start(
+        &full,
+        &tip,
+        made.bytes > CheckpointInterval::default().quiet_bytes,
+    )?;
     for round in 1..=rounds {
         output.note(&format!("starting each node, {round} of {rounds} .."));
-        start(&empty, &root, &mut measured.empty)?;
-        start(&full, &tip, &mut measured.full)?;
+        measured.empty.0.push(start(&empty, &root, false)?);
+        measured.full.0.push(start(&full, &tip, false)?);
     }
     Ok(measured)
 }
 
 /// Starts a node, waits until it shows its tip and then until it has nothing to do, and stops it.
-fn start(site: &Site, tip: &str, starts: &mut Starts) -> Result<(), CommandError> {
+/// On a busy machine a node that waits for its disk looks as if it had nothing to do: where
+/// `keeps`, it is given time to make a checkpoint of its tip.
+fn start(site: &Site, tip: &str, keeps: bool) -> Result<Start, CommandError> {
     let begun = clock();
     let mut node = site.start()?;
     while node.tip()?.as_deref() != Some(tip) {
@@ -94,10 +113,23 @@ fn start(site: &Site, tip: &str, starts: &mut Starts) -> Result<(), CommandError
         }
         pause(LOOK_EVERY);
     }
-    starts.spans.push(begun.elapsed());
+    let span = begun.elapsed();
     wait_until_idle(&node)?;
-    starts.bytes.push(node.anonymous_bytes()?);
-    node.stop()
+    let idle = clock();
+    let mut chain = node.chain_info()?;
+    while keeps && chain.checkpoint < chain.height && idle.elapsed() < DISK_PATIENCE {
+        pause(ASK_EVERY);
+        chain = node.chain_info()?;
+    }
+    let start = Start {
+        span,
+        held: node.anonymous_bytes()?,
+        read: node.read_bytes()?,
+        executed: chain.executed,
+        above: chain.height.saturating_sub(chain.checkpoint),
+    };
+    node.stop()?;
+    Ok(start)
 }
 
 fn wait_until_idle(node: &Running<'_>) -> Result<(), CommandError> {
@@ -113,38 +145,70 @@ fn wait_until_idle(node: &Running<'_>) -> Result<(), CommandError> {
     Ok(())
 }
 
+impl Start {
+    fn to_json(self) -> Value {
+        json!({
+            "ms": millis(self.span),
+            "rss_anon_bytes": self.held,
+            "read_bytes": self.read,
+            "executed_blocks": self.executed,
+            "blocks_above_checkpoint": self.above,
+        })
+    }
+
+    fn to_text(self) -> String {
+        format!(
+            "{:>9.1} ms, {:>6.1} MiB of anonymous memory, {:>6.1} MiB read, {} blocks executed, {} \
+             above the newest checkpoint",
+            millis(self.span),
+            mebibytes(self.held),
+            mebibytes(self.read),
+            self.executed,
+            self.above
+        )
+    }
+}
+
 impl Starts {
     fn median(&self) -> Duration {
-        let mut sorted = self.spans.clone();
+        let mut sorted: Vec<Duration> = self.0.iter().map(|start| start.span).collect();
         sorted.sort_unstable();
         sorted.get(sorted.len() / 2).copied().unwrap_or_default()
     }
 
     fn shortest(&self) -> Duration {
-        self.spans.iter().min().copied().unwrap_or_default()
+        let spans = self.0.iter().map(|start| start.span);
+        spans.min().unwrap_or_default()
     }
 
     fn most_bytes(&self) -> u64 {
-        self.bytes.iter().max().copied().unwrap_or_default()
+        self.0.iter().map(|start| start.held).max().unwrap_or(0)
     }
 
     fn to_json(&self) -> Value {
+        let each: Vec<Value> = self.0.iter().map(|start| start.to_json()).collect();
         json!({
-            "starts": self.spans.len(),
+            "starts": self.0.len(),
             "median_ms": millis(self.median()),
             "shortest_ms": millis(self.shortest()),
             "rss_anon_bytes": self.most_bytes(),
+            "each": each,
         })
     }
 
     fn to_text(&self) -> String {
+        let lines = self
+            .0
+            .iter()
+            .map(|start| format!("\n  {}", start.to_text()));
         format!(
             "{:>9.1} ms in the middle of {} starts, {:>9.1} ms at best, {:>6.1} MiB of anonymous \
-             memory at most",
+             memory at most{}",
             millis(self.median()),
-            self.spans.len(),
+            self.0.len(),
             millis(self.shortest()),
-            self.most_bytes() as f64 / f64::from(1 << 20)
+            mebibytes(self.most_bytes()),
+            lines.collect::<String>()
         )
     }
 }
@@ -181,4 +245,8 @@ impl Measured {
 
 fn millis(span: Duration) -> f64 {
     span.as_secs_f64() * 1e3
+}
+
+fn mebibytes(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
 }

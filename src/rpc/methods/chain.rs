@@ -50,6 +50,8 @@ pub(super) fn get_blockchain_info(view: &mut View<'_>, _: &Params) -> Ran {
         "base_fee": header.base_fee.to_string(),
         "account_fee": rules.account_fee.to_string(),
         "initialblockdownload": published.best_header > header.height,
+        "checkpoint": published.checkpoint.0,
+        "executedblocks": published.executed,
         "reorganisations": view.counters.reorganisations,
         "disconnectedblocks": view.counters.disconnected,
         "ready": published.ready,
