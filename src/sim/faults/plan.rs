@@ -274,11 +274,12 @@ impl FaultPlan {
         self.interval.times(WRONG_INTERVALS.1)
     }
 
-    /// A disk is as good as a new one, and a process that is down starts.
+    /// A disk is as good as a new one, and a process that is down or stopped goes on.
     fn make_whole(&mut self, world: &mut World, node: NodeIndex) {
         let condition = self.conditions.entry(node).or_default();
         (condition.trouble, condition.is_refused) = (DiskTrouble::default(), false);
         world.trouble(node, DiskTrouble::default());
+        world.go_on(node);
         if !world.is_running(node) {
             self.start(world, node);
         }

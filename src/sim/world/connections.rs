@@ -170,6 +170,7 @@ impl World {
             connection.ends[1].node as usize,
         );
         let delay = self.network.base_delay(from, to);
+        let is_open = self.network.passes(from, to) && self.network.passes(to, from);
         let machine = &mut self.machines[to];
         let Some(running) = &mut machine.running else {
             // A machine that is there says that no process is.
@@ -180,15 +181,19 @@ impl World {
             };
             return self.give_up(number, after);
         };
-        running.connections.push(number);
-        let life = machine.life;
-        connection.ends[1].life = life;
-        if !self.is_open_way(from, to) {
+        if running.loop_free > self.now + CONNECT_TIME || !is_open {
             return self.give_up(number, CONNECT_TIME);
         }
+        if running.loop_free > self.now {
+            let free = running.loop_free;
+            let happening = Happening::Accept { connection: number };
+            return self.queue.push(free, happening);
+        }
+        running.connections.push(number);
+        connection.ends[1].life = machine.life;
         let conn = conn_of(number, 1);
         let from = address(from);
-        self.feed(to, life, Input::Accepted { conn, from });
+        self.handle(to, Input::Accepted { conn, from });
         match &self.connections[number as usize] {
             Some(connection) if connection.ends[1].stage == Stage::Shaking => {
                 let at = self.now + delay;

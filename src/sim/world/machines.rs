@@ -1,10 +1,11 @@
 //! Machines: their lives, their disks and their clocks.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::base::{Rng, Span, Time};
 use crate::node::{
-    BlockReader, Mining, Node, NodeConfig, Published, Recorder, Recovered, Workbench,
+    BlockReader, Input, Mining, Node, NodeConfig, Published, Recorder, Recovered, Workbench,
 };
 use crate::p2p::BanList;
 use crate::store::{
@@ -150,8 +151,13 @@ pub(super) struct Running {
     /// What its jobs keep, where nodes share nothing.
     pub(super) bench: Option<Box<Workbench>>,
     pub(super) clock: NodeClock,
-    /// When its loop, each of its cores and its disk are done with what they do.
+    /// When its loop is done with what it does, or is let go on.
     pub(super) loop_free: Time,
+    /// What waits for its loop.
+    pub(super) inbox: VecDeque<Input>,
+    /// Whether its loop will get to what waits by itself.
+    pub(super) awaits_turn: bool,
+    /// When each of its cores is done with what it does.
     pub(super) cores_free: [Time; 4],
     /// Whether the node was told that the disk is full.
     pub(super) is_full: bool,
@@ -163,6 +169,14 @@ pub(super) struct Running {
     pub(super) pieces: Vec<Vec<u8>>,
     /// Its connections, by number.
     pub(super) connections: Vec<u32>,
+}
+
+impl Running {
+    /// Whether the node has timers that are due at a time of the world.
+    pub(super) fn timers_due(&self, now: Time) -> bool {
+        let due = self.clock.of_world(now);
+        self.node.poll_timeout().is_some_and(|set| set <= due)
+    }
 }
 
 impl World {
@@ -287,6 +301,8 @@ impl World {
             bench,
             clock: machine.clock,
             loop_free: now,
+            inbox: VecDeque::new(),
+            awaits_turn: false,
             cores_free: [now; 4],
             is_full: false,
             published: None,
@@ -350,6 +366,17 @@ impl World {
         let until = self.now + span;
         if let Some(running) = &mut self.machines[index.0].running {
             running.loop_free = running.loop_free.max(until);
+        }
+    }
+
+    /// Lets a loop that is stopped go on, as SIGCONT does.
+    pub fn go_on(&mut self, index: NodeIndex) {
+        let now = self.now;
+        if let Some(running) = &mut self.machines[index.0].running
+            && running.loop_free > now
+        {
+            (running.loop_free, running.awaits_turn) = (now, false);
+            self.await_turn(index.0);
         }
     }
 

@@ -6,9 +6,9 @@
 //! machine has the production [`Node`], [`Store`] and [`Commits`].
 //!
 //! A machine is a serial server: its loop handles one input after the other, each for what it
-//! costs, and what comes meanwhile waits; so do its workers' cores with jobs, and its disk with
-//! groups of records. The node is called when its input arrives, with the time at which its loop
-//! gets to it, and what it does takes effect when the loop is done.
+//! costs, and what comes meanwhile waits in the process, and is lost with it; so do its workers'
+//! cores with jobs, and its disk with groups of records. What a node does takes effect when its
+//! loop is done with the input.
 //!
 //! Each file holds one part: `machines` their lives, `connections` from dial to close, `outputs`
 //! what nodes want done, `jobs` their slow work.
@@ -140,6 +140,8 @@ enum Happening {
         kind: u8,
         bytes: Arc<[u8]>,
     },
+    /// A node's loop gets to what waits for it.
+    Turn { node: u32, life: u32 },
     /// Anything else that a node is told.
     Input {
         node: u32,
@@ -442,6 +444,7 @@ impl World {
         self.trace.update(&head);
         match happening {
             Happening::Timeout { node, life } => self.timeout(node as usize, life, at),
+            Happening::Turn { node, life } => self.turn(node as usize, life),
             Happening::Deliver {
                 connection,
                 to,
@@ -477,22 +480,64 @@ impl World {
 
     /// Gives a node an input, when its loop gets to it.
     fn feed(&mut self, node: usize, life: u32, input: Input) {
-        if self.machines[node].life != life || self.machines[node].running.is_none() {
+        let machine = &mut self.machines[node];
+        let Some(running) = machine.running.as_mut().filter(|_| machine.life == life) else {
             return;
+        };
+        if running.awaits_turn || running.loop_free > self.now {
+            running.inbox.push_back(input);
+            self.await_turn(node);
+        } else {
+            self.handle(node, input);
         }
+    }
+
+    /// Lets a node's loop get to what waits when it is free.
+    fn await_turn(&mut self, node: usize) {
+        let machine = &mut self.machines[node];
+        if let Some(running) = machine.running.as_mut().filter(|it| !it.awaits_turn) {
+            running.awaits_turn = true;
+            let (node, life) = (node as u32, machine.life);
+            let at = running.loop_free.max(self.now);
+            self.queue.push(at, Happening::Turn { node, life });
+        }
+    }
+
+    /// A node's loop gets to what waits: timers that are due come first.
+    fn turn(&mut self, node: usize, life: u32) {
+        let machine = &mut self.machines[node];
+        let Some(running) = machine.running.as_mut().filter(|_| machine.life == life) else {
+            return;
+        };
+        running.awaits_turn = false;
+        if running.loop_free > self.now {
+            return self.await_turn(node);
+        }
+        if running.timers_due(self.now) {
+            self.fire_timers(node);
+        } else if let Some(input) = running.inbox.pop_front() {
+            self.handle(node, input);
+        }
+        let running = self.machines[node].running.as_ref();
+        if running.is_some_and(|running| !running.inbox.is_empty()) {
+            self.await_turn(node);
+        }
+    }
+
+    /// A node handles an input now: its loop is free.
+    fn handle(&mut self, node: usize, input: Input) {
         self.tell(node, "<-", &input);
         let Some(running) = &mut self.machines[node].running else {
             return;
         };
-        let begun = self.now.max(running.loop_free);
         let cost = self.config.costs.input(&input);
-        let at = running.clock.of_world(begun);
+        let at = running.clock.of_world(self.now);
         let input = match &mut running.recorder {
             Some(recorder) => recorder.input(at, input),
             None => input,
         };
         running.node.handle(at, input);
-        running.loop_free = begun + cost;
+        running.loop_free = self.now + cost;
         self.drain(node);
     }
 
@@ -506,17 +551,26 @@ impl World {
             return;
         }
         running.timeout = None;
-        let begun = self.now.max(running.loop_free);
-        let due = running.clock.of_world(begun);
-        let is_due = running.node.poll_timeout().is_some_and(|set| set <= due);
-        if is_due {
-            if let Some(recorder) = &mut running.recorder {
-                recorder.timeout(due);
-            }
-            running.node.handle_timeout(due);
-            running.loop_free = begun + self.config.costs.timeout();
-            self.tell(node, "<-", &"timers");
+        if running.loop_free > self.now {
+            self.await_turn(node);
+        } else if running.timers_due(self.now) {
+            self.fire_timers(node);
+        } else {
+            self.drain(node);
         }
+    }
+
+    fn fire_timers(&mut self, node: usize) {
+        let Some(running) = &mut self.machines[node].running else {
+            return;
+        };
+        let due = running.clock.of_world(self.now);
+        if let Some(recorder) = &mut running.recorder {
+            recorder.timeout(due);
+        }
+        running.node.handle_timeout(due);
+        running.loop_free = self.now + self.config.costs.timeout();
+        self.tell(node, "<-", &"timers");
         self.drain(node);
     }
 

@@ -3,6 +3,7 @@
 
 mod checkpoints;
 mod damaged_blocks;
+mod pause;
 
 use super::*;
 use crate::codec::Encode;
