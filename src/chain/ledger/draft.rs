@@ -75,17 +75,6 @@ pub fn check_transaction(
     check(view, rules, height, base_fee, ahead, transaction).map(|(charge, ..)| charge)
 }
 
-/// The least fee of a transaction that a block on the state of `view` begins with.
-pub fn minimum_fee(
-    view: &StateView,
-    rules: &Rules,
-    base_fee: u64,
-    transaction: &impl Executable,
-) -> Result<u128, PageError> {
-    let weight = transaction.weight();
-    fee_needed(view, rules, base_fee, transaction.transaction(), weight)
-}
-
 /// Those whom a transaction pays, one after the other.
 fn payees(transaction: &Transaction) -> impl Iterator<Item = &AccountId> {
     transaction.ops.iter().filter_map(|op| match op {
