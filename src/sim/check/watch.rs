@@ -24,8 +24,8 @@ struct Seen {
     work: Uint256,
     /// The tip that it showed last.
     tip: Option<BlockId>,
-    /// A branch failed: its sound part may be the tip for a moment, until a block of the same work
-    /// that was seen earlier takes its place.
+    /// A branch failed, or a block of one could not be read: the part before it may be the tip for
+    /// a moment, until a block of the same work that was seen earlier takes its place.
     has_failed_branch: bool,
     /// Every tip that it ever showed.
     tips: BTreeSet<BlockId>,
@@ -79,7 +79,8 @@ impl Watch {
             match event {
                 Event::Mined { id, .. } => seen.own.push(*id),
                 Event::InvalidBlock { .. } => seen.has_failed_branch = true,
-                Event::DamagedLog { why } if !seen.is_spoilt => self.violations.push(Violation {
+                Event::DamagedLog { .. } if seen.is_spoilt => seen.has_failed_branch = true,
+                Event::DamagedLog { why } => self.violations.push(Violation {
                     checker: Checker::Directory,
                     at,
                     node: Some(node),

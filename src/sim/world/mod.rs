@@ -358,18 +358,23 @@ impl World {
         self.happenings
     }
 
-    /// What was recorded of a running node so far, and the hash of its state now. None where a
-    /// block can't be read any more: without it nobody can replay what came after it.
+    /// What was recorded of a running node so far, and the hash of its state now. A block that
+    /// can't be read any more is named as missing.
     #[must_use]
     pub fn recording(&self, index: NodeIndex) -> Option<(Recording, Hash)> {
         let running = self.machines[index.0].running.as_ref()?;
-        let mut blocks = BTreeMap::new();
+        let (mut blocks, mut missing) = (BTreeMap::new(), Vec::new());
         for lsn in running.node.logged_blocks() {
-            blocks.insert(lsn, running.reader.read_block(lsn).ok()?);
+            match running.reader.read_block(lsn) {
+                Ok(bytes) => {
+                    blocks.insert(lsn, bytes);
+                }
+                Err(_) => missing.push(lsn),
+            }
         }
         let pieces = running.pieces.iter().map(Vec::as_slice);
         Some((
-            Recording::of_pieces(pieces, blocks, Vec::new()),
+            Recording::of_pieces(pieces, blocks, missing),
             running.node.state_hash(),
         ))
     }
