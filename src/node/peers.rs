@@ -302,6 +302,19 @@ impl Node {
 
     /// A message of a peer that is ready.
     fn talk(&mut self, conn: ConnId, lane: Lane, message: Message, now: Time) {
+        let answers = match &message {
+            Message::Headers { request, .. } | Message::Block { request, .. } => Some(request),
+            // Those of lane 3 are about transactions.
+            Message::NotFound { request, .. } if lane != Lane::Transactions => Some(request),
+            _ => None,
+        };
+        if answers.is_some_and(|request| !self.sync.is_in_lane(conn, request.0, lane)) {
+            return self.fault(
+                conn,
+                "it answered in another lane than it was asked in",
+                now,
+            );
+        }
         match message {
             Message::Ping { nonce } => self.send(conn, &Message::Pong { nonce }),
             Message::Pong { nonce } => self.pong(conn, nonce, now),

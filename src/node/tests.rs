@@ -70,6 +70,8 @@ struct Alice {
     bench: Workbench,
     log: BTreeMap<Lsn, Arc<[u8]>>,
     sent: BTreeMap<ConnId, VecDeque<Message>>,
+    /// The lane of each request, in which its answer comes.
+    lanes: BTreeMap<(ConnId, RequestId), Lane>,
     closed: BTreeMap<ConnId, CloseReason>,
     unstored: VecDeque<Request>,
     answers: BTreeMap<CallId, Result<Reply, CallError>>,
@@ -165,6 +167,7 @@ impl Alice {
             bench: Workbench::new([7; 32], Arc::new(NoLog)),
             log: BTreeMap::new(),
             sent: BTreeMap::new(),
+            lanes: BTreeMap::new(),
             closed: BTreeMap::new(),
             unstored: VecDeque::new(),
             answers: BTreeMap::new(),
@@ -201,11 +204,17 @@ impl Alice {
     fn output(&mut self, output: Output, done: &mut VecDeque<Input>) {
         match output {
             Output::Send {
-                conn, kind, bytes, ..
+                conn,
+                lane,
+                kind,
+                bytes,
             } => {
                 assert!(!self.closed.contains_key(&conn), "{conn:?} is closed");
                 let kind = MessageKind::from_byte(kind).unwrap();
                 let message = Message::decode(kind, &bytes, EngineKind::Work).unwrap();
+                if let (Some(request), Some(lane)) = (message.request(), Lane::from_byte(lane)) {
+                    self.lanes.insert((conn, request), lane);
+                }
                 self.sent.entry(conn).or_default().push_back(message);
             }
             Output::AwaitRoom { conn } => self.awaited.push(conn),
@@ -367,7 +376,12 @@ impl Alice {
     }
 
     fn receive(&mut self, from: Peer, message: Message) {
-        let lane = message.kind().lanes()[0];
+        let lanes = message.kind().lanes();
+        let asked = message.request().map(|request| (from.conn, request));
+        let asked = asked.and_then(|asked| self.lanes.get(&asked)).copied();
+        let lane = asked
+            .filter(|lane| lanes.contains(lane))
+            .unwrap_or(lanes[0]);
         self.receive_in(from, lane, message);
     }
 

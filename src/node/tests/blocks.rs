@@ -67,6 +67,26 @@ fn headers_that_nobody_asked_for_close() {
 }
 
 #[test]
+fn an_answer_in_another_lane_than_it_was_asked_in_closes() {
+    let first = Alice::new().first_block();
+    for is_block in [true, false] {
+        let (mut alice, bob) = (Alice::new(), peer(2));
+        alice.connect(bob);
+        alice.receive(bob, announce(&[&first]));
+        let request = alice.expect_get_blocks(bob, &[&first]);
+        let ids = vec![Hash(first.id.0)];
+        let answer = match is_block {
+            true => block(request, &first),
+            false => Message::NotFound { request, ids },
+        };
+        // A new block is asked for in lane 2.
+        alice.receive_in(bob, Lane::History, answer);
+        alice.expect_closed(bob, "it answered in another lane than it was asked in");
+        assert!(!alice.node.knows_block(&first.id));
+    }
+}
+
+#[test]
 fn answers_to_questions_that_this_node_never_asks_close() {
     let request = RequestId(0);
     let nodes = Message::Nodes {

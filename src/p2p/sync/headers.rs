@@ -34,7 +34,8 @@ pub(super) const LITTLE_WORK_TIMEOUT: Span = Span::from_secs(20 * 60);
 /// A request for headers that is under way.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct Question {
-    request: u32,
+    pub(super) request: u32,
+    pub(super) lane: Lane,
     /// The height that answers have come to: the next one must come higher, or it is the last.
     reached: u64,
 }
@@ -88,7 +89,17 @@ impl Sync {
             return;
         }
         let reached = last.map_or(0, |(_, height)| height);
-        peer.question = Some(Question { request, reached });
+        // Thousands of headers are history, and wait for what is new.
+        let lane = if last.is_some() || is_behind(chain, now) {
+            Lane::History
+        } else {
+            Lane::Bodies
+        };
+        peer.question = Some(Question {
+            request,
+            lane,
+            reached,
+        });
         self.due.set(Due::Headers(conn), now + HEADERS_TIMEOUT);
         if self.leader == Some(conn) {
             self.due.set(Due::Leader, now + LEADER_PATIENCE);
@@ -104,12 +115,6 @@ impl Sync {
             max: HEADERS_MAX as u16,
             stop: BlockId::ZERO,
             locator: locator.take(LOCATOR_IDS_MAX).collect(),
-        };
-        // Thousands of headers are history, and wait for what is new.
-        let lane = if last.is_some() || is_behind(chain, now) {
-            Lane::History
-        } else {
-            Lane::Bodies
         };
         out.push(Action::Send(conn, lane, message));
     }

@@ -28,6 +28,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::{Span, Time, Timers};
 use crate::chain::Chain;
 use crate::types::{BlockId, Height, Uint256};
+use crate::wire::Lane;
 
 use super::{Action, ConnId};
 
@@ -194,6 +195,18 @@ impl Sync {
     #[must_use]
     pub fn asked(&self, conn: ConnId) -> usize {
         self.peers.get(&conn).map_or(0, |peer| peer.asks.len())
+    }
+
+    /// Whether an answer of a peer came in the lane of its request, where that is known.
+    #[must_use]
+    pub fn is_in_lane(&self, conn: ConnId, request: u32, lane: Lane) -> bool {
+        let Some(peer) = self.peers.get(&conn) else {
+            return true;
+        };
+        let question = peer.question.iter().map(|it| (it.request, it.lane));
+        let asks = peer.asks.iter().map(|it| (it.request, it.lane));
+        let mut known = question.chain(asks).filter(|(asked, _)| *asked == request);
+        known.all(|(_, asked)| asked == lane)
     }
 
     /// Whether a peer is known to have a block, because it told of it or of a descendant.

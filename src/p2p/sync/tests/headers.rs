@@ -67,6 +67,28 @@ impl Story {
 }
 
 #[test]
+fn an_answer_belongs_in_the_lane_of_its_request() {
+    let mut story = Story::new(1, &[BOB]);
+    let mut out = Vec::new();
+    story
+        .sync
+        .joined(CAROL, NOWHERE, &story.chain, time(0), &mut out);
+    let [Action::Send(CAROL, lane, message @ Message::GetHeaders { .. })] = &out[..] else {
+        panic!("{out:?}")
+    };
+    let request = message.request().unwrap().0;
+    let other = match lane {
+        Lane::History => Lane::Bodies,
+        _ => Lane::History,
+    };
+    assert!(story.sync.is_in_lane(CAROL, request, *lane));
+    assert!(!story.sync.is_in_lane(CAROL, request, other));
+    let (_, request, _) = story.asks(0).remove(0);
+    assert!(story.sync.is_in_lane(BOB, request, Lane::Bodies));
+    assert!(!story.sync.is_in_lane(BOB, request, Lane::History));
+}
+
+#[test]
 fn one_peer_is_asked_while_all_is_old_and_the_others_say_whether_that_was_all() {
     let mut story = Story::new(0, &[]);
     let root = story.chain.tip_entry().header.clone();
