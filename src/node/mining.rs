@@ -36,6 +36,9 @@ pub(super) struct Miner {
     /// Has a form of its own in a snapshot: [`TemplateSnapshot`].
     #[serde(skip)]
     template: Option<Template>,
+    /// What the search under way is on, where a newer template has taken its place.
+    #[serde(skip)]
+    before: Option<Template>,
     made: Time,
     /// Whether the mempool has changed since the template was made.
     stale: bool,
@@ -63,6 +66,7 @@ impl Miner {
         Self {
             mining,
             template: None,
+            before: None,
             made: now,
             stale: false,
             assembling: false,
@@ -178,7 +182,11 @@ impl Node {
         let Some(miner) = &mut self.miner else { return };
         miner.assembling = false;
         if parent == tip && !self.submissions.has_child_of(&tip) {
-            miner.template = Some(template);
+            let before = miner.template.replace(template);
+            // Only the first that a search is followed by is what it is on.
+            if miner.searching.is_some() && miner.before.is_none() {
+                miner.before = before;
+            }
             miner.nonce = start;
             self.search(now);
         }
@@ -218,22 +226,24 @@ impl Node {
         if let Some((count, since)) = miner.searching.take() {
             miner.learn(count, now.since(since));
         }
+        let before = miner.before.take();
         if miner.mining.hashrate.is_none() {
             self.timers.set_earlier(Timer::Mine, now + REST);
         }
         // Nothing found: the timer starts the next slice, and between slices the node is quiet.
         let Some(found) = nonce else { return };
-        let fits = |t: &mut Template| t.header.parent_id == header.parent_id;
-        let Some(template) = miner.template.take_if(fits) else {
+        let is_it = |template: &Template| {
+            let own = &template.header;
+            (own.parent_id, own.tx_root) == (header.parent_id, header.tx_root)
+        };
+        let newest = miner.template.take_if(|newest| is_it(newest));
+        let Some(template) = newest.or(before.filter(is_it)) else {
             return;
         };
+        // The next is made when this block is the tip.
+        miner.template = None;
         if let Seal::Work { nonce, .. } = &mut header.seal {
             *nonce = found;
-        }
-        // The template may have been refreshed since the search began: its header then differs.
-        if header.tx_root != template.header.tx_root {
-            miner.template = Some(template);
-            return;
         }
         let (id, height) = (header.id(), header.height);
         self.event(Event::Mined { height, id });

@@ -88,6 +88,8 @@ struct Alice {
     stopped: bool,
     /// The state can't be read: executions fail.
     damaged: bool,
+    /// What searches found, where the story lets their results wait.
+    searched: Option<Vec<Input>>,
 }
 
 /// Somebody with money in every story.
@@ -181,6 +183,7 @@ impl Alice {
             store,
             stopped: false,
             damaged: false,
+            searched: None,
         }
     }
 
@@ -231,6 +234,7 @@ impl Alice {
             }
             Output::Store(request) => self.unstored.push_back(request),
             Output::Run { job, work } => {
+                let is_search = matches!(work, Job::Search { .. });
                 let result = match work {
                     Job::Read { genesis_id, lsn } => {
                         let block = read_back(&genesis_id, &self.logged(lsn));
@@ -240,18 +244,14 @@ impl Alice {
                         let body = Message::block_body(request, &self.logged(lsn));
                         JobResult::ToSend(Ok(body.into()))
                     }
-                    Job::Execute(_) if self.damaged => JobResult::Executed(Executed {
-                        states: Vec::new(),
-                        fault: None,
-                        failure: Some(StateFailure {
-                            at: Lsn::new(5),
-                            why: "a page is damaged".to_owned(),
-                        }),
-                        changed: 0,
-                    }),
+                    Job::Execute(_) if self.damaged => unreadable(),
                     work => work.run(&mut self.bench),
                 };
-                done.push_back(Input::Done { job, result });
+                let input = Input::Done { job, result };
+                match &mut self.searched {
+                    Some(searched) if is_search => searched.push(input),
+                    _ => done.push_back(input),
+                }
             }
             Output::Publish(published) => self.published = Some(published),
             Output::Answer { call, reply } => {
@@ -498,6 +498,19 @@ impl Alice {
             amount,
         )
     }
+}
+
+/// What comes of an execution on a state that can't be read.
+fn unreadable() -> JobResult {
+    JobResult::Executed(Executed {
+        states: Vec::new(),
+        fault: None,
+        failure: Some(StateFailure {
+            at: Lsn::new(5),
+            why: "a page is damaged".to_owned(),
+        }),
+        changed: 0,
+    })
 }
 
 fn begins_execution(request: &Request) -> bool {

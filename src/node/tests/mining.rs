@@ -579,3 +579,29 @@ fn a_miner_ahead_of_the_clock_waits_for_its_held_block() {
     assert_eq!(alice.node.chain.tip_entry().header.height, Height(2));
     assert_eq!(mined(&alice), 1);
 }
+
+#[test]
+fn what_a_search_finds_counts_though_a_newer_template_took_its_place() {
+    let beneficiary = miner();
+    let mut alice = Alice::with(Some(Mining {
+        beneficiary,
+        hashrate: None,
+    }));
+    alice.searched = Some(Vec::new());
+    alice.wait(Span::from_millis(100));
+    let found = alice.searched.as_mut().unwrap().pop().expect("a search");
+    // The template takes in a payment while the slice is under way.
+    let paid = alice.pays(0, 10);
+    alice.submit(&paid);
+    alice.store_done();
+    alice.wait(Span::from_secs(2));
+    assert!(alice.searched.as_ref().unwrap().is_empty(), "one at a time");
+    alice.happens(found);
+    alice.store_done();
+    let mined = alice.events.iter().filter_map(|event| match event {
+        Event::Mined { id, .. } => Some(*id),
+        _ => None,
+    });
+    assert_eq!(mined.collect::<Vec<_>>(), [alice.tip()]);
+    assert_eq!(alice.status(&paid), TransactionStatus::Waiting);
+}
