@@ -13,14 +13,13 @@
 //!    moves the tip in one step: ledger, best chain and transaction index. A branch that fails
 //!    leaves the tip as it was.
 
+mod attempts;
 mod damaged;
 mod places;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::mem;
 use std::sync::Arc;
-
-use serde::{Deserialize, Serialize};
 
 use crate::base::Time;
 use crate::consensus::{HeaderRules, UnsupportedEngine};
@@ -33,17 +32,19 @@ use super::states::{Dropped, Route, States};
 use super::tree::{Body, Entry, Tree, Verdict};
 use super::{ChainSnapshot, CheckedBlock, SortedPlaces, StateView};
 
+pub(super) use attempts::Attempts;
 pub(super) use damaged::Repair;
+
+pub use attempts::{ATTEMPTS_MAX, Attempt};
 
 /// How many blocks below the tip a state may be from which a branch is executed again without
 /// being asked, unless [`Chain::set_reach`] says otherwise: two intervals of checkpoints. A branch
 /// that needs more is parked.
 const CHEAP_REACH: u64 = 2_000;
-/// Attempts to execute a block after which it is parked: each ended with the process.
-pub const ATTEMPTS_MAX: u8 = 3;
 /// How many bytes of blocks that leave the best chain are read back, so that their transactions
-/// return to the mempool, which holds no more.
-const LEAVING_BYTES_MAX: usize = 64 << 20;
+/// return to the mempool, which holds no more; and how many of those that enter it are kept for it
+/// until the tip moves. What is not among them the mempool has to find out from the state.
+const MOVING_BYTES_MAX: usize = 64 << 20;
 /// How many bytes of recent blocks stay in memory, for peers that ask and for reorganisations.
 const BODIES_BYTES_MAX: usize = 32 << 20;
 /// How many blocks one execution job takes: enough to keep a worker busy, few enough that a new
@@ -74,15 +75,6 @@ pub enum Step {
     Moved(Box<TipChange>),
 }
 
-/// An attempt to execute a block that was not executed before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Attempt {
-    /// The block, the first of a run.
-    pub id: BlockId,
-    /// Which attempt it is, from 1.
-    pub number: u8,
-}
-
 /// A branch that has the most work and is not executed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ParkedBranch {
@@ -103,10 +95,16 @@ pub struct TipChange {
     pub to: BlockId,
     /// The height of the tip now.
     pub height: Height,
-    /// The blocks that left the best chain, the highest first.
+    /// The height of the highest block that both have.
+    pub fork: Height,
+    /// How many blocks left the best chain.
+    pub depth: u64,
+    /// The blocks that left the best chain, the highest first, as far as they are in memory.
     pub disconnected: Vec<Arc<CheckedBlock>>,
-    /// The blocks that entered it, the lowest first.
+    /// The blocks that entered it, the lowest first, as far as they are in memory.
     pub connected: Vec<Arc<CheckedBlock>>,
+    /// Whether both are whole: they are not where a record is damaged, or there is too much.
+    pub is_whole: bool,
 }
 
 /// What came of an execution.
@@ -116,52 +114,6 @@ pub struct Outcome {
     pub moved: Option<TipChange>,
     /// The block that turned out to be invalid.
     pub invalid: Option<(BlockId, ContextFault)>,
-}
-
-/// What is known of attempts to execute blocks for the first time. A block that ends the process
-/// in the midst of its execution would end it at every start: each attempt is written down
-/// before, and after the third it is parked.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(super) struct Attempts {
-    /// Blocks on which an attempt was left unfinished, with its number.
-    suspects: BTreeMap<BlockId, u8>,
-    /// How many blocks to execute one by one, because a run that may have had them was left
-    /// unfinished.
-    careful: usize,
-    /// An attempt that is being written down.
-    beginning: bool,
-    /// The block on which an attempt is written down.
-    begun: Option<BlockId>,
-}
-
-impl Attempts {
-    /// The attempt to write down before `id` is executed; none when it is written.
-    fn begin(&mut self, id: BlockId) -> Option<Attempt> {
-        if self.begun == Some(id) {
-            return None;
-        }
-        let first = if self.careful > 0 { 2 } else { 1 };
-        let number = self.suspects.get(&id).map_or(first, |number| number + 1);
-        self.beginning = true;
-        Some(Attempt { id, number })
-    }
-
-    /// Whether a block is to be executed by itself.
-    fn is_suspect(&self, id: &BlockId) -> bool {
-        self.careful > 0 || self.suspects.contains_key(id)
-    }
-
-    fn succeeded(&mut self, id: &BlockId) {
-        self.careful = self.careful.saturating_sub(1);
-        if self.suspects.remove(id).is_some() {
-            // The attempt was on a run, of which this was the first block.
-            self.careful = RUN_BLOCKS_MAX - 1;
-        }
-    }
-
-    fn forget(&mut self, id: &BlockId) {
-        self.suspects.remove(id);
-    }
 }
 
 /// The chain: every branch, the best one, and the states at its top.
@@ -514,6 +466,15 @@ impl Chain {
         self.bodies.get(id)
     }
 
+    /// Drops a body as if others had taken its room.
+    #[cfg(test)]
+    pub(crate) fn forget_body(&mut self, id: &BlockId) {
+        if let Some(block) = self.bodies.remove(id) {
+            self.body_order.retain(|other| other != id);
+            self.body_bytes -= block.bytes.len();
+        }
+    }
+
     fn keep_body(&mut self, block: Arc<CheckedBlock>) {
         let (id, bytes) = (block.id, block.bytes.len());
         if self.bodies.insert(id, block).is_none() {
@@ -531,7 +492,8 @@ impl Chain {
         let pinned: BTreeSet<BlockId> = match &self.plan {
             Some((goal, ahead)) => {
                 let next = ahead.iter().rev().take(RUN_BLOCKS_MAX).copied();
-                next.chain(self.leaving(goal)).collect()
+                let joining = self.joining(goal, ahead.last());
+                next.chain(self.leaving(goal)).chain(joining).collect()
             }
             None => BTreeSet::new(),
         };
@@ -656,17 +618,6 @@ impl Chain {
         Some(first)
     }
 
-    /// Takes note that the process ended in the midst of this attempt.
-    pub fn suspect(&mut self, attempt: Attempt) {
-        self.attempts.suspects.insert(attempt.id, attempt.number);
-    }
-
-    /// The attempt is written down: the block may be executed.
-    pub fn begun(&mut self, id: BlockId) {
-        self.attempts.beginning = false;
-        self.attempts.begun = Some(id);
-    }
-
     fn was_executed(&self, id: &BlockId) -> bool {
         self.tree.get(id).is_some_and(|entry| entry.executed)
     }
@@ -702,7 +653,7 @@ impl Chain {
             match self.bodies.get(&id) {
                 Some(block) => bytes += block.bytes.len(),
                 None if self.logged_at(&id).is_none() => {}
-                None => return bytes > LEAVING_BYTES_MAX,
+                None => return bytes > MOVING_BYTES_MAX,
             }
         }
         true
@@ -729,6 +680,22 @@ impl Chain {
             .collect()
     }
 
+    /// The blocks of the plan that are executed and not yet of the best chain, the lowest first, as
+    /// many as the mempool will want to see.
+    fn joining(&self, goal: &BlockId, next: Option<&BlockId>) -> Vec<BlockId> {
+        let top = next.unwrap_or(goal);
+        let mut path = self.tree.path_from(top, |id, _| self.in_best_chain(id));
+        if next.is_some() {
+            path.pop();
+        }
+        let mut bytes = 0;
+        let fits = |id: &BlockId| {
+            bytes += self.bodies.get(id).map_or(0, |block| block.bytes.len());
+            bytes <= MOVING_BYTES_MAX
+        };
+        path.into_iter().take_while(fits).collect()
+    }
+
     /// The next block of the plan that must be read from the log.
     fn next_read(&mut self) -> Option<Step> {
         let (goal, ahead) = self.plan.as_ref()?;
@@ -737,7 +704,7 @@ impl Chain {
         let mut bytes = 0;
         let within = leaving.iter().take_while(|id| {
             bytes += self.bodies.get(*id).map_or(0, |block| block.bytes.len());
-            bytes <= LEAVING_BYTES_MAX
+            bytes <= MOVING_BYTES_MAX
         });
         let needed: Vec<_> = needed.chain(within.copied()).collect();
         for id in needed {
@@ -811,6 +778,7 @@ impl Chain {
         let kept = self.best.len() - leaving.len();
         let joining = self.tree.path_from(&to, |id, _| self.in_best_chain(id));
         let connected: Vec<_> = joining.iter().filter_map(body).collect();
+        let is_whole = (disconnected.len(), connected.len()) == (leaving.len(), joining.len());
         self.best.truncate(kept);
         self.best.extend(joining);
         self.tip = to;
@@ -826,8 +794,11 @@ impl Chain {
             from,
             to,
             height,
+            fork: Height(kept as u64 - 1),
+            depth: leaving.len() as u64,
             disconnected,
             connected,
+            is_whole,
         }
     }
 

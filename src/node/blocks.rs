@@ -345,6 +345,11 @@ impl Node {
     pub(super) fn executed(&mut self, executed: Executed, now: Time) {
         self.count_executed(&executed, now);
         if let Some(failure) = &executed.failure {
+            // The attempt came to an end: it is the disk that failed, and not the block.
+            if let Some(id) = self.chain.attempt() {
+                let record = attempt_record(&id, ATTEMPT_ENDED);
+                self.store(vec![record], false, vec![Effect::Nothing]);
+            }
             self.state_failed(failure);
         }
         let outcome = self.chain.executed(executed);
@@ -388,8 +393,7 @@ impl Node {
             .connected
             .last()
             .map_or(0, |block| block.transactions.len());
-        let disconnected = moved.disconnected.len() as u64;
-        let (height, tip) = (moved.height, moved.to);
+        let (height, tip, disconnected) = (moved.height, moved.to, moved.depth);
         self.event(Event::TipChanged {
             height,
             tip,

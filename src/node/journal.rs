@@ -24,6 +24,9 @@ use super::JournalFound;
 pub(super) const KEPT_DEPTH: u64 = 100;
 /// How many mined transactions are kept in mind at most; the deepest go first.
 const KEPT_MAX: usize = 200_000;
+/// How many bytes of mined transactions are kept in memory, so that a reorganisation brings them
+/// back even where the block that had them can't be read: of the deepest none.
+const COPIES_BYTES_MAX: u64 = 16 << 20;
 /// How many transactions are kept aside at most.
 const ASIDE_MAX: usize = 10_000;
 /// Of how many transactions that left it is remembered why.
@@ -79,6 +82,10 @@ pub(super) struct Journal {
     moving: bool,
     #[serde(skip)]
     aside: BTreeMap<TxId, Arc<CheckedTransaction>>,
+    /// What is mined, by the height of its block.
+    #[serde(skip)]
+    copies: BTreeMap<(Height, TxId), Arc<CheckedTransaction>>,
+    copies_bytes: u64,
     departed: BTreeMap<TxId, Leaving>,
     departures: VecDeque<TxId>,
 }
@@ -178,8 +185,27 @@ impl Journal {
     }
 
     /// A block of the best chain has a transaction.
-    pub(super) fn mined(&mut self, txid: &TxId, height: Height) {
-        self.move_to(txid, Place::Mined(height));
+    pub(super) fn mined(&mut self, checked: &Arc<CheckedTransaction>, height: Height) {
+        let txid = checked.txid;
+        if !self.holds(&txid) {
+            return;
+        }
+        self.move_to(&txid, Place::Mined(height));
+        self.copies_bytes += u64::from(checked.bytes);
+        self.copies.insert((height, txid), Arc::clone(checked));
+        while self.copies_bytes > COPIES_BYTES_MAX {
+            let Some((_, deepest)) = self.copies.pop_first() else {
+                break;
+            };
+            self.copies_bytes -= u64::from(deepest.bytes);
+        }
+    }
+
+    /// What blocks above a height had, the lowest first.
+    pub(super) fn mined_above(&self, height: Height) -> Vec<Arc<CheckedTransaction>> {
+        let above = (height.next(), TxId([0; 32]))..;
+        let mined = self.copies.range(above);
+        mined.map(|(_, checked)| Arc::clone(checked)).collect()
     }
 
     /// A transaction that is held left the mempool, and is kept until it can be mined again.
@@ -219,11 +245,13 @@ impl Journal {
         for (place, enters) in [(old, false), (place, true)] {
             let height = match place {
                 Place::Mined(height) => {
-                    self.mined = if enters {
-                        self.mined + 1
+                    if enters {
+                        self.mined += 1;
                     } else {
-                        self.mined - 1
-                    };
+                        self.mined -= 1;
+                        let copy = self.copies.remove(&(height, *txid));
+                        self.copies_bytes -= copy.map_or(0, |copy| u64::from(copy.bytes));
+                    }
                     height
                 }
                 Place::Aside(height, _) => height,
@@ -300,9 +328,21 @@ impl Journal {
         self.aside.values().map(Arc::clone).collect()
     }
 
-    /// Puts back what a snapshot has aside.
-    pub(super) fn restore_aside(&mut self, checked: Arc<CheckedTransaction>) {
-        self.aside.insert(checked.txid, checked);
+    /// Every transaction that is in memory here, as a snapshot holds it.
+    pub(super) fn kept(&self) -> impl Iterator<Item = &Arc<CheckedTransaction>> {
+        self.aside.values().chain(self.copies.values())
+    }
+
+    /// Puts back what a snapshot has of it.
+    pub(super) fn restore_kept(&mut self, checked: Arc<CheckedTransaction>) {
+        match self.held.get(&checked.txid).map(|held| held.place) {
+            Some(Place::Mined(height)) => {
+                self.copies.insert((height, checked.txid), checked);
+            }
+            _ => {
+                self.aside.insert(checked.txid, checked);
+            }
+        }
     }
 
     fn note_departure(&mut self, txid: TxId, why: Leaving) {

@@ -127,14 +127,20 @@ impl Node {
             disconnected: &moved.disconnected,
             connected: &moved.connected,
             matured: &self.lost_rewards(moved),
+            is_whole: moved.is_whole,
         };
-        let (aside, journal) = (self.journal.aside(), &self.journal);
+        let mut aside = self.journal.aside();
+        if !moved.is_whole {
+            // The blocks that left and can't be looked at may have had these.
+            aside.extend(self.journal.mined_above(moved.fork));
+        }
+        let journal = &self.journal;
         let followed = self
             .mempool
             .follow(&next, &tip_move, &aside, &|txid| journal.holds(txid));
         for block in &moved.connected {
             for checked in &block.transactions {
-                self.journal.mined(&checked.txid, block.header.height);
+                self.journal.mined(checked, block.header.height);
             }
         }
         let left = self.file_away(&followed, moved.height);
@@ -177,7 +183,7 @@ impl Node {
                 Leaving::Balance | Leaving::Stranded | Leaving::NonceUsed => {
                     let block = self.chain.find_transaction(&txid);
                     match block.and_then(|(block, _)| self.chain.tree().get(&block)) {
-                        Some(entry) => self.journal.mined(&txid, entry.header.height),
+                        Some(entry) => self.journal.mined(&left.checked, entry.header.height),
                         None => self.journal.set_aside(&left.checked, left.why, tip),
                     }
                 }
@@ -286,12 +292,10 @@ impl Node {
             let height = entry.map(|entry| entry.header.height);
             self.journal.hold(&checked);
             self.journal.stored_accepted(&txid, &wtxid, lsn);
+            let checked = Arc::new(checked);
             match height {
-                Some(height) => self.journal.mined(&txid, height),
-                None => {
-                    let why = Leaving::NonceUsed;
-                    self.journal.set_aside(&Arc::new(checked), why, tip);
-                }
+                Some(height) => self.journal.mined(&checked, height),
+                None => self.journal.set_aside(&checked, Leaving::NonceUsed, tip),
             }
             if self.journal.is_leaving(&txid) {
                 gone.push(txid);

@@ -62,8 +62,8 @@ pub struct Snapshot {
     ready: bool,
     disk_full: bool,
     journal: Journal,
-    /// What the journal keeps aside.
-    aside: Vec<Transaction>,
+    /// What the journal keeps in memory.
+    kept: Vec<Transaction>,
     floor: u64,
     next_job: u64,
     next_ticket: u64,
@@ -116,10 +116,9 @@ impl Node {
             ready: self.ready,
             disk_full: self.disk_full,
             journal: self.journal.clone(),
-            aside: self
+            kept: self
                 .journal
-                .aside()
-                .iter()
+                .kept()
                 .map(|checked| checked.transaction.clone())
                 .collect(),
             floor: self.floor,
@@ -168,8 +167,8 @@ impl Node {
         let genesis_id = genesis.id();
         let mempool = Mempool::restore(snapshot.mempool, &genesis_id);
         let mut journal = snapshot.journal;
-        for transaction in snapshot.aside {
-            journal.restore_aside(Arc::new(CheckedTransaction::new(transaction, &genesis_id)));
+        for transaction in snapshot.kept {
+            journal.restore_kept(Arc::new(CheckedTransaction::new(transaction, &genesis_id)));
         }
         let mut miner = snapshot.miner;
         if let (Some(miner), Some(mined)) = (&mut miner, snapshot.mined) {

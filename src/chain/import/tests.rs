@@ -160,6 +160,49 @@ fn a_damaged_block_does_not_keep_its_branch_from_being_left() {
 }
 
 #[test]
+fn a_reorganisation_of_several_runs_shows_every_block_that_entered() {
+    let mut story = Story::new();
+    let root = story.maker.root();
+    let first = story.branch_of_payments(&root, &[1; 40]);
+    story.receives(&first);
+    // As if other blocks filled the memory: only what is needed stays.
+    story.chain.body_bytes += BODIES_BYTES_MAX;
+    let rival = story.branch_of_payments(&root, &[2; 41]);
+    for (place, made) in rival.iter().enumerate() {
+        story.chain.add_header(&made.header, NOW).unwrap();
+        story.chain.add_body(Arc::clone(&made.checked));
+        story.chain.logged(&made.id, Lsn::new(place as u64));
+    }
+    let of = |id: &BlockId| {
+        let all = first.iter().chain(&rival).map(|made| &made.checked);
+        Arc::clone(all.into_iter().find(|checked| checked.id == *id).unwrap())
+    };
+    let mut moves = Vec::new();
+    while let Some(step) = story.chain.next_step() {
+        match step {
+            Step::Begin(attempt) => story.chain.begun(attempt.id),
+            Step::Read(id, _) => story.chain.body_read(of(&id)),
+            Step::Execute(execution) => {
+                moves.extend(story.chain.executed(execution.run()).moved);
+                story.chain.trim_bodies();
+            }
+            step => panic!("{step:?}"),
+        }
+    }
+    let [moved] = &moves[..] else {
+        panic!("the tip moves once")
+    };
+    assert!(moved.is_whole);
+    assert_eq!((moved.fork, moved.depth), (Height(0), 40));
+    let ids = |blocks: &[Arc<CheckedBlock>]| blocks.iter().map(|it| it.id).collect::<Vec<_>>();
+    let made = |blocks: &[Made]| blocks.iter().map(|it| it.id).collect::<Vec<_>>();
+    assert_eq!(ids(&moved.connected), made(&rival));
+    let mut left = made(&first);
+    left.reverse();
+    assert_eq!(ids(&moved.disconnected), left);
+}
+
+#[test]
 fn a_damaged_block_of_the_best_chain_takes_nothing_from_what_stands_on_it() {
     let mut story = Story::new();
     let root = story.maker.root();

@@ -18,6 +18,8 @@ pub struct TipMove<'a> {
     pub connected: &'a [Arc<CheckedBlock>],
     /// Whose rewards the blocks that left had made spendable.
     pub matured: &'a [AccountId],
+    /// Whether these are all of the blocks: if not, any account may have changed.
+    pub is_whole: bool,
 }
 
 /// What came of it.
@@ -79,6 +81,11 @@ impl Mempool {
                 .entry(checked.sender)
                 .or_default()
                 .push(returning(checked));
+        }
+        if !moved.is_whole {
+            for account in self.queues.keys() {
+                touched.entry(*account).or_default();
+            }
         }
         // Blocks are few and accounts many: expiry is looked at for all, the rest for those that
         // a block touched.

@@ -12,11 +12,15 @@ struct Life {
     commits: Commits,
     bench: Workbench,
     parked: Vec<BlockId>,
+    /// The state can't be read.
+    damaged: bool,
 }
 
 enum End {
     Killed,
     Idle,
+    /// It ended by itself.
+    Stopped,
 }
 
 impl Life {
@@ -44,6 +48,7 @@ impl Life {
             commits: Commits::new(),
             bench: Workbench::new([7; 32], reader),
             parked: Vec::new(),
+            damaged: false,
         }
     }
 
@@ -62,7 +67,10 @@ impl Life {
                         {
                             return End::Killed;
                         }
-                        let result = work.run(&mut self.bench);
+                        let result = match work {
+                            Job::Execute(_) if self.damaged => unreadable(),
+                            work => work.run(&mut self.bench),
+                        };
                         done.push_back(Input::Done { job, result });
                     }
                     Output::Event(Event::Parked { id, .. }) => self.parked.push(id),
@@ -71,8 +79,10 @@ impl Life {
             }
             for completion in self.commits.run(&mut self.store) {
                 let ticket = Ticket(completion.ticket);
-                let lsns = completion.result.unwrap();
-                done.push_back(Input::Stored { ticket, lsns });
+                match completion.result {
+                    Ok(lsns) => done.push_back(Input::Stored { ticket, lsns }),
+                    Err(_) => return End::Stopped,
+                }
             }
             match done.pop_front() {
                 Some(input) => self.node.handle(now, input),
@@ -160,6 +170,7 @@ fn a_thousand_kills_during_execution_of_good_blocks_park_nothing() {
         });
         assert_eq!(life.parked, [], "after {kills} kills");
         match end {
+            End::Stopped => panic!("the disk is good"),
             End::Killed => kills += 1,
             End::Idle => {
                 assert_eq!(life.node.chain.tip(), blocks[59].id);
@@ -183,4 +194,19 @@ fn an_invalid_block_is_no_unfinished_attempt() {
         assert!(matches!(life.run(|_| false), End::Idle));
         assert_eq!((life.node.chain.tip(), life.parked), (blocks[4].id, vec![]));
     }
+}
+
+#[test]
+fn a_disk_that_fails_is_no_fault_of_the_block_that_is_executed() {
+    let (genesis, blocks) = chain_of(5);
+    let disk = disk_with(&genesis, &blocks);
+    for _ in 0..5 {
+        let mut life = Life::start(&genesis, &disk);
+        life.damaged = true;
+        assert!(matches!(life.run(|_| false), End::Stopped));
+        assert_eq!(life.parked, []);
+    }
+    let mut life = Life::start(&genesis, &disk);
+    assert!(matches!(life.run(|_| false), End::Idle));
+    assert_eq!((life.node.chain.tip(), life.parked), (blocks[4].id, vec![]));
 }

@@ -249,6 +249,48 @@ fn what_a_reorganisation_makes_invalid_is_kept_and_returns_with_the_money() {
 }
 
 #[test]
+fn a_promise_whose_block_is_lost_returns_when_that_block_leaves() {
+    let (mut alice, bob) = (Alice::new(), peer(2));
+    alice.connect(bob);
+    let (promised, next) = (alice.pays(0, 7), alice.pays(1, 8));
+    let call = alice.submit(&promised);
+    alice.store_done();
+    assert!(alice.answers[&call].is_ok());
+    let (root, who) = (alice.maker.root(), person(91).account);
+    let taking = alice
+        .maker
+        .child(&root, who, std::slice::from_ref(&promised));
+    alice.gets_block(bob, &taking);
+    alice.store_done();
+    let call = alice.submit(&next);
+    alice.store_done();
+    assert!(alice.answers[&call].is_ok());
+    // Nobody can say any more what the block had: its record is damaged, and memory has let it go.
+    alice.node.chain.forget_body(&taking.id);
+    assert!(alice.node.chain.body_damaged(&taking.id));
+    let branch = alice.maker.branch(&root, person(92).account, 2);
+    alice.receive(bob, announce(&[&branch[0], &branch[1]]));
+    let request = alice.expect_get_blocks(bob, &[&branch[0], &branch[1]]);
+    alice.receive(bob, block(request, &branch[0]));
+    alice.receive(bob, block(request, &branch[1]));
+    alice.store_done();
+    assert_eq!(alice.node.chain.tip(), branch[1].id);
+    for transaction in [&promised, &next] {
+        assert_eq!(alice.status(transaction), TransactionStatus::Waiting);
+    }
+    // The next block can have both.
+    let both = [promised, next];
+    let last = alice.maker.child(&branch[1].state, who, &both);
+    assert_eq!(last.checked.transactions.len(), 2);
+    alice.gets_block(bob, &last);
+    alice.store_done();
+    for transaction in &both {
+        let status = alice.status(transaction);
+        assert!(matches!(status, TransactionStatus::Included { .. }));
+    }
+}
+
+#[test]
 fn a_promise_whose_nonce_a_rival_took_returns_after_a_restart_and_a_reorganisation() {
     let people: Vec<Person> = (1..=2).map(person).collect();
     let genesis = testing::genesis(&people.iter().collect::<Vec<_>>(), 1_000_000_000);

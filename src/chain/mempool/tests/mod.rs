@@ -135,6 +135,7 @@ impl Story {
             disconnected: &bodies(&self.left),
             connected: &bodies(&self.tip[kept..]),
             matured: &[],
+            is_whole: true,
         };
         let rules = self.maker.genesis.rules;
         let (view, failures) = (self.view(), PageFailures::default());
