@@ -2,7 +2,9 @@
 """Records nodes of a running devnet, kills them, and lets them live again.
 
     tests/flight_recorder.py              records with the release build, replays in release and
-                                          debug, with 1 and with 8 workers: one hash
+                                          debug, with 1 and with 8 workers: one hash; so has a
+                                          simulated world in both builds, and the simulator opens
+                                          the recordings
     tests/flight_recorder.py --planted    builds the node with a hidden clock read, and with a
                                           hash map whose order decides: each must be found out
 """
@@ -84,6 +86,10 @@ def run(keel, *arguments):
 
 def same_everywhere():
     release, debug = build(ROOT, True), build(ROOT, False)
+    worlds = {run(keel, "sim", "first")["event_hash"] for keel in (release, debug)}
+    if len(worlds) != 1:
+        sys.exit(f"a simulated world differs between release and debug: {worlds}")
+    print(f"keel sim first: {worlds.pop()} in release and debug")
     moment = random.uniform(14, 22)
     print(f"killing after {moment:.1f} s")
     with tempfile.TemporaryDirectory() as scratch:
@@ -94,6 +100,7 @@ def same_everywhere():
                 hashes.add(replayed["state_hash"])
             if len(hashes) != 1 or replayed["marks"] == 0:
                 sys.exit(f"{file}: {hashes}, {replayed}")
+            run(release, "sim", "--recording", file)
             print(
                 f"{os.path.basename(file)}: {replayed['last_event']} events,"
                 f" {replayed['marks']} marks, {hashes.pop()}"

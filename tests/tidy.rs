@@ -385,6 +385,19 @@ fn check_map(files: &[File], errors: &mut Vec<String>) {
     }
 }
 
+/// The tests that pages name, as "test `name`", are there: a guard that is gone guards nothing.
+fn check_named_tests(files: &[File], errors: &mut Vec<String>) {
+    for page in files.iter().filter(|file| file.path.ends_with(".md")) {
+        for named in page.text.split("test `").skip(1) {
+            let name = named.split('`').next().unwrap_or_default();
+            let function = format!("fn {name}(");
+            if !files.iter().any(|file| file.text.contains(&function)) {
+                errors.push(format!("{}: there is no test {name}", page.path));
+            }
+        }
+    }
+}
+
 /// No async runtime among the packages of a lock file.
 fn check_lock(text: &str, errors: &mut Vec<String>) {
     for runtime in RUNTIMES {
@@ -404,6 +417,7 @@ fn check(files: &[File], lock: &str) -> Vec<String> {
         check_text(file, &mut errors);
     }
     check_map(files, &mut errors);
+    check_named_tests(files, &mut errors);
     check_lock(lock, &mut errors);
     errors
 }
@@ -721,4 +735,20 @@ fn a_module_that_the_map_lacks_is_caught() {
         check(&files, ""),
         ["src/lib.rs: the map has no line for base"]
     );
+}
+
+#[test]
+fn a_named_test_that_is_gone_is_caught() {
+    let files = |name: &str| {
+        let page = ("docs/page.md", format!("Guarded by test `{name}`.\n"));
+        let map = ("src/lib.rs", String::new());
+        let test = ("tests/it/main.rs", "fn it_holds() {}\n".to_owned());
+        [page, map, test].map(|(path, text)| File {
+            path: path.into(),
+            text,
+        })
+    };
+    assert_eq!(check(&files("it_holds"), ""), [""; 0]);
+    let errors = check(&files("it_held"), "");
+    assert_eq!(errors, ["docs/page.md: there is no test it_held"]);
 }

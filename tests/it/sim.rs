@@ -1,34 +1,32 @@
-//! `keel sim`: a world of some size, twice, with jobs done inline and by threads; recordings.
+//! `keel sim`: a world of some size, twice, simplified and whole; recordings.
 
 use crate::running::{Folder, keel_json, text};
 
-fn world(switch: &str) -> serde_json::Value {
-    keel_json(&[
-        "sim",
-        "world10k",
-        "--nodes",
-        "300",
-        "--duration",
-        "3m",
-        "--set",
-        "world.miners=30",
-        "--set",
-        switch,
-    ])
+fn world(switches: &[&str]) -> serde_json::Value {
+    let mut arguments = vec!["sim", "world10k", "--nodes", "300", "--duration", "3m"];
+    for set in ["world.miners=30"].iter().chain(switches) {
+        arguments.extend(["--set", set]);
+    }
+    keel_json(&arguments)
 }
 
 #[test]
-fn three_hundred_nodes_come_to_the_same_however_their_jobs_are_done() {
-    let inline = world("switches.simulated_costs=true");
-    let threads = world("switches.simulated_costs=false");
-    assert_eq!(inline["event_hash"], threads["event_hash"]);
-    assert_eq!(inline["nodes"], 300);
-    assert_eq!(inline["tips"], 1, "{inline}");
-    assert!(inline["blocks"].as_u64() >= Some(2), "{inline}");
-    assert_eq!(inline["accepted"], inline["transactions"], "{inline}");
+fn three_hundred_nodes_come_to_the_same_with_every_switch_and_with_none() {
+    let simple = world(&[]);
+    let whole = world(&[
+        "switches.plain_frames=false",
+        "switches.memoised_verdicts=false",
+        "switches.simulated_costs=false",
+    ]);
+    assert_eq!(simple["event_hash"], whole["event_hash"]);
+    assert_eq!(whole["switches"], serde_json::json!([]));
+    assert_eq!(simple["nodes"], 300);
+    assert_eq!(simple["tips"], 1, "{simple}");
+    assert!(simple["blocks"].as_u64() >= Some(2), "{simple}");
+    assert_eq!(simple["accepted"], simple["transactions"], "{simple}");
     assert!(
-        inline["block_delay_ms"]["p99"].as_u64() < Some(5_000),
-        "{inline}"
+        simple["block_delay_ms"]["p99"].as_u64() < Some(5_000),
+        "{simple}"
     );
 }
 

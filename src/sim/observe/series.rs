@@ -14,8 +14,6 @@ pub struct Gauges {
     pub running: u32,
     /// How many connections there are.
     pub connections: u64,
-    /// The bytes that the whole world takes, where its driver knows them; 0 where not.
-    pub memory: u64,
 }
 
 /// The state of a world at a time. Numbers of what happened are totals since it began.

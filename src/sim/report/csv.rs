@@ -83,20 +83,19 @@ fn transactions(seen: &Observations) -> String {
 }
 
 fn series(seen: &Observations) -> String {
-    let mut text = "time_ms,events,running,connections,memory_bytes,height_min,height_median,\
-                    height_max,mempool_min,mempool_median,mempool_max,tips,blocks,transactions,\
+    let mut text = "time_ms,events,running,connections,height_min,height_median,height_max,\
+                    mempool_min,mempool_median,mempool_max,tips,blocks,transactions,\
                     accepted,messages,sent_bytes\n"
         .to_owned();
     for sample in seen.series().samples() {
         let (heights, mempools) = (sample.heights, sample.mempools);
         let _ = writeln!(
             text,
-            "{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}",
+            "{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}",
             sample.at.since(seen.began()).as_millis(),
             sample.gauges.events,
             sample.gauges.running,
             sample.gauges.connections,
-            sample.gauges.memory,
             heights.0,
             heights.1,
             heights.2,

@@ -88,7 +88,6 @@ fn made_up(nodes: usize, seconds: u64, stale_every: u64) -> (Facts, Observations
             events: second * nodes as u64 * 30 + rng.below(500),
             running: nodes as u32,
             connections: nodes as u64 * 8,
-            memory: 0,
         };
         seen.sample(at(second * 1_000), gauges);
     }

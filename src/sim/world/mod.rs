@@ -478,7 +478,6 @@ impl World {
             events: self.happenings,
             running: self.machines.iter().filter(is_running).count() as u32,
             connections: self.connections.iter().flatten().count() as u64,
-            memory: 0,
         };
         self.observations.sample(self.now, gauges);
     }
