@@ -76,10 +76,12 @@ impl CheckedTransaction {
         bytes: &[u8],
     ) -> Vec<Arc<Self>> {
         let ids = ids_of_many(genesis, &transactions, bytes);
+        // To collect would leave the list of pointers in the memory of the list of transactions,
+        // which is many times as large.
+        let mut checked = Vec::with_capacity(transactions.len());
         let pairs = transactions.into_iter().zip(ids);
-        pairs
-            .map(|(transaction, ids)| Arc::new(Self::of_ids(transaction, ids)))
-            .collect()
+        checked.extend(pairs.map(|(transaction, ids)| Arc::new(Self::of_ids(transaction, ids))));
+        checked
     }
 
     /// What it pays per 1,000 weight, in 1/1,000 so that close offers differ.

@@ -14,6 +14,7 @@
 //!    leaves the tip as it was.
 
 mod attempts;
+mod bodies;
 mod damaged;
 mod places;
 
@@ -45,8 +46,6 @@ const CHEAP_REACH: u64 = 2_000;
 /// return to the mempool, which holds no more; and how many of those that enter it are kept for it
 /// until the tip moves. What is not among them the mempool has to find out from the state.
 const MOVING_BYTES_MAX: usize = 64 << 20;
-/// How many bytes of recent blocks stay in memory, for peers that ask and for reorganisations.
-const BODIES_BYTES_MAX: usize = 32 << 20;
 /// How many blocks one execution job takes: enough to keep a worker busy, few enough that a new
 /// best branch does not wait.
 const RUN_BLOCKS_MAX: usize = 16;
@@ -466,52 +465,6 @@ impl Chain {
         self.bodies.get(id)
     }
 
-    /// Drops a body as if others had taken its room.
-    #[cfg(test)]
-    pub(crate) fn forget_body(&mut self, id: &BlockId) {
-        if let Some(block) = self.bodies.remove(id) {
-            self.body_order.retain(|other| other != id);
-            self.body_bytes -= block.bytes.len();
-        }
-    }
-
-    fn keep_body(&mut self, block: Arc<CheckedBlock>) {
-        let (id, bytes) = (block.id, block.bytes.len());
-        if self.bodies.insert(id, block).is_none() {
-            self.body_order.push_back(id);
-            self.body_bytes += bytes;
-        }
-        self.trim_bodies();
-    }
-
-    /// Drops the bodies that came first, except those that are nowhere else or needed next.
-    fn trim_bodies(&mut self) {
-        if self.body_bytes <= BODIES_BYTES_MAX {
-            return;
-        }
-        let pinned: BTreeSet<BlockId> = match &self.plan {
-            Some((goal, ahead)) => {
-                let next = ahead.iter().rev().take(RUN_BLOCKS_MAX).copied();
-                let joining = self.joining(goal, ahead.last());
-                next.chain(self.leaving(goal)).chain(joining).collect()
-            }
-            None => BTreeSet::new(),
-        };
-        let mut passes = self.body_order.len();
-        while self.body_bytes > BODIES_BYTES_MAX && passes > 0 {
-            passes -= 1;
-            let Some(id) = self.body_order.pop_front() else {
-                break;
-            };
-            if self.logged_at(&id).is_none() || pinned.contains(&id) {
-                self.body_order.push_back(id);
-            } else if let Some(block) = self.bodies.remove(&id) {
-                self.body_bytes -= block.bytes.len();
-                self.dropped.bodies.push(block);
-            }
-        }
-    }
-
     /// What is no longer needed, to be dropped where that may take its time.
     #[must_use]
     pub fn take_dropped(&mut self) -> Option<Dropped> {
@@ -751,6 +704,7 @@ impl Chain {
             .filter(|reached| self.tree.is_better(reached, &self.tip))
             .map(|reached| self.move_tip(reached));
         self.trim_states();
+        self.trim_bodies();
         Outcome {
             moved,
             invalid: executed.fault,
@@ -767,6 +721,7 @@ impl Chain {
         self.states.restore(to, state);
         let moved = self.move_tip(to);
         self.trim_states();
+        self.trim_bodies();
         moved
     }
 

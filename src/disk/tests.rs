@@ -354,7 +354,7 @@ fn a_tree_on_the_disk_is_read_through_the_map_and_from_what_it_holds() {
             .map(|(segment, _)| segment)
             .collect();
         let pages = store.reader().holding(Log::State, used.iter().copied());
-        written.swap(&mut tree, Arc::new(pages.unwrap()));
+        written.swap([(&mut tree, Arc::new(pages.unwrap()) as _)]);
         assert_eq!(tree.changed_bytes(), 0);
         store.keep_only(Log::State, &used).unwrap();
         held.push(tree.clone());

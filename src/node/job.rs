@@ -498,14 +498,14 @@ fn release(
     reader: &dyn BlockReader,
 ) -> Released {
     if let Some(WrittenState { pages, .. }) = written {
-        for state in states.iter_mut().chain([&mut *base]) {
+        let trees = states.iter_mut().chain([&mut *base]);
+        pages.swap(trees.filter_map(|state| {
             let tree = state.ledger.tree_mut();
             let used = tree.live().segments().chain(pages.live().segments());
             let segments: BTreeSet<u64> = used.map(|(segment, _)| segment).collect();
-            if let Ok(source) = reader.pages(&segments) {
-                pages.swap(tree, source);
-            }
-        }
+            let source = reader.pages(&segments).ok()?;
+            Some((tree, source))
+        }));
     }
     let tip = states.first();
     Released {

@@ -485,9 +485,13 @@ impl Decode for Transaction {
         let fee = Amount(input.u64()?);
         let expiry = Height(input.u64()?);
         let count = input.u8_in(1..=OPS_MAX as u8, "a transaction has 1 to 64 ops")?;
-        let ops = (0..count)
-            .map(|_| Op::decode(input))
-            .collect::<Result<Vec<_>, DecodeError>>()?;
+        // Room for no more than there are, of which the first may be all there are: most have one,
+        // and of each that is kept the room is kept.
+        let mut ops = Vec::with_capacity(1);
+        for _ in 0..count {
+            ops.push(Op::decode(input)?);
+        }
+        ops.shrink_to_fit();
         Ok(Self {
             nonce,
             fee,

@@ -40,6 +40,11 @@ fn a_new_node_catches_up_and_its_speed_is_told() {
             "{group} {name}: {told}"
         );
     }
+    let held = |name: &str| told["memory"][name].as_f64().expect("a number");
+    assert!(held("empty_rss_anon_bytes") > f64::from(1 << 18), "{told}");
+    assert!(held("ratio") > 1.0, "{told}");
+    let ratio = held("rss_anon_bytes") / held("empty_rss_anon_bytes");
+    assert!((held("ratio") - ratio).abs() < 1e-9, "{told}");
     let seconds = |group: &str| told[group]["seconds"].as_f64().expect("a number");
     let ratio = told["ratio"].as_f64().expect("a number");
     assert!(

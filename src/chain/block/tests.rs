@@ -186,3 +186,19 @@ fn a_transaction_that_is_too_large_is_told_before_its_signature() {
         }
     }
 }
+
+/// Blocks stay in memory for a while, so that room for more than they have counts.
+#[test]
+fn a_checked_block_has_room_for_what_it_holds() {
+    let mut place = Place::new();
+    let made = place.block(&place.payments(1..20));
+    let id = place.genesis.id();
+    let checked = place.check(&[&made]).remove(0).unwrap();
+    let read = read_back(&id, &made.bytes.clone().into()).unwrap();
+    for block in [checked, read] {
+        assert_eq!(block.transactions.len(), 19);
+        assert_eq!(block.transactions.capacity(), 19);
+        let ops = block.transactions.iter().map(|it| &it.transaction.ops);
+        ops.for_each(|ops| assert_eq!(ops.capacity(), ops.len()));
+    }
+}

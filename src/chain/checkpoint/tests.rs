@@ -176,7 +176,7 @@ impl Life<'_> {
             .chain(written.pages.live().segments());
         let used: BTreeSet<u64> = used.map(|(segment, _)| segment).collect();
         let reader = self.store.reader().holding(Log::State, used.into_iter());
-        written.pages.swap(tree, Arc::new(reader?));
+        written.pages.swap([(&mut *tree, Arc::new(reader?) as _)]);
         assert_eq!(tree.changed_bytes(), 0, "nothing is left in memory");
         Ok(())
     }

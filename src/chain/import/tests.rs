@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::bodies::{BODIES_BYTES_MAX, SETTLED_BODIES_BYTES_MAX};
 use super::*;
 use crate::chain::testing::{Made, Maker, Person, genesis, headers_on, pay, person};
 use crate::types::{AccountId, Transaction};
@@ -481,4 +482,26 @@ impl Chain {
             self.tip = goal;
         }
     }
+}
+
+#[test]
+fn what_waits_for_execution_stays_in_memory_and_little_of_what_was_executed() {
+    let mut story = Story::new();
+    let root = story.maker.root();
+    let mut blocks = story.branch_of_payments(&root, &[1; 30]);
+    for made in &mut blocks {
+        // As if it had so many transactions.
+        made.checked = Arc::new(CheckedBlock {
+            bytes: vec![0; 1 << 20].into(),
+            ..CheckedBlock::clone(&made.checked)
+        });
+    }
+    // None of them is read back: the story would not know how.
+    story.receives(&blocks);
+    story.is_at(&blocks[29]);
+    assert_eq!(story.chain.body_bytes, SETTLED_BODIES_BYTES_MAX);
+    let here = blocks
+        .iter()
+        .map(|made| story.chain.body(&made.id).is_some());
+    assert_eq!(here.rev().take_while(|here| *here).count(), 4, "the newest");
 }

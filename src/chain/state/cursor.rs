@@ -20,30 +20,14 @@ use super::StateTree;
 use super::bytes::Head;
 use super::live::Live;
 use super::page::{InnerPage, ROOT_NODE, Ref, Stored, level, node_prefix, prefix, slots};
-use super::source::{PageError, PageSource, Source};
+use super::source::PageError;
 use super::write::load_page;
+use super::written::{Moved, Placed, Written};
 
 /// How many bytes of pages one step makes: a few milliseconds of a worker's time.
 pub const STEP_BYTES: u64 = 1 << 20;
 /// How many bytes of a segment one step searches for pages in use.
 const SCAN_BYTES: u64 = 8 << 20;
-
-/// Where a page in memory was written.
-#[derive(Clone, Copy, Debug)]
-struct Placed {
-    stored: Stored,
-    size: u64,
-}
-
-/// Where a page of the log was written again.
-#[derive(Clone, Debug)]
-struct Moved {
-    to: Placed,
-    /// What its old record takes.
-    old_size: u64,
-    /// The old positions of the pages below it that moved as well.
-    below: Vec<Lsn>,
-}
 
 /// An inner page whose children are being written.
 struct Frame {
@@ -359,122 +343,6 @@ fn node_at(page: &InnerPage, slot: usize) -> usize {
     let mut nodes = (ROOT_NODE + 1..super::page::SLOT_NODES)
         .filter(|node| page.leaves.contains(*node) && slots(*node).start == slot);
     nodes.next().unwrap_or(super::page::SLOT_NODES + slot)
-}
-
-/// A tree that the state log has whole.
-#[derive(Debug)]
-pub struct Written {
-    root: Option<Stored>,
-    live: Live,
-    /// Pages that were in memory, by their address: it is theirs for as long as `tree` holds them.
-    placed: BTreeMap<usize, Placed>,
-    /// Pages that travelled, by their old positions.
-    moved: BTreeMap<Lsn, Moved>,
-    tree: StateTree,
-}
-
-impl Written {
-    /// Where the root page stands, and how many records it has if it is a leaf page; nothing of an
-    /// empty tree.
-    #[must_use]
-    pub fn root(&self) -> Option<(Lsn, u8)> {
-        self.root.map(|root| (root.at, root.records))
-    }
-
-    /// The bytes of the log that the tree uses.
-    #[must_use]
-    pub const fn live(&self) -> &Live {
-        &self.live
-    }
-
-    /// The tree as the log has it, with nothing in memory.
-    #[must_use]
-    pub fn tree(&self, pages: Arc<dyn PageSource>) -> StateTree {
-        let mut tree = self.tree.clone();
-        self.swap(&mut tree, pages);
-        tree
-    }
-
-    /// Lets a tree go of every page that the log has now. To be called when it is durable; `pages`
-    /// must show what was written, and what `tree` referred to before.
-    pub fn swap(&self, tree: &mut StateTree, pages: Arc<dyn PageSource>) {
-        let mut live = tree.live.clone();
-        if live.segment_size() == 0 {
-            live = Live::new(self.live.segment_size());
-        }
-        if let Some(root) = self.swap_below(&tree.root, &mut live, &mut tree.changed) {
-            tree.root = root;
-        }
-        tree.live = live;
-        tree.source = Source::of(pages);
-    }
-
-    /// What a reference is to be from now on, if not what it is.
-    fn swap_below(&self, below: &Ref, live: &mut Live, changed: &mut u64) -> Option<Ref> {
-        match below {
-            Ref::Empty => None,
-            Ref::Disk(stored) => {
-                let moved = self.moved.get(&stored.at)?;
-                self.count_moved(stored.at, moved, live);
-                Some(Ref::Disk(moved.to.stored))
-            }
-            Ref::Leaf(page) => {
-                let placed = self.placed.get(&(Arc::as_ptr(page) as usize))?;
-                self.count_placed(below, live, changed);
-                Some(Ref::Disk(placed.stored))
-            }
-            Ref::Inner(page) => {
-                if let Some(placed) = self.placed.get(&(Arc::as_ptr(page) as usize)) {
-                    self.count_placed(below, live, changed);
-                    return Some(Ref::Disk(placed.stored));
-                }
-                let mut swapped: Option<Arc<InnerPage>> = None;
-                for slot in 0..page.refs.len() {
-                    if let Some(new) = self.swap_below(&page.refs[slot], live, changed) {
-                        let page = swapped.get_or_insert_with(|| Arc::clone(page));
-                        Arc::make_mut(page).refs[slot] = new;
-                    }
-                }
-                swapped.map(Ref::Inner)
-            }
-        }
-    }
-
-    /// Counts a page that leaves memory, and everything below it, as bytes of the log.
-    fn count_placed(&self, below: &Ref, live: &mut Live, changed: &mut u64) {
-        match below {
-            Ref::Empty => {}
-            Ref::Disk(stored) => {
-                if let Some(moved) = self.moved.get(&stored.at) {
-                    self.count_moved(stored.at, moved, live);
-                }
-            }
-            Ref::Leaf(page) => self.count(Arc::as_ptr(page) as usize, live, changed),
-            Ref::Inner(page) => {
-                self.count(Arc::as_ptr(page) as usize, live, changed);
-                for below in &page.refs {
-                    self.count_placed(below, live, changed);
-                }
-            }
-        }
-    }
-
-    fn count(&self, address: usize, live: &mut Live, changed: &mut u64) {
-        if let Some(placed) = self.placed.get(&address) {
-            live.add(placed.stored.at, placed.size);
-            *changed -= placed.size;
-        }
-    }
-
-    fn count_moved(&self, old: Lsn, moved: &Moved, live: &mut Live) {
-        live.remove(old, moved.old_size);
-        live.add(moved.to.stored.at, moved.to.size);
-        for below in &moved.below {
-            if let Some(moved) = self.moved.get(below) {
-                self.count_moved(*below, moved, live);
-            }
-        }
-    }
 }
 
 impl StateTree {

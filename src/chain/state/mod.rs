@@ -30,6 +30,7 @@ mod plan;
 mod proof;
 mod source;
 mod write;
+mod written;
 
 #[cfg(test)]
 mod tests;
@@ -41,10 +42,11 @@ use crate::store::Lsn;
 use crate::types::Hash;
 use crate::types::state::{KeyHash, PLACEHOLDER};
 
-pub use cursor::{PageCursor, STEP_BYTES, Written};
+pub use cursor::{PageCursor, STEP_BYTES};
 pub use live::Live;
 pub use proof::{Outcome, Path};
 pub use source::{PageError, PageFailure, PageSource};
+pub use written::Written;
 
 use bytes::{Found, look_up};
 use page::{Ref, Stored};

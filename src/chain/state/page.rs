@@ -287,6 +287,18 @@ impl LeafPage {
         self.values.splice(range, value.iter().copied());
     }
 
+    /// Makes room for the new ones among records that are about to be put, and for no more: most
+    /// pages get one now and then, and to double their room would leave half of it empty.
+    pub(super) fn reserve<'a>(&mut self, puts: impl Iterator<Item = (&'a KeyHash, &'a [u8])>) {
+        let (mut records, mut values) = (0, 0);
+        for (_, value) in puts.filter(|(key, _)| self.find(key).is_err()) {
+            records += 1;
+            values += value.len();
+        }
+        self.records.reserve_exact(records);
+        self.values.reserve_exact(values);
+    }
+
     /// Puts a record whose leaf has the hash `leaf`; gives the value that it had.
     pub(super) fn put(&mut self, key: KeyHash, leaf: Hash, value: &[u8]) -> Option<Vec<u8>> {
         let mut before = None;
@@ -350,6 +362,8 @@ impl LeafPage {
         for record in &mut right.records {
             record.end -= base;
         }
+        self.records.shrink_to_fit();
+        self.values.shrink_to_fit();
         (self, right)
     }
 
@@ -357,6 +371,7 @@ impl LeafPage {
     pub(super) fn append(&mut self, right: &Self) {
         let base = self.values.len() as u32;
         let first = self.records.len();
+        self.records.reserve_exact(right.records.len());
         self.records.extend(right.records.iter().cloned());
         for record in &mut self.records[first..] {
             record.end += base;
@@ -365,6 +380,7 @@ impl LeafPage {
             // What forks here is now another subtree.
             record.fork = None;
         }
+        self.values.reserve_exact(right.values.len());
         self.values.extend_from_slice(&right.values);
     }
 }

@@ -81,6 +81,8 @@ impl Writing<'_> {
 
     fn write_records(&mut self, page: &mut LeafPage, writes: &[Write<'_>]) {
         self.changed -= page_size(page);
+        let puts = writes.iter();
+        page.reserve(puts.filter_map(|write| Some((&write.key, write.value?.0))));
         for write in writes {
             let before = match write.value {
                 Some((value, leaf)) => page.put(write.key, leaf, value),

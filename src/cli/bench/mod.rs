@@ -14,6 +14,7 @@ mod peer;
 mod place;
 mod report;
 mod responsiveness;
+mod rest;
 mod start;
 mod sync;
 
@@ -143,4 +144,8 @@ fn pause(span: Duration) {
 )]
 fn clock() -> Instant {
     Instant::now()
+}
+
+fn mebibytes(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::limit::{Limit, THREADS};
+use super::mebibytes;
 
 /// What the number does not say.
 const LEAVES_OUT: &str = "the line between two machines (both processes share this one's cores), \
@@ -27,6 +28,33 @@ pub(super) struct Measured {
     pub(super) serving_cpu: Duration,
     pub(super) limit: Limit,
     pub(super) tips: [String; 2],
+    pub(super) memory: Memory,
+}
+
+/// Memory that belongs to a process alone and to no file, of nodes that have nothing to do.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Memory {
+    /// Of the node that caught up.
+    pub(super) synchronised: u64,
+    /// The blocks above its newest checkpoint, whose pages are in memory.
+    pub(super) above: u64,
+    /// Of a node on the same chain that has no block.
+    pub(super) empty: u64,
+}
+
+impl Memory {
+    fn ratio(&self) -> f64 {
+        self.synchronised as f64 / self.empty as f64
+    }
+
+    fn to_json(self) -> Value {
+        json!({
+            "rss_anon_bytes": self.synchronised,
+            "blocks_above_checkpoint": self.above,
+            "empty_rss_anon_bytes": self.empty,
+            "ratio": self.ratio(),
+        })
+    }
 }
 
 impl Measured {
@@ -65,6 +93,7 @@ impl Measured {
                 "cpu_us_per_signature": micros_each(limit.cpu, self.signatures),
             },
             "ratio": self.ratio(),
+            "memory": self.memory.to_json(),
             "serving_tip": self.tips[0],
             "leaves_out": LEAVES_OUT,
         })
@@ -82,6 +111,8 @@ impl Measured {
              ratio     {ratio:>9.2}\n\
              serving   {serving:>16.2} us of processor time for each transaction, on the same \
              cores\n\
+             memory    {held:>16.1} MiB anonymous, {above} blocks above its checkpoint; an empty \
+             node {empty:.1} MiB\n\
              left out: {LEAVES_OUT}",
             blocks = self.blocks,
             bytes = self.bytes,
@@ -95,6 +126,9 @@ impl Measured {
             batch = limit.batch,
             ratio = self.ratio(),
             serving = micros_each(self.serving_cpu, synced),
+            held = mebibytes(self.memory.synchronised),
+            above = self.memory.above,
+            empty = mebibytes(self.memory.empty),
         )
     }
 }

@@ -12,19 +12,14 @@ use crate::cli::stopped::open_store;
 use crate::node::CheckpointInterval;
 
 use super::super::{CommandError, Output};
-use super::place::{Folder, Running, Site};
-use super::{ASK_EVERY, chain, clock, pause};
+use super::place::{Folder, Site};
+use super::rest::wait_until_idle;
+use super::{chain, clock, mebibytes, pause};
 
 /// How often a node that starts is asked: short beside what is measured.
 const LOOK_EVERY: Duration = Duration::from_micros(500);
 /// A node that shows another tip for so long will not get there.
 const PATIENCE: Duration = Duration::from_secs(300);
-/// The disk may take so long for a checkpoint. Where the last blocks are too few for one, so much
-/// time is lost.
-const DISK_PATIENCE: Duration = Duration::from_secs(30);
-/// A node that spends no more than a hundredth of a second in this time has nothing to do: two
-/// seconds of quiet are followed by a checkpoint, and a busy disk may take a while.
-const IDLE: Duration = Duration::from_secs(3);
 
 /// What one start came to.
 #[derive(Clone, Copy, Debug)]
@@ -99,8 +94,7 @@ pub(super) fn measure(
 }
 
 /// Starts a node, waits until it shows its tip and then until it has nothing to do, and stops it.
-/// On a busy machine a node that waits for its disk looks as if it had nothing to do: where
-/// `keeps`, it is given time to make a checkpoint of its tip.
+/// Where `keeps`, it is given time to make a checkpoint of its tip.
 fn start(site: &Site, tip: &str, keeps: bool) -> Result<Start, CommandError> {
     let begun = clock();
     let mut node = site.start()?;
@@ -114,13 +108,7 @@ fn start(site: &Site, tip: &str, keeps: bool) -> Result<Start, CommandError> {
         pause(LOOK_EVERY);
     }
     let span = begun.elapsed();
-    wait_until_idle(&node)?;
-    let idle = clock();
-    let mut chain = node.chain_info()?;
-    while keeps && chain.checkpoint < chain.height && idle.elapsed() < DISK_PATIENCE {
-        pause(ASK_EVERY);
-        chain = node.chain_info()?;
-    }
+    let chain = wait_until_idle(&mut node, keeps)?;
     let start = Start {
         span,
         held: node.anonymous_bytes()?,
@@ -130,19 +118,6 @@ fn start(site: &Site, tip: &str, keeps: bool) -> Result<Start, CommandError> {
     };
     node.stop()?;
     Ok(start)
-}
-
-fn wait_until_idle(node: &Running<'_>) -> Result<(), CommandError> {
-    let begun = clock();
-    let (mut since, mut spent) = (clock(), node.cpu()?);
-    while since.elapsed() < IDLE && begun.elapsed() < PATIENCE {
-        pause(ASK_EVERY);
-        let now = node.cpu()?;
-        if now > spent + Duration::from_millis(10) {
-            (since, spent) = (clock(), now);
-        }
-    }
-    Ok(())
 }
 
 impl Start {
@@ -245,8 +220,4 @@ impl Measured {
 
 fn millis(span: Duration) -> f64 {
     span.as_secs_f64() * 1e3
-}
-
-fn mebibytes(bytes: u64) -> f64 {
-    bytes as f64 / f64::from(1 << 20)
 }

@@ -8,11 +8,14 @@ use std::time::{Duration, Instant};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::cli::stopped::open_store;
+use crate::node::CheckpointInterval;
+use crate::types::Genesis;
 
 use super::super::{CommandError, Output};
 use super::limit::{self, Limit};
 use super::place::{Folder, Running, Site};
-use super::report::Measured;
+use super::report::{Measured, Memory};
+use super::rest::wait_until_idle;
 use super::{ASK_EVERY, chain, clock, pause};
 
 /// A node whose tip does not move for so long will not get there.
@@ -68,6 +71,18 @@ pub(super) fn measure(
     let (cpu, serving_cpu) = (fresh.cpu()?, serving.cpu()?.saturating_sub(served));
     let after = limit::measure(&made.signatures, batch)?;
     let tips = [serving.tip()?, fresh.tip()?].map(Option::unwrap_or_default);
+    output.note("waiting until it has nothing to do ..");
+    let keeps = made.bytes > CheckpointInterval::default().quiet_bytes;
+    let chain = wait_until_idle(&mut fresh, keeps)?;
+    let synchronised = fresh.anonymous_bytes()?;
+    // The empty node takes the place of these, which another measurement can't have.
+    fresh.stop()?;
+    serving.stop()?;
+    let memory = Memory {
+        synchronised,
+        above: chain.height.saturating_sub(chain.checkpoint),
+        empty: memory_of_empty(&folder, &genesis)?,
+    };
     Ok(Measured {
         payments: u64::from(payments),
         funding: made.funding,
@@ -85,7 +100,20 @@ pub(super) fn measure(
             cpu: (before.cpu + after.cpu) / 2,
         },
         tips,
+        memory,
     })
+}
+
+/// What a node on a new chain holds when it has nothing to do.
+fn memory_of_empty(folder: &Folder, genesis: &Genesis) -> Result<u64, CommandError> {
+    let site = Site::alone(folder, "empty", genesis)?;
+    let mut node = site.start()?;
+    let begun = clock();
+    while node.tip()?.is_none() && begun.elapsed() < PATIENCE {
+        pause(ASK_EVERY);
+    }
+    wait_until_idle(&mut node, false)?;
+    node.anonymous_bytes()
 }
 
 /// Waits until a node shows this tip as durable; says when it first answered.

@@ -15,8 +15,9 @@ use super::ConnId;
 /// How many blocks of a branch are fetched ahead of what was executed, so that whoever sends
 /// garbage or nothing wastes no more than that, and a slow peer holds nobody up for long.
 pub(super) const WINDOW_BLOCKS: usize = 1_024;
-/// How many bytes of blocks: what waits for execution is in memory.
-pub(super) const WINDOW_BYTES: u64 = 64 << 20;
+/// How many bytes of blocks: what waits for execution is in memory, where the chain keeps 32 MiB of
+/// blocks and some that were executed.
+pub(super) const WINDOW_BYTES: u64 = 28 << 20;
 /// How many blocks a window grows by at once: enough that the walk down to them costs little each,
 /// few enough that a window full of large blocks does not walk past its end again and again.
 const STRIDE: u64 = 16;

@@ -51,7 +51,7 @@ impl Disk {
     fn save(&mut self, tree: &mut StateTree) -> Written {
         let written = self.write(tree, &[]);
         let pages = self.pages(written.live());
-        written.swap(tree, pages);
+        written.swap([(tree, pages as _)]);
         written
     }
 }
@@ -120,6 +120,76 @@ fn a_tree_on_the_disk_is_the_same_tree() {
     }
 }
 
+/// The inner pages of a tree that are in memory, by their addresses.
+fn inner_pages(tree: &StateTree) -> BTreeSet<usize> {
+    fn collect(below: &Ref, pages: &mut BTreeSet<usize>) {
+        if let Ref::Inner(page) = below {
+            pages.insert(Arc::as_ptr(page) as usize);
+            page.refs.iter().for_each(|below| collect(below, pages));
+        }
+    }
+    let mut pages = BTreeSet::new();
+    collect(&tree.root, &mut pages);
+    pages
+}
+
+#[test]
+fn what_trees_share_they_share_after_they_let_go_of_pages() {
+    let mut disk = Disk::new(64 << 10);
+    let (tree, records) = of_numbers(3_000);
+    let written = disk.write(&tree, &[]);
+    let next = |tree: &StateTree, records: &Records, numbers: std::ops::Range<u64>| {
+        let (mut tree, mut records) = (tree.clone(), records.clone());
+        let writes = numbers.map(|number| (number_key(number), Some(vec![2; 17])));
+        let writes: Writes = writes.collect();
+        change(&mut records, &writes);
+        tree.apply(&writes).unwrap();
+        (tree, records)
+    };
+    let (mut first, of_first) = next(&tree, &records, 0..100);
+    let (mut second, of_second) = next(&first, &of_first, 100..101);
+    let on_disk = inner_pages(&tree);
+    let own = |trees: [&StateTree; 2]| {
+        let [mut all, others] = trees.map(inner_pages);
+        all.extend(others);
+        all.difference(&on_disk).count()
+    };
+    let before = own([&first, &second]);
+    let pages = disk.pages(written.live());
+    written.swap([
+        (&mut first, Arc::clone(&pages) as _),
+        (&mut second, pages as _),
+    ]);
+    assert_eq!(own([&first, &second]), before);
+    assert!(inner_pages(&first).is_disjoint(&on_disk));
+    assert_is(&first, &of_first);
+    assert_is(&second, &of_second);
+}
+
+#[test]
+fn leaf_pages_have_room_for_what_they_hold() {
+    fn check(below: &Ref) -> usize {
+        match below {
+            Ref::Leaf(page) => {
+                assert_eq!(page.records.capacity(), page.records.len());
+                assert_eq!(page.values.capacity(), page.values.len());
+                1
+            }
+            Ref::Inner(page) => page.refs.iter().map(check).sum(),
+            Ref::Empty | Ref::Disk(_) => 0,
+        }
+    }
+    let (mut tree, _) = of_numbers(3_000);
+    assert!(check(&tree.root) > 180);
+    for number in 0..1_000 {
+        // The first half is there.
+        let key = number_key(2_500 + number);
+        let writes = Writes::from([(key, Some(vec![3; 17]))]);
+        tree.apply(&writes).unwrap();
+    }
+    assert!(check(&tree.root) > 200);
+}
+
 #[test]
 fn a_root_page_with_another_hash_is_refused() {
     let mut disk = Disk::new(64 << 10);
@@ -185,7 +255,7 @@ fn a_tree_frozen_at_any_block_is_written_while_blocks_go_on() {
                 pages.clone(),
             );
             assert_is(&opened.unwrap(), &frozen.1);
-            written.swap(&mut tree, pages);
+            written.swap([(&mut tree, pages as _)]);
             assert_is(&tree, &records);
             assert_is(&frozen.0, &frozen.1);
             let needed: BTreeSet<u64> = written.live().segments().map(|(s, _)| s).collect();
@@ -233,7 +303,7 @@ fn pages_travel_out_of_a_sparse_segment_and_a_held_view_reads_on() {
             .all(|(segment, _)| segment != sparse)
     );
     let pages = disk.pages(written.live());
-    written.swap(&mut tree, pages);
+    written.swap([(&mut tree, pages as _)]);
     let segments: BTreeSet<u64> = tree.live().segments().map(|(segment, _)| segment).collect();
     assert!(!segments.contains(&sparse));
     let all = before
@@ -241,7 +311,7 @@ fn pages_travel_out_of_a_sparse_segment_and_a_held_view_reads_on() {
         .map(|(segment, _)| *segment)
         .chain(segments.iter().copied());
     let reader = disk.store.reader().holding(Log::State, all).unwrap();
-    written.swap(&mut branch, Arc::new(reader));
+    written.swap([(&mut branch, Arc::new(reader) as _)]);
 
     disk.store.keep_only(Log::State, &segments).unwrap();
     assert!(
@@ -416,7 +486,7 @@ fn a_page_that_is_gone_is_a_failure() {
     let (mut tree, records) = of_numbers(1_500);
     let written = disk.write(&tree, &[]);
     // Nobody holds the segments.
-    written.swap(&mut tree, Arc::new(disk.store.reader()));
+    written.swap([(&mut tree, Arc::new(disk.store.reader()) as _)]);
     assert_is(&tree, &records);
     disk.store.keep_only(Log::State, &BTreeSet::new()).unwrap();
     let lost = (0..1_500).find_map(|number| tree.get(&number_key(number)).err());

@@ -109,7 +109,7 @@ fn what_waits_for_execution_is_in_the_window() {
 }
 
 #[test]
-fn the_window_ends_after_64_mebibytes() {
+fn the_window_ends_after_28_mebibytes() {
     let megabytes = 4 << 20;
     let weights = vec![3_900_000; 40];
     let story = {
