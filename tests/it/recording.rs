@@ -156,10 +156,14 @@ fn a_running_node_saves_a_recording_that_replays() {
     assert!(fs::read(&first).expect("the file can be read") == bytes);
 
     // The node goes on, and what it lives through meanwhile is in the next file.
-    node.wait_for_height(3);
+    let height = keel_json(&["rpc", "getblockcount", "--dir", &directory]);
+    node.wait_for_height(height.as_u64().expect("a height") + 1);
     keel_json(&["record", "save", &second, "--dir", &directory]);
     let replayed = keel_json(&["replay", &second, "--workers", "2"]);
-    assert!(replayed["last_event"].as_u64() > Some(events), "{replayed}");
+    assert!(
+        replayed["last_event"].as_u64() > Some(events),
+        "{replayed} after {events}"
+    );
 
     // A killed one leaves its recording in its directory.
     node.kill();
