@@ -95,7 +95,7 @@ pub(super) struct Checkpoints {
     /// What they weigh, which is nearly their bytes.
     weight: u64,
     /// What the tip's state has in memory that the disk lacks, in bytes.
-    changed: u64,
+    pub(super) changed: u64,
     /// Whether nothing was executed for a while. It stays so until something is or a checkpoint
     /// begins: one that can't begin at once (another is being made, the disk is full) begins later.
     quiet: bool,

@@ -162,11 +162,15 @@ impl Alice {
         };
         change(&mut config);
         let node = Node::open(config, recovered, [9; 32], now).unwrap();
+        let reader: Arc<dyn BlockReader> = match &store {
+            Some((store, _)) => Arc::new(store.reader()),
+            None => Arc::new(NoLog),
+        };
         Self {
             node,
             maker: Maker::new(genesis),
             now,
-            bench: Workbench::new([7; 32], Arc::new(NoLog)),
+            bench: Workbench::new([7; 32], reader),
             log: BTreeMap::new(),
             sent: BTreeMap::new(),
             lanes: BTreeMap::new(),

@@ -302,6 +302,28 @@ fn asa_2025_002_index_and_proof_do_not_match() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
+    /// Ethereum, autumn 2016: operations that cost their sender little and every node much. Here
+    /// whatever a transaction makes a node do is paid for by weight, of which a block has so much:
+    /// a signature by 100, an account that is touched by 40, a byte by 1.
+    #[test]
+    fn shanghai_2016_work_that_nobody_pays_for(transaction in strategies::transaction()) {
+        let signatures = transaction.auth.signature_count() as u64;
+        let mut touched = std::collections::BTreeSet::from([transaction.sender()]);
+        let mut data = 0;
+        for op in &transaction.ops {
+            match op {
+                Op::Transfer { to, .. } => {
+                    touched.insert(*to);
+                }
+                Op::Data(bytes) => data += bytes.len() as u64,
+            }
+        }
+        let payees = touched.len() as u64 - 1;
+        let weight = transaction.weight().0;
+        prop_assert!(weight >= 100 * signatures + 40 * payees + data);
+        prop_assert!(weight >= transaction.encoded_len() as u64);
+    }
+
     /// CometBFT, ASA-2024-001: parameters that passed their check and stopped the chain.
     #[test]
     fn asa_2024_001_parameters_that_halt(genesis in strategies::genesis(), weight in 0..=100_u32) {
