@@ -29,7 +29,7 @@ use crate::types::{BlockId, Genesis, GenesisId, Header, Height, Uint256};
 
 use super::execute::{ChainState, ContextFault, Executed, Execution};
 use super::refusal::HeaderRefusal;
-use super::states::{Dropped, Route, States};
+use super::states::{Dropped, Route, STATES_MAX, States};
 use super::tree::{Body, Entry, Tree, Verdict};
 use super::{ChainSnapshot, CheckedBlock, SortedPlaces, StateView};
 
@@ -761,7 +761,9 @@ impl Chain {
         let next = self.plan.as_ref().and_then(|(_, ahead)| ahead.last());
         let base = next.and_then(|id| self.tree.get(id));
         let base = base.map_or(self.tip, |entry| entry.header.parent_id);
-        self.states.trim(&[self.tip, base], &mut self.dropped);
+        // The newest are for readers, who are not interested in what the next run leaves behind.
+        let most = if self.is_settled() { STATES_MAX } else { 0 };
+        self.states.trim(most, &[self.tip, base], &mut self.dropped);
     }
 
     /// The chain as a value, without states and blocks.

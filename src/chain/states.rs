@@ -14,8 +14,9 @@ use super::execute::Undo;
 use super::tree::Tree;
 use super::{ChainState, CheckedBlock};
 
-/// How many of the newest states are at hand for readers and proofs.
-const STATES_MAX: usize = 8;
+/// How many of the newest states are at hand for readers and proofs, once nothing is left to
+/// execute.
+pub(super) const STATES_MAX: usize = 8;
 /// How many blocks can be undone. Zebra raised the same bound from 99 to 1,000 against lasting
 /// splits.
 pub(super) const UNDOS_MAX: usize = 1_000;
@@ -166,10 +167,10 @@ impl States {
         }
     }
 
-    /// Lets the oldest states go, except those that are held and those of `needed`.
-    pub(super) fn trim(&mut self, needed: &[BlockId], dropped: &mut Dropped) {
+    /// Lets the oldest states go beyond `most`, except those that are held and those of `needed`.
+    pub(super) fn trim(&mut self, most: usize, needed: &[BlockId], dropped: &mut Dropped) {
         let mut passes = self.order.len();
-        while self.recent.len() > STATES_MAX && passes > 0 {
+        while self.recent.len() > most && passes > 0 {
             passes -= 1;
             let Some(id) = self.order.pop_front() else {
                 break;

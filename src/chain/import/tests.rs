@@ -505,3 +505,31 @@ fn what_waits_for_execution_stays_in_memory_and_little_of_what_was_executed() {
         .map(|made| story.chain.body(&made.id).is_some());
     assert_eq!(here.rev().take_while(|here| *here).count(), 4, "the newest");
 }
+
+#[test]
+fn while_blocks_wait_only_the_state_that_they_follow_on_is_kept() {
+    let mut story = Story::new();
+    let root = story.maker.root();
+    let blocks = story.branch_of_payments(&root, &[1; 30]);
+    for (place, made) in blocks.iter().enumerate() {
+        story.chain.add_header(&made.header, NOW).unwrap();
+        story.chain.add_body(Arc::clone(&made.checked));
+        story.chain.logged(&made.id, Lsn::new(place as u64));
+    }
+    let Some(Step::Begin(attempt)) = story.chain.next_step() else {
+        panic!("an attempt is written down");
+    };
+    story.chain.begun(attempt.id);
+    let Some(Step::Execute(execution)) = story.chain.next_step() else {
+        panic!("they are there");
+    };
+    story.chain.executed(execution.run());
+    assert!(!story.chain.is_settled());
+    assert_eq!(
+        story.chain.states.order().iter().collect::<Vec<_>>(),
+        [&story.chain.tip()]
+    );
+    story.advances();
+    assert!(story.chain.is_settled());
+    assert_eq!(story.chain.states.order().len(), STATES_MAX);
+}
