@@ -227,7 +227,7 @@ fn open_store(
     }
     let disk = RealDisk::open(&config.directory)
         .map_err(|error| CommandError::failed(format!("{directory}: {error}")))?;
-    let opened = Store::open(Arc::new(disk), &options);
+    let opened = Store::open(Arc::new(disk.clone()), &options);
     let (store, recovered) = opened.map_err(|error| {
         let code = match error {
             OpenError::OtherChain { .. } | OpenError::SegmentSize { .. } | OpenError::TooNew(_) => {
@@ -242,6 +242,8 @@ fn open_store(
     }
     if !recovered.is_new && !recovered.was_clean {
         log::info!("the last process did not end as it should; nothing acknowledged is lost");
+        // It may have been a bad sector that ended it.
+        disk.show_nothing();
     }
     let segment = options.segment_sizes[Log::Record as usize];
     Ok((store, recovered.was_clean, segment))

@@ -4,6 +4,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use rustix::fs::{FallocateFlags, FlockOperation, fallocate, flock};
@@ -16,6 +17,8 @@ use crate::store::{Cause, Disk, DiskError, DiskFile, Lock};
 #[derive(Clone, Debug)]
 pub struct RealDisk {
     directory: PathBuf,
+    /// Whether files may be shown as memory.
+    shows: Arc<AtomicBool>,
 }
 
 impl RealDisk {
@@ -23,9 +26,16 @@ impl RealDisk {
     pub fn open(directory: &Path) -> Result<Self, DiskError> {
         let disk = Self {
             directory: directory.to_owned(),
+            shows: Arc::new(AtomicBool::new(true)),
         };
         make_directory(directory, true).map_err(|error| disk.error(error, "make directory", ""))?;
         Ok(disk)
+    }
+
+    /// From now on shows no file as memory, so that everything is read by calls. A bad sector under
+    /// memory ends the process, and would end the next one as well; a call that meets it fails.
+    pub fn show_nothing(&self) {
+        self.shows.store(false, Ordering::Relaxed);
     }
 
     fn path(&self, path: &str) -> PathBuf {
@@ -51,6 +61,7 @@ impl RealDisk {
         Ok(Arc::new(RealFile {
             file: opened.map_err(|error| self.error(error, call, path))?,
             path: self.path(path),
+            shows: Arc::clone(&self.shows),
             map: OnceLock::new(),
         }))
     }
@@ -159,6 +170,7 @@ fn write_holder(file: &mut File) -> io::Result<()> {
 struct RealFile {
     file: File,
     path: PathBuf,
+    shows: Arc<AtomicBool>,
     /// Made when it is first looked at; None when the system would not.
     map: OnceLock<Option<Map>>,
 }
@@ -217,6 +229,9 @@ impl DiskFile for RealFile {
     }
 
     fn view(&self, offset: u64, len: usize) -> Option<&[u8]> {
+        if !self.shows.load(Ordering::Relaxed) {
+            return None;
+        }
         let map = self.map.get_or_init(|| Map::of(&self.file).ok());
         map.as_ref()?.slice(offset, len)
     }

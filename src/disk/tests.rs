@@ -57,6 +57,22 @@ fn done(reports: &Receiver<Report>) -> Vec<Completion> {
     }
 }
 
+#[test]
+fn what_is_not_shown_as_memory_is_read_all_the_same() {
+    let directory = Directory::new();
+    let disk = RealDisk::open(&directory.0).unwrap();
+    let (mut store, _) = Store::open(Arc::new(disk.clone()), &options()).unwrap();
+    let at = store.append(&[block(3, 5_000)]).unwrap()[0];
+    store.sync().unwrap();
+    let (reader, file) = (store.reader(), disk.open("blocks/00000000.seg").unwrap());
+    let shown = || reader.view(Log::Blocks, at, |_, bytes| bytes.to_vec());
+    let before = shown().unwrap();
+    assert!(file.view(0, 100).is_some());
+    disk.show_nothing();
+    assert_eq!(file.view(0, 100), None);
+    assert_eq!(shown(), Ok(before));
+}
+
 fn is_failure(report: &Report) -> bool {
     matches!(report, Report::Failed(Failure::Broken(_)))
 }
