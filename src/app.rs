@@ -58,7 +58,7 @@ pub fn run(config: &Config) -> Result<(), CommandError> {
     let recovered = Recovered::read(&mut store, was_clean).map_err(|failure| {
         CommandError::failed(format!("{}: {failure}", config.directory.display()))
     })?;
-    let places = Places::new(recovered.blocks.iter().map(|(lsn, _)| *lsn));
+    let places = Places::new(recovered.positions());
     let reader: Arc<dyn BlockReader> = Arc::new(store.reader());
     let node = Node::open(node_config, recovered, *random_bytes()?, now).map_err(|error| {
         CommandError::config(format!("{}: engine: {error}", genesis_path(config)))

@@ -7,9 +7,8 @@ use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::sync::Arc;
 
-use crate::node::{BlockReader, Recording};
+use crate::node::{LoggedBlock, Recording};
 use crate::reactor::Saved;
 use crate::store::{Log, Lsn, ReadError, Reader};
 
@@ -95,20 +94,20 @@ pub(super) fn save(places: &Places, reader: &Reader, file: &Path) -> Result<Save
     if !pieces.iter().any(|piece| begins(piece)) {
         return Err(SaveError::Nothing);
     }
-    let mut blocks: BTreeMap<Lsn, Arc<[u8]>> = BTreeMap::new();
-    let mut missing = Vec::new();
+    let (mut blocks, mut missing) = (BTreeMap::new(), BTreeMap::new());
     for at in &places.blocks {
-        match reader.read_block(*at) {
+        match LoggedBlock::read(reader, *at) {
             Ok(block) => drop(blocks.insert(*at, block)),
-            Err(_) => missing.push(*at),
+            Err(front) => drop(missing.insert(*at, front)),
         }
     }
+    let damaged = missing.keys().copied().collect();
     let pieces = pieces.iter().map(Vec::as_slice);
-    let bytes = Recording::of_pieces(pieces, blocks, missing.clone()).to_bytes();
+    let bytes = Recording::of_pieces(pieces, blocks, missing).to_bytes();
     write_new(file, &bytes).map_err(SaveError::File)?;
     Ok(Saved {
         bytes: bytes.len() as u64,
-        missing,
+        missing: damaged,
     })
 }
 

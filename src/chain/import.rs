@@ -14,8 +14,10 @@
 //!    leaves the tip as it was.
 
 mod attempts;
+mod best;
 mod bodies;
 mod damaged;
+mod old;
 mod places;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -30,7 +32,7 @@ use crate::types::{BlockId, Genesis, GenesisId, Header, Height, Uint256};
 use super::execute::{ChainState, ContextFault, Executed, Execution};
 use super::refusal::HeaderRefusal;
 use super::states::{Dropped, Route, STATES_MAX, States};
-use super::tree::{Body, Entry, Tree, Verdict};
+use super::tree::{Body, Entry, FrontSource, OldBlocks, Placement, Tree, Verdict};
 use super::{ChainSnapshot, CheckedBlock, SortedPlaces, StateView};
 
 pub(super) use attempts::Attempts;
@@ -122,7 +124,8 @@ pub struct Chain {
     rules: HeaderRules,
     tree: Tree,
     tip: BlockId,
-    /// The best chain by height.
+    /// The best chain by height, above what the tree has of it as logged blocks: those are all in
+    /// the best chain.
     best: Vec<BlockId>,
     states: States,
     bodies: BTreeMap<BlockId, Arc<CheckedBlock>>,
@@ -190,8 +193,9 @@ impl Chain {
 
     /// How many blocks below the tip a state may be from which a branch is executed again without
     /// being asked.
-    pub const fn set_reach(&mut self, blocks: u64) {
+    pub fn set_reach(&mut self, blocks: u64) {
         self.reach = blocks;
+        self.tree.set_reach(blocks);
     }
 
     /// The rules of its headers.
@@ -230,7 +234,8 @@ impl Chain {
     /// Never: the tip is in the tree.
     #[must_use]
     pub fn tip_entry(&self) -> &Entry {
-        self.tree.get(&self.tip).expect("the tip is in the tree")
+        let tip = self.tree.in_memory(&self.tip);
+        tip.expect("the tip is in the tree, and what is logged lies below it")
     }
 
     /// The state after the tip.
@@ -253,17 +258,27 @@ impl Chain {
         self.states.get(id)
     }
 
-    /// Begins at the state of a checkpoint whose block is in the tree.
-    pub fn begin_at(&mut self, state: ChainState) {
-        let path = self.tree.path_from(&state.id, |id, _| *id == self.best[0]);
-        for id in &path {
+    /// Begins at the state of a checkpoint whose block is in the tree. Says whether that could be
+    /// done: its header may have to be read from the log.
+    pub fn begin_at(&mut self, state: ChainState) -> bool {
+        if !self.tree.make_top(&state.id) {
+            return false;
+        }
+        self.best = self.above_logged(&state.id);
+        for id in &self.best {
             self.tree.executed(id);
         }
-        self.best.truncate(1);
-        self.best.extend(path);
         self.tip = state.id;
         self.states.restore(state.id, Some(state.clone()));
         self.states.add_base(state);
+        true
+    }
+
+    /// The chain of a block, above what is logged of it.
+    fn above_logged(&self, id: &BlockId) -> Vec<BlockId> {
+        let logged = self.tree.logged_len();
+        let below = |_: &BlockId, entry: &Entry| entry.header.height.0 < logged;
+        self.tree.path_in_memory(id, below)
     }
 
     /// Whether an execution is under way.
@@ -305,76 +320,14 @@ impl Chain {
         self.states.release(id);
     }
 
-    /// The block of the best chain at a height.
-    #[must_use]
-    pub fn at(&self, height: Height) -> Option<BlockId> {
-        self.best.get(usize::try_from(height.0).ok()?).copied()
-    }
-
-    /// Whether a block is in the best chain.
-    #[must_use]
-    pub fn in_best_chain(&self, id: &BlockId) -> bool {
-        self.tree
-            .get(id)
-            .is_some_and(|entry| self.at(entry.header.height) == Some(*id))
-    }
-
-    /// Ids of the best header's chain from its top down, ever further apart, the genesis block
-    /// last: what a peer needs to find the last block it shares with this node.
-    #[must_use]
-    pub fn locator(&self) -> Vec<BlockId> {
-        let top = self.tree.best_header();
-        let Some(entry) = self.tree.get(&top) else {
-            return vec![self.tree.genesis()];
-        };
-        let (mut ids, mut at, mut height, mut step) = (Vec::new(), top, entry.header.height.0, 1);
-        while height > 0 && ids.len() < 31 {
-            ids.push(at);
-            if ids.len() >= 10 {
-                step *= 2;
-            }
-            height = height.saturating_sub(step);
-            // Below the fork both chains are the same, and the index by height is at hand.
-            at = match self.at(Height(height)) {
-                Some(id) if self.in_best_chain(&at) => id,
-                _ => self
-                    .tree
-                    .ancestor(&at, Height(height))
-                    .unwrap_or(self.tree.genesis()),
-            };
-        }
-        ids.push(self.tree.genesis());
-        ids
-    }
-
-    /// Headers of the best chain after the first id of `locator` that is in it, up to `stop` and
-    /// at most `limit`.
-    #[must_use]
-    pub fn headers_after(&self, locator: &[BlockId], stop: &BlockId, limit: usize) -> Vec<Header> {
-        let fork = locator.iter().find(|id| self.in_best_chain(id));
-        let start = fork
-            .and_then(|id| self.tree.get(id))
-            .map_or(0, |entry| entry.header.height.0);
-        let mut headers = Vec::new();
-        for id in self.best.iter().skip(start as usize + 1).take(limit) {
-            let Some(entry) = self.tree.get(id) else {
-                break;
-            };
-            headers.push(entry.header.clone());
-            if id == stop {
-                break;
-            }
-        }
-        headers
-    }
-
     /// Checks a header, the cheapest check first, and gives it its place in the tree.
     pub fn add_header(&mut self, header: &Header, now: Time) -> Result<BlockId, HeaderRefusal> {
         let id = header.id();
-        if let Some(entry) = self.tree.get(&id) {
-            return match entry.verdict {
-                Verdict::Open | Verdict::Parked => Ok(id),
-                Verdict::Invalid => Err(HeaderRefusal::InvalidAncestor(id)),
+        if self.tree.height(&id).is_some() {
+            let entry = self.tree.in_memory(&id);
+            return match entry.map(|entry| entry.verdict) {
+                Some(Verdict::Invalid) => Err(HeaderRefusal::InvalidAncestor(id)),
+                Some(Verdict::Open | Verdict::Parked) | None => Ok(id),
             };
         }
         // Its own work comes first, so that whoever sends headers has paid for each.
@@ -382,8 +335,10 @@ impl Chain {
             .check_isolated_as(header, id)
             .map_err(HeaderRefusal::Fault)?;
         self.check_place(header, now)?;
-        self.tree.add_header(id, header.clone(), header.work());
-        Ok(id)
+        match self.tree.add_header(id, header.clone(), header.work()) {
+            Placement::Added | Placement::Known => Ok(id),
+            Placement::NoParent => Err(HeaderRefusal::UnknownParent(header.parent_id)),
+        }
     }
 
     /// Checks a header beside its parent, which must be in the tree, and by the clock; not its
@@ -409,7 +364,7 @@ impl Chain {
     #[must_use]
     pub fn wants_body(&self, id: &BlockId) -> bool {
         self.tree
-            .get(id)
+            .in_memory(id)
             .is_some_and(|entry| entry.body == Body::Missing && entry.verdict != Verdict::Invalid)
     }
 
@@ -441,7 +396,7 @@ impl Chain {
     pub fn prefer(&mut self, tip: &BlockId) {
         self.tree.prefer(tip);
         // It was the tip, so it and all below it are valid.
-        for id in self.tree.path_from(tip, |_, entry| entry.executed) {
+        for id in self.tree.path_in_memory(tip, |_, entry| entry.executed) {
             self.tree.executed(&id);
         }
     }
@@ -529,7 +484,7 @@ impl Chain {
 
     /// The way to the state after a block. One that is not within cheap reach counts where `deep`.
     fn route(&self, to: &BlockId, deep: bool) -> Option<Route> {
-        let top = self.tip_entry().header.height.0;
+        let top = self.top();
         self.states
             .route(&self.tree, &self.tip, to, &self.genesis, |base| {
                 deep || top.saturating_sub(base.0) <= self.reach
@@ -538,15 +493,20 @@ impl Chain {
 
     /// Whether somebody accepted the branch of `goal`, however deep it forks off.
     fn is_accepted(&self, goal: &BlockId) -> bool {
-        let path = || self.tree.path_from(goal, |id, _| self.in_best_chain(id));
+        let path = || {
+            self.tree
+                .path_in_memory(goal, |id, _| self.in_best_chain(id))
+        };
         !self.accepted.is_empty() && path().iter().any(|id| self.accepted.contains(id))
     }
 
     /// Sets the branch of `goal` aside.
     fn park_branch(&mut self, goal: &BlockId) -> ParkedBranch {
-        let branch = self.tree.path_from(goal, |id, _| self.in_best_chain(id));
+        let branch = self
+            .tree
+            .path_in_memory(goal, |id, _| self.in_best_chain(id));
         let first = *branch.first().unwrap_or(goal);
-        let depth = self.leaving(goal).len() as u64;
+        let depth = self.top() - self.fork_height(goal);
         self.tree.park(&first);
         self.plan = None;
         ParkedBranch {
@@ -572,7 +532,10 @@ impl Chain {
     }
 
     fn was_executed(&self, id: &BlockId) -> bool {
-        self.tree.get(id).is_some_and(|entry| entry.executed)
+        match self.tree.in_memory(id) {
+            Some(entry) => entry.executed,
+            None => self.tree.height(id).is_some(),
+        }
     }
 
     /// The next blocks of the plan whose bodies are in memory, as many as one job takes.
@@ -612,32 +575,13 @@ impl Chain {
         true
     }
 
-    /// The blocks of the best chain that a branch does not share, the highest first.
-    fn leaving(&self, branch: &BlockId) -> Vec<BlockId> {
-        let mut fork = *branch;
-        while !self.in_best_chain(&fork) {
-            match self.tree.get(&fork) {
-                Some(entry) => fork = entry.header.parent_id,
-                None => break,
-            }
-        }
-        let height = self
-            .tree
-            .get(&fork)
-            .map_or(0, |entry| entry.header.height.0);
-        self.best
-            .iter()
-            .skip(height as usize + 1)
-            .rev()
-            .copied()
-            .collect()
-    }
-
     /// The blocks of the plan that are executed and not yet of the best chain, the lowest first, as
     /// many as the mempool will want to see.
     fn joining(&self, goal: &BlockId, next: Option<&BlockId>) -> Vec<BlockId> {
         let top = next.unwrap_or(goal);
-        let mut path = self.tree.path_from(top, |id, _| self.in_best_chain(id));
+        let mut path = self
+            .tree
+            .path_in_memory(top, |id, _| self.in_best_chain(id));
         if next.is_some() {
             path.pop();
         }
@@ -653,13 +597,12 @@ impl Chain {
     fn next_read(&mut self) -> Option<Step> {
         let (goal, ahead) = self.plan.as_ref()?;
         let needed = ahead.iter().rev().take(READS_MAX).copied();
-        let leaving = self.leaving(goal);
         let mut bytes = 0;
-        let within = leaving.iter().take_while(|id| {
-            bytes += self.bodies.get(*id).map_or(0, |block| block.bytes.len());
+        let within = self.leaving(goal).take_while(|id| {
+            bytes += self.bodies.get(id).map_or(0, |block| block.bytes.len());
             bytes <= MOVING_BYTES_MAX
         });
-        let needed: Vec<_> = needed.chain(within.copied()).collect();
+        let needed: Vec<_> = needed.chain(within).collect();
         for id in needed {
             if self.reading.len() >= READS_MAX {
                 break;
@@ -713,7 +656,10 @@ impl Chain {
 
     /// Moves the tip to a block whose state is at hand: every block up to it was executed once.
     fn move_to_state(&mut self, to: BlockId) -> TipChange {
-        for id in self.tree.path_from(&to, |id, _| self.in_best_chain(id)) {
+        let joining = self
+            .tree
+            .path_in_memory(&to, |id, _| self.in_best_chain(id));
+        for id in joining {
             self.tree.executed(&id);
         }
         // A checkpoint may go; the tip's state stays.
@@ -727,14 +673,27 @@ impl Chain {
 
     fn move_tip(&mut self, to: BlockId) -> TipChange {
         let from = self.tip;
-        let leaving = self.leaving(&to);
+        let shared = self.fork_height(&to) + 1;
+        let leaving: Vec<BlockId> = self.leaving(&to).collect();
         let body = |id: &BlockId| self.bodies.get(id).map(Arc::clone);
         let disconnected: Vec<_> = leaving.iter().filter_map(body).collect();
-        let kept = self.best.len() - leaving.len();
-        let joining = self.tree.path_from(&to, |id, _| self.in_best_chain(id));
+        let joining = self
+            .tree
+            .path_in_memory(&to, |id, _| self.in_best_chain(id));
         let connected: Vec<_> = joining.iter().filter_map(body).collect();
-        let is_whole = (disconnected.len(), connected.len()) == (leaving.len(), joining.len());
-        self.best.truncate(kept);
+        let left = self.top() + 1 - shared;
+        let is_whole = (disconnected.len() as u64, connected.len()) == (left, joining.len());
+        if shared < self.tree.logged_len() {
+            // What leaves is judged like any branch from now on.
+            let is_there = self.tree.make_top(&to);
+            debug_assert!(is_there, "it was executed, and is in memory");
+            let tree = &self.tree;
+            self.damaged.retain(|id, _| tree.height(id).is_some());
+            self.best.clear();
+        } else {
+            let kept = shared - self.tree.logged_len();
+            self.best.truncate(kept as usize);
+        }
         self.best.extend(joining);
         self.tip = to;
         for id in &leaving {
@@ -744,13 +703,13 @@ impl Chain {
         for block in &connected {
             self.index_block(block);
         }
-        let height = Height(self.best.len() as u64 - 1);
+        let height = Height(self.top());
         TipChange {
             from,
             to,
             height,
-            fork: Height(kept as u64 - 1),
-            depth: leaving.len() as u64,
+            fork: Height(shared - 1),
+            depth: left,
             disconnected,
             connected,
             is_whole,
@@ -759,7 +718,7 @@ impl Chain {
 
     fn trim_states(&mut self) {
         let next = self.plan.as_ref().and_then(|(_, ahead)| ahead.last());
-        let base = next.and_then(|id| self.tree.get(id));
+        let base = next.and_then(|id| self.tree.in_memory(id));
         let base = base.map_or(self.tip, |entry| entry.header.parent_id);
         // The newest are for readers, who are not interested in what the next run leaves behind.
         let most = if self.is_settled() { STATES_MAX } else { 0 };
@@ -796,8 +755,10 @@ impl Chain {
         indexed: Vec<(BlockId, SortedPlaces)>,
     ) {
         self.tree = snapshot.tree;
+        // What was read to restore it is no part of its life.
+        self.tree.begin_event();
         (self.tip, self.plan) = (snapshot.tip, snapshot.plan);
-        self.best = self.tree.path_from(&self.tip, |_, _| false);
+        self.best = self.above_logged(&self.tip);
         (self.attempts, self.accepted) = (snapshot.attempts, snapshot.accepted);
         self.damaged = snapshot.damaged;
         self.states = states;

@@ -3,8 +3,10 @@
 //! *Owns* the block tree, the states at its top, the best chain and the mempool.
 //! *Invariants*: the tip is the valid block with the most work whose chain is here, of equal work
 //! the first seen; tip, ledger and transaction index change in one step; a branch that turns out
-//! to be invalid leaves them as they were. *Never* reads a disk or starts a thread: it says what
-//! is to be read and executed next ([`Step`]), and takes what came of it.
+//! to be invalid leaves them as they were. *Never* reads a block from a disk or starts a thread: it
+//! says what is to be read and executed next ([`Step`]), and takes what came of it. Pages of states
+//! and headers of old blocks it reads where somebody says ([`state::PageSource`],
+//! [`FrontSource`]).
 
 mod block;
 pub mod checkpoint;
@@ -35,4 +37,5 @@ pub use mempool::Mempool;
 pub use refusal::HeaderRefusal;
 pub use snapshot::{ChainSnapshot, RestoreError};
 pub use states::Dropped;
+pub use tree::{Front, FrontSource, OldBlocks, ShortId};
 pub use verified::VerifiedCache;

@@ -10,7 +10,7 @@ use crate::types::{BlockId, Genesis};
 
 use super::import::{Attempts, Repair};
 use super::states::States;
-use super::tree::Tree;
+use super::tree::{FrontSource, Tree};
 use super::{Chain, ChainState, CheckedBlock, Execution, read_back};
 
 /// A chain without its states and blocks, which follow from the blocks' bytes.
@@ -62,12 +62,14 @@ pub(super) type BlockSource<'a> = &'a dyn Fn(&BlockId) -> Option<Arc<[u8]>>;
 
 impl Chain {
     /// Restores the chain of a quiet moment: reads the bodies that were in memory, and computes
-    /// the states that were, from the genesis block on.
+    /// the states that were, from the genesis block on. The headers of old blocks are in `fronts`.
     pub fn restore_snapshot(
         genesis: Arc<Genesis>,
-        snapshot: ChainSnapshot,
+        mut snapshot: ChainSnapshot,
         block: BlockSource<'_>,
+        fronts: Arc<dyn FrontSource>,
     ) -> Result<Self, RestoreError> {
+        snapshot.tree.restore_from(fronts);
         let mut chain = Self::new(Arc::clone(&genesis)).map_err(|_| RestoreError::Engine)?;
         let genesis_id = genesis.id();
         let read = |id: &BlockId| -> Result<Arc<CheckedBlock>, RestoreError> {
@@ -83,8 +85,16 @@ impl Chain {
         // one branch come after the other.
         let named = snapshot.undos.iter().chain(&snapshot.states);
         for id in named.chain(&snapshot.bases) {
-            let path = snapshot.tree.path_from(id, |id, _| known.contains_key(id));
-            for id in path {
+            let (mut path, mut at) = (Vec::new(), *id);
+            while !known.contains_key(&at) {
+                path.push(at);
+                at = match snapshot.tree.get(&at) {
+                    Some(entry) => entry.header.parent_id,
+                    // Its record was damaged, and the block is there from elsewhere.
+                    None => read(&at)?.header.parent_id,
+                };
+            }
+            for id in path.into_iter().rev() {
                 let block = read(&id)?;
                 let base = known.get(&block.header.parent_id);
                 let base = base

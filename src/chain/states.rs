@@ -200,8 +200,8 @@ impl States {
             if let Some(state) = self.recent.get(&at) {
                 break (state.clone(), Vec::new());
             }
-            let entry = tree.get(&at)?;
-            let base = self.base(&at).filter(|_| deep(entry.header.height));
+            let (height, parent) = tree.place(&at)?;
+            let base = self.base(&at).filter(|_| deep(height));
             if let Some(state) = base {
                 break (state.clone(), Vec::new());
             }
@@ -209,7 +209,7 @@ impl States {
                 break (ChainState::genesis(genesis), Vec::new());
             }
             while let Some(above) = back
-                && tree.get(&above)?.header.height > entry.header.height
+                && tree.height(&above)? > height
             {
                 let undo = self.undos.get(&above);
                 undos.extend(undo.map(Arc::clone));
@@ -219,7 +219,7 @@ impl States {
                 break (self.get(tip)?.clone(), undos);
             }
             ahead.push(at);
-            at = entry.header.parent_id;
+            at = parent;
         };
         ahead.reverse();
         Some(Route { base, undos, ahead })

@@ -1,27 +1,41 @@
 //! The tree of all headers that passed their checks: which branches there are, whose bodies are
 //! here, and which tip has the most work.
 //!
-//! *Invariants*: where a block is kept, by its id or by its height in the [`Trunk`], changes no
-//! answer; of the blocks that may be the best, those stand in order on which no other such block
-//! follows, because a block has less work than each of its descendants. *Never* forgets a header.
+//! A block is in one of three places. The newest, and all branches, are in a map by id. Below them
+//! the chain with the most work is kept by height in the [`Trunk`]. Of that the lowest blocks,
+//! whose headers are in the log and will not be needed soon, are positions in the log
+//! ([`logged`]); what is asked of one is read from its record.
+//!
+//! *Invariants*: where a block is kept changes no answer, as long as its record can be read; if it
+//! can't, its header and work are not here until its body is logged again. Of the blocks that may
+//! be the best, those stand in order on which no other such block follows, because a block has less
+//! work than each of its descendants. *Never* forgets a header, but for those of a logged branch
+//! that the best chain leaves and that has a damaged record.
 
+mod fronts;
+mod logged;
 mod trunk;
 
+use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::store::Lsn;
 use crate::types::{BlockId, Header, Height, Uint256};
 
+pub use fronts::{Front, FrontSource};
+pub use logged::{OldBlocks, ShortId};
 use trunk::Trunk;
 
-/// How many blocks of the chain with the most work are kept by id, where branches fork off.
-const KEPT_BY_ID: u64 = 1_024;
-/// How many blocks go at a time to where old ones are kept by height: few enough that it takes a
-/// moment.
-const KEPT_AT_A_TIME: u64 = 64;
+/// The most blocks of the chain with the most work that are kept by id, where branches fork off.
+/// Where the cheap reach is short, half of it is.
+const KEPT_BY_ID_MAX: u64 = 1_024;
+/// How many parts of these go at a time to where old ones are kept by height: a part is so small
+/// that it takes a moment.
+const KEPT_AT_A_TIME: u64 = 16;
 
 /// Where a block's transactions are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,8 +78,9 @@ pub struct Entry {
     header_arrival: u64,
     /// Whether its body and those of all its ancestors are here.
     complete: bool,
-    /// An ancestor far below, so that a walk down takes few steps: see [`skip_height`].
-    skip: BlockId,
+    /// An ancestor far below, so that a walk down takes few steps: see [`skip_height`]. None where
+    /// its id could not be read.
+    skip: Option<BlockId>,
 }
 
 impl Entry {
@@ -115,6 +130,8 @@ pub enum Placement {
     Added,
     /// It was there already.
     Known,
+    /// What it follows on is not there, or can't be read.
+    NoParent,
 }
 
 /// Every header that passed its checks, from the genesis block on.
@@ -132,6 +149,8 @@ pub struct Tree {
     best_headers: BTreeSet<Rank>,
     arrivals: u64,
     genesis: BlockId,
+    /// How many blocks of the best header's chain are kept by id.
+    kept_by_id: u64,
 }
 
 impl Tree {
@@ -148,7 +167,7 @@ impl Tree {
             arrival: 0,
             header_arrival: 0,
             complete: true,
-            skip: id,
+            skip: None,
         };
         Self {
             candidates: BTreeSet::from([entry.rank(id)]),
@@ -158,7 +177,15 @@ impl Tree {
             children: BTreeMap::new(),
             arrivals: 1,
             genesis: id,
+            kept_by_id: KEPT_BY_ID_MAX,
         }
+    }
+
+    /// Branches that fork off within `reach` blocks of the tip are executed: half of it is kept by
+    /// id at most, and an eighth becomes logged at a time. To be called before anything is added.
+    pub fn set_reach(&mut self, reach: u64) {
+        self.kept_by_id = (reach / 2).clamp(1, KEPT_BY_ID_MAX);
+        self.trunk.set_piece(reach / 8);
     }
 
     /// The genesis block's id.
@@ -170,13 +197,71 @@ impl Tree {
     /// How many headers there are.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.entries.len() + self.trunk.len()
+        self.entries.len() + self.kept_by_height() as usize
     }
 
-    /// The block of that id.
+    /// How many of them are positions in the log, from the genesis block on.
     #[must_use]
-    pub fn get(&self, id: &BlockId) -> Option<&Entry> {
-        self.entries.get(id).or_else(|| self.trunk.get(id))
+    pub fn logged_len(&self) -> u64 {
+        self.trunk.logged.len()
+    }
+
+    /// The block of that id. None as well where it is in the log alone and can't be read.
+    #[must_use]
+    pub fn get(&self, id: &BlockId) -> Option<Cow<'_, Entry>> {
+        match self.entries.get(id) {
+            Some(entry) => Some(Cow::Borrowed(entry)),
+            None => self.trunk.get(id),
+        }
+    }
+
+    /// The block of that id, if it is in memory.
+    #[must_use]
+    pub fn in_memory(&self, id: &BlockId) -> Option<&Entry> {
+        self.entries.get(id).or_else(|| self.trunk.get_whole(id))
+    }
+
+    /// The height of a block, which is known even where its own record is damaged.
+    #[must_use]
+    pub fn height(&self, id: &BlockId) -> Option<Height> {
+        match self.entries.get(id) {
+            Some(entry) => Some(entry.header.height),
+            None => self.trunk.height_of(id).map(Height),
+        }
+    }
+
+    /// The height of a block and its parent, which are known even where its own record is damaged.
+    #[must_use]
+    pub fn place(&self, id: &BlockId) -> Option<(Height, BlockId)> {
+        if let Some(entry) = self.in_memory(id) {
+            return Some((entry.header.height, entry.header.parent_id));
+        }
+        let height = self.trunk.height_of(id)?;
+        Some((Height(height), self.trunk.at(height.checked_sub(1)?)?))
+    }
+
+    /// The id of a logged block, from its height.
+    #[must_use]
+    pub fn logged_at(&self, height: Height) -> Option<BlockId> {
+        self.trunk
+            .at(height.0)
+            .filter(|_| height.0 < self.logged_len())
+    }
+
+    /// The header of a logged block, from its height.
+    #[must_use]
+    pub fn logged_header(&self, height: Height) -> Option<Header> {
+        let header = self.trunk.header_at(height.0);
+        header.filter(|_| height.0 < self.logged_len())
+    }
+
+    /// Where a block's transactions are, which is known even where its own record is damaged.
+    #[must_use]
+    pub fn body(&self, id: &BlockId) -> Option<Body> {
+        match self.entries.get(id) {
+            Some(entry) => Some(entry.body),
+            None => self.trunk.body(id),
+        }
     }
 
     fn get_mut(&mut self, id: &BlockId) -> Option<&mut Entry> {
@@ -191,14 +276,22 @@ impl Tree {
         let listed = self.children.get(id);
         let next = match listed {
             Some(_) => None,
-            None => self.trunk.next(id),
+            None => self.next_in_trunk(id),
         };
         listed.into_iter().flatten().copied().chain(next)
     }
 
+    fn next_in_trunk(&self, id: &BlockId) -> Option<BlockId> {
+        // What is in the map is not in the trunk.
+        match self.entries.contains_key(id) {
+            true => None,
+            false => self.trunk.next(id),
+        }
+    }
+
     /// Lists a block that follows on another one.
     fn list_child(&mut self, parent: BlockId, id: BlockId) {
-        let next = self.trunk.next(&parent);
+        let next = self.next_in_trunk(&parent);
         let listed = self.children.entry(parent);
         // Mostly it stays the only one.
         let listed = listed.or_insert_with(|| Vec::with_capacity(1));
@@ -208,12 +301,14 @@ impl Tree {
 
     /// Notes that it changed whether a block may be the best one or the best header.
     fn rank(&mut self, id: &BlockId) {
-        let Some(entry) = self.get(id) else {
+        // On a logged block others follow that may be the best.
+        let Some(entry) = self.in_memory(id) else {
             return;
         };
         let (rank, header_rank) = (entry.rank(*id), entry.header_rank(*id));
         let (mut candidate, mut open) = (entry.is_candidate(), entry.is_open());
-        for child in self.children(id).filter_map(|child| self.get(&child)) {
+        let children: Vec<BlockId> = self.children(id).collect();
+        for child in children.iter().filter_map(|child| self.in_memory(child)) {
             candidate &= !child.is_candidate();
             open &= !child.is_open();
         }
@@ -231,7 +326,7 @@ impl Tree {
 
     /// The same for a block's parent.
     fn rank_parent(&mut self, id: &BlockId) {
-        if let Some(parent) = self.get(id).map(|entry| entry.header.parent_id) {
+        if let Some(parent) = self.in_memory(id).map(|entry| entry.header.parent_id) {
             self.rank(&parent);
         }
     }
@@ -239,9 +334,9 @@ impl Tree {
     /// Keeps by height what lies deep below the best header.
     fn keep_old_by_height(&mut self) {
         let top = self.best_header();
-        let height = self.get(&top).map_or(0, |entry| entry.header.height.0);
-        let old = height.saturating_sub(KEPT_BY_ID);
-        if old >= self.kept_by_height() + KEPT_AT_A_TIME
+        let height = self.in_memory(&top).map_or(0, |top| top.header.height.0);
+        let old = height.saturating_sub(self.kept_by_id);
+        if old >= self.kept_by_height() + self.kept_by_id.div_ceil(KEPT_AT_A_TIME)
             && let Some(old) = self.ancestor(&top, Height(old))
         {
             self.keep_by_height(&old);
@@ -256,7 +351,7 @@ impl Tree {
         if last.is_some_and(|last| self.ancestor(top, last) != self.trunk.last()) {
             return;
         }
-        for id in self.path_from(top, |_, entry| entry.header.height.0 < kept) {
+        for id in self.path_in_memory(top, |_, entry| entry.header.height.0 < kept) {
             let Some(entry) = self.entries.remove(&id) else {
                 break;
             };
@@ -271,7 +366,7 @@ impl Tree {
     /// How many blocks are kept by height, from the genesis block on.
     #[must_use]
     pub fn kept_by_height(&self) -> u64 {
-        self.trunk.len() as u64
+        self.trunk.len()
     }
 
     /// The valid header with the most work.
@@ -291,20 +386,18 @@ impl Tree {
     }
 
     /// Adds a header that passed its checks under its parent, with its own work.
-    ///
-    /// # Panics
-    /// When the parent is not in the tree: the header's checks needed it.
     pub fn add_header(&mut self, id: BlockId, header: Header, own_work: Uint256) -> Placement {
-        if self.get(&id).is_some() {
+        if self.height(&id).is_some() {
             return Placement::Known;
         }
-        let parent = self.get(&header.parent_id);
-        let parent = parent.expect("the parent was checked against");
-        let (work, verdict) = (parent.work.saturating_add(own_work), parent.verdict);
-        let skip = skip_height(parent.header.height.0.saturating_add(1));
-        let skip = self.ancestor(&header.parent_id, Height(skip));
-        let skip = skip.unwrap_or(header.parent_id);
         let parent = header.parent_id;
+        let Some(below) = self.get(&parent) else {
+            return Placement::NoParent;
+        };
+        let (work, verdict) = (below.work.saturating_add(own_work), below.verdict);
+        let below = below.header_rank(parent);
+        let skip = skip_height(header.height.0);
+        let skip = self.ancestor(&parent, Height(skip));
         let entry = Entry {
             header,
             work,
@@ -318,8 +411,7 @@ impl Tree {
         };
         if entry.is_open() {
             self.best_headers.insert(entry.header_rank(id));
-            let below = self.get(&parent).map(|below| below.header_rank(parent));
-            below.map(|below| self.best_headers.remove(&below));
+            self.best_headers.remove(&below);
         }
         self.list_child(parent, id);
         self.entries.insert(id, entry);
@@ -343,7 +435,8 @@ impl Tree {
         }
         entry.body = Body::Arrived;
         let parent = entry.header.parent_id;
-        if self.is_complete(&parent) {
+        // One that is not in memory is logged, and these are complete.
+        if self.in_memory(&parent).is_none_or(|parent| parent.complete) {
             self.complete_from(*id);
         }
     }
@@ -369,15 +462,15 @@ impl Tree {
             self.rank(&id);
         }
         // Its parent is the best of none any more, however many others follow on it.
-        let root = self.get(&root).filter(|root| root.is_candidate());
+        let root = self.in_memory(&root).filter(|root| root.is_candidate());
         let parent = root.map(|root| root.header.parent_id);
-        let below = parent.and_then(|id| Some(self.get(&id)?.rank(id)));
+        let below = parent.and_then(|id| Some(self.in_memory(&id)?.rank(id)));
         below.map(|below| self.candidates.remove(&below));
     }
 
     /// Makes a complete block the first seen of its work: it was the tip before a restart.
     pub fn prefer(&mut self, id: &BlockId) {
-        let Some(entry) = self.get(id).filter(|entry| entry.is_candidate()) else {
+        let Some(entry) = self.in_memory(id).filter(|entry| entry.is_candidate()) else {
             return;
         };
         let rank = entry.rank(*id);
@@ -400,8 +493,9 @@ impl Tree {
 
     /// Notes where in the log a block's transactions are.
     pub fn body_logged(&mut self, id: &BlockId, lsn: Lsn) {
-        if let Some(entry) = self.get_mut(id) {
-            entry.body = Body::Logged(lsn);
+        match self.get_mut(id) {
+            Some(entry) => entry.body = Body::Logged(lsn),
+            None => self.trunk.logged_again(id, lsn),
         }
     }
 
@@ -455,7 +549,7 @@ impl Tree {
     /// Gives the first of them, or none when the block is not parked.
     pub fn unpark(&mut self, id: &BlockId) -> Option<BlockId> {
         let parked = |entry: &Entry| entry.verdict == Verdict::Parked;
-        let first = *self.path_from(id, |_, entry| !parked(entry)).first()?;
+        let first = *self.path_in_memory(id, |_, entry| !parked(entry)).first()?;
         let (mut waiting, mut open) = (vec![first], Vec::new());
         while let Some(id) = waiting.pop() {
             let arrival = self.next_arrival();
@@ -494,27 +588,34 @@ impl Tree {
     /// The positions of all blocks that are in the log.
     pub fn logged(&self) -> impl Iterator<Item = Lsn> {
         let all = self.entries.values().chain(self.trunk.entries());
-        all.filter_map(|entry| match entry.body {
+        let in_memory = all.filter_map(|entry| match entry.body {
             Body::Logged(lsn) => Some(lsn),
             Body::Missing | Body::Arrived => None,
-        })
+        });
+        in_memory.chain(self.trunk.logged.positions())
     }
 
     /// Whether the bodies of a block and of all its ancestors are here.
     #[must_use]
     pub fn is_complete(&self, id: &BlockId) -> bool {
-        self.get(id).is_some_and(|entry| entry.complete)
+        match self.in_memory(id) {
+            Some(entry) => entry.complete,
+            None => self.trunk.height_of(id).is_some(),
+        }
     }
 
     /// The ancestor of `id` at `height`: itself at its own height.
     #[must_use]
     pub fn ancestor(&self, id: &BlockId, height: Height) -> Option<BlockId> {
         let mut at = *id;
-        let mut entry = self.get(&at)?;
+        let Some(mut entry) = self.entries.get(id) else {
+            let own = self.trunk.height_of(id)?;
+            return match own == height.0 {
+                true => Some(at),
+                false => self.trunk.at(height.0).filter(|_| height.0 < own),
+            };
+        };
         while entry.header.height > height {
-            if self.trunk.at(entry.header.height.0) == Some(at) {
-                return self.trunk.at(height.0);
-            }
             // A long step down where it does not go too far; and not where the parent's own
             // would go further and still not too far.
             let (skip, next) = (
@@ -523,28 +624,38 @@ impl Tree {
             );
             let long =
                 skip == height.0 || (skip > height.0 && !(next + 2 < skip && next >= height.0));
-            let target = self.get(&entry.skip).filter(|_| long);
-            (at, entry) = match target {
-                Some(target) => (entry.skip, target),
-                None => (entry.header.parent_id, self.get(&entry.header.parent_id)?),
-            };
+            let target = entry.skip.filter(|_| long);
+            at = target.unwrap_or(entry.header.parent_id);
+            // What is not in the map is in the trunk.
+            match self.entries.get(&at) {
+                Some(below) => entry = below,
+                None => return self.trunk.at(height.0),
+            }
         }
         (entry.header.height == height).then_some(at)
+    }
+
+    /// A block's height, its parent, and the ancestor that it points down to.
+    fn links(&self, id: &BlockId) -> Option<(u64, BlockId, Option<BlockId>)> {
+        if let Some(entry) = self.entries.get(id) {
+            return Some((entry.header.height.0, entry.header.parent_id, entry.skip));
+        }
+        let height = self.trunk.height_of(id)?;
+        let parent = self.trunk.at(height.checked_sub(1)?)?;
+        Some((height, parent, self.trunk.at(skip_height(height))))
     }
 
     /// The highest block that two branches share.
     #[must_use]
     pub fn fork(&self, a: &BlockId, b: &BlockId) -> Option<BlockId> {
-        let height = |id: &BlockId| Some(self.get(id)?.header.height);
-        let lower = height(a)?.min(height(b)?);
+        let lower = self.height(a)?.min(self.height(b)?);
         let (mut a, mut b) = (self.ancestor(a, lower)?, self.ancestor(b, lower)?);
         while a != b {
             // Both are of one height, and so are the blocks that they point to.
-            let (left, right) = (self.get(&a)?, self.get(&b)?);
-            (a, b) = if left.skip == right.skip {
-                (left.header.parent_id, right.header.parent_id)
-            } else {
-                (left.skip, right.skip)
+            let ((_, left, left_skip), (_, right, right_skip)) = (self.links(&a)?, self.links(&b)?);
+            (a, b) = match (left_skip, right_skip) {
+                (Some(left), Some(right)) if left != right => (left, right),
+                _ => (left, right),
             };
         }
         Some(a)
@@ -559,6 +670,25 @@ impl Tree {
     ) -> Vec<BlockId> {
         let (mut path, mut at) = (Vec::new(), *id);
         while let Some(entry) = self.get(&at) {
+            if stop(&at, &entry) {
+                break;
+            }
+            path.push(at);
+            at = entry.header.parent_id;
+        }
+        path.reverse();
+        path
+    }
+
+    /// The same, of blocks in memory.
+    #[must_use]
+    pub fn path_in_memory(
+        &self,
+        id: &BlockId,
+        mut stop: impl FnMut(&BlockId, &Entry) -> bool,
+    ) -> Vec<BlockId> {
+        let (mut path, mut at) = (Vec::new(), *id);
+        while let Some(entry) = self.in_memory(&at) {
             if stop(&at, entry) {
                 break;
             }
@@ -567,6 +697,153 @@ impl Tree {
         }
         path.reverse();
         path
+    }
+
+    /// From where the fronts of logged blocks are read.
+    pub fn read_from(&mut self, source: Arc<dyn FrontSource>) {
+        self.trunk.logged.fronts.read_from(source);
+    }
+
+    /// The same for a tree of a snapshot, whose blocks are found by their ids from now on.
+    pub fn restore_from(&mut self, source: Arc<dyn FrontSource>) {
+        self.read_from(source);
+        self.trunk.index_all();
+    }
+
+    /// Begins with old blocks that a start found. To be called before anything is added.
+    pub fn begin_with(&mut self, old: &OldBlocks) {
+        let Some(root) = self.entries.remove_entry(&self.genesis) else {
+            return;
+        };
+        self.trunk.begin(root, old);
+        let (at, front) = &old.above;
+        let (id, entry) = (front.id, Entry::of_logged(front.clone(), *at));
+        self.candidates = BTreeSet::from([entry.rank(id)]);
+        self.best_headers = BTreeSet::from([entry.header_rank(id)]);
+        self.trunk.push(id, entry);
+    }
+
+    /// The next block that can become logged together with those below it, if it is not above a
+    /// height.
+    #[must_use]
+    pub fn next_to_log(&self, limit: Height) -> Option<(Height, BlockId)> {
+        let height = self.trunk.next_to_log(limit.0)?;
+        Some((Height(height), self.trunk.at(height)?))
+    }
+
+    /// Makes it so.
+    pub fn log_next(&mut self) {
+        self.trunk.log_next();
+    }
+
+    /// Takes back into memory what is logged and no ancestor of `top`, so that it can be judged
+    /// like any branch. Where a record of it can't be read, that whole branch is forgotten, with
+    /// what follows on it. Says whether `top` is in memory then.
+    pub fn make_top(&mut self, top: &BlockId) -> bool {
+        if self.logged_len() == 0 {
+            return self.in_memory(top).is_some();
+        }
+        let first = self.path_in_memory(top, |id, _| *id == self.genesis);
+        let first = first.first().and_then(|first| self.in_memory(first));
+        let (len, parent) = match first {
+            Some(first) => (first.header.height.0, Some(first.header.parent_id)),
+            // The genesis block is in memory wherever it is kept.
+            None if *top == self.genesis => (1, Some(self.genesis)),
+            None => match self.trunk.height_of(top) {
+                Some(height) => (height, None),
+                None => return false,
+            },
+        };
+        if len >= self.logged_len() {
+            return self.in_memory(top).is_some();
+        }
+        for (id, entry) in self.trunk.take_from(len) {
+            let parent = entry.header.parent_id;
+            self.entries.insert(id, entry);
+            self.list_first_child(parent, id);
+        }
+        if let Some(parent) = parent
+            && self.logged_len() > len
+        {
+            self.trunk.forget_above(parent, len);
+            self.forget_unattached();
+        }
+        self.in_memory(top).is_some()
+    }
+
+    /// Lists a block that followed in the trunk on another one, before those that are listed.
+    fn list_first_child(&mut self, parent: BlockId, id: BlockId) {
+        let listed = self.children.entry(parent).or_default();
+        if !listed.contains(&id) {
+            listed.insert(0, id);
+        }
+    }
+
+    /// Forgets the blocks whose ancestors are not all here.
+    fn forget_unattached(&mut self) {
+        let mut by_height: Vec<(Height, BlockId, BlockId)> = Vec::new();
+        for (id, entry) in &self.entries {
+            by_height.push((entry.header.height, *id, entry.header.parent_id));
+        }
+        by_height.sort_unstable();
+        for (height, id, parent) in by_height {
+            let below = height.0.checked_sub(1);
+            let is_attached = self.entries.contains_key(&parent)
+                || id == self.genesis
+                || below.is_some_and(|below| self.trunk.may_have(&parent, below));
+            if !is_attached {
+                self.entries.remove(&id);
+            }
+        }
+        let (entries, trunk) = (&self.entries, &self.trunk);
+        let is_here = |id: &BlockId| entries.contains_key(id) || trunk.last() == Some(*id);
+        self.candidates.retain(|(_, _, id)| is_here(id));
+        self.best_headers.retain(|(_, _, id)| is_here(id));
+        for children in self.children.values_mut() {
+            children.retain(|id| entries.contains_key(id));
+        }
+        self.children.retain(|_, children| !children.is_empty());
+    }
+
+    /// The next event finds the fronts at these positions unreadable, if it reads them.
+    pub fn foresee_unreadable(&mut self, positions: Vec<Lsn>) {
+        self.trunk.logged.fronts.foresee(positions);
+    }
+
+    /// The positions of fronts that the last event could not read.
+    #[must_use]
+    pub fn unreadable(&self) -> &[Lsn] {
+        self.trunk.logged.fronts.last()
+    }
+
+    /// An event begins.
+    pub fn begin_event(&mut self) {
+        self.trunk.logged.fronts.begin_event();
+    }
+
+    /// The blocks whose fronts the event could not read since the last call, as far as their ids
+    /// are known.
+    pub fn take_unreadable(&mut self) -> Vec<BlockId> {
+        let mut unreadable = Vec::new();
+        // To find the id of one, the front above it is read.
+        loop {
+            let found = self.trunk.logged.take_unnamed();
+            let named = |height: &u64| Some((*height, self.trunk.at(*height)?));
+            let named: BTreeMap<u64, BlockId> = found.iter().filter_map(named).collect();
+            let unnamed = found
+                .into_iter()
+                .filter(|height| !named.contains_key(height));
+            self.trunk.logged.fronts.unnamed.extend(unnamed);
+            unreadable.extend(named.values());
+            if named.is_empty() && !self.trunk.logged.fronts.has_found() {
+                return unreadable;
+            }
+        }
+    }
+
+    /// An event has ended.
+    pub fn end_event(&mut self) {
+        self.trunk.logged.fronts.end_event();
     }
 }
 

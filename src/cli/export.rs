@@ -102,15 +102,14 @@ fn running(mut client: Client, genesis: &Genesis) -> Result<(Source, u64), Comma
 
 /// Where the blocks from height 1 to the tip stand in a log.
 fn best_chain(store: &mut Store) -> Result<Vec<Lsn>, String> {
-    let recovered = Recovered::read(store, true).map_err(|failure| failure.to_string())?;
-    let by_id: BTreeMap<BlockId, (Lsn, BlockId)> = recovered
-        .blocks
+    let (blocks, tip) = Recovered::every_block(store).map_err(|failure| failure.to_string())?;
+    let by_id: BTreeMap<BlockId, (Lsn, BlockId)> = blocks
         .iter()
         .map(|(lsn, header)| (header.id(), (*lsn, header.parent_id)))
         .collect();
     let mut places = Vec::new();
     // Below height 1 is the genesis block, which no log holds.
-    let mut next = recovered.tip;
+    let mut next = tip;
     while let Some((lsn, parent)) = next.and_then(|id| by_id.get(&id)) {
         places.push(*lsn);
         next = Some(*parent);

@@ -96,8 +96,9 @@ fn describe(event: u64, seen: &Shown<'_>) -> Option<String> {
         Shown::Output(output) => format!("{event} -> {output}"),
         Shown::Entry(Entry::Base(_)) => format!("{event} snapshot"),
         Shown::Entry(Entry::Mark(events, hash)) => format!("{events} mark {hash}"),
-        Shown::Entry(Entry::Unreadable(accounts)) => {
-            format!("{event} {} accounts could not be read", accounts.len())
+        Shown::Entry(Entry::Unreadable(unreadable)) => {
+            let (accounts, headers) = (unreadable.accounts.len(), unreadable.headers.len());
+            format!("{event} {accounts} accounts and {headers} headers could not be read")
         }
         Shown::Entry(Entry::Timeout(now)) => format!("{} <- timers", at(now)),
         Shown::Entry(Entry::Done(now, job, _)) => format!("{} <- job {} is done", at(now), job.0),
@@ -174,7 +175,7 @@ pub(super) fn record(args: &RecordArgs, output: &Output) -> Result<(), CommandEr
             let recording = Recording::read(&mut store).map_err(failed)?;
             let bytes = recording.to_bytes();
             write_new(&file, &bytes)?;
-            let missing = recording.missing().iter().map(|at| at.get());
+            let missing = recording.missing().into_iter().map(|at| at.get());
             (bytes.len() as u64, missing.collect())
         }
         None => {

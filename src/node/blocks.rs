@@ -12,7 +12,7 @@ use crate::chain::{
 use crate::codec::{Encode, Writer};
 use crate::p2p::{Action, Arrival, ConnId, Room, Sync};
 use crate::store::{Append, Kind, Log};
-use crate::types::{BlockId, Hash, Height, TxId};
+use crate::types::{BlockId, Hash, Height, TxId, Uint256};
 use crate::wire::message::{ANNOUNCE_HEADERS_MAX, GET_BLOCKS_MAX, HEADERS_MAX, RequestId};
 use crate::wire::{Lane, Message, MessageKind};
 
@@ -150,7 +150,10 @@ impl Node {
             let (mut owners, mut blocks) = (Vec::new(), Vec::new());
             for (from, id, bytes) in taken {
                 owners.push((from, id));
-                blocks.push((bytes, self.chain.work(&id)));
+                let work = header_of(&bytes)
+                    .ok()
+                    .and_then(|header| self.chain.work_with(&id, &header));
+                blocks.push((bytes, work.unwrap_or(Uint256::ZERO)));
             }
             let genesis = Arc::clone(self.chain.genesis());
             let rules = Box::new(self.chain.header_rules().clone());
@@ -210,8 +213,11 @@ impl Node {
 
     /// Writes a block of this node's own to the log.
     pub(super) fn store_block(&mut self, block: &CheckedBlock, durable: bool, effect: Effect) {
-        let record = block_record(block, &self.chain.work(&block.id));
-        self.store(vec![record], durable, vec![effect]);
+        // Its neighbours' records are damaged as well where this is not known: then it comes later.
+        if let Some(work) = self.chain.work_with(&block.id, &block.header) {
+            let record = block_record(block, &work);
+            self.store(vec![record], durable, vec![effect]);
+        }
     }
 
     /// Brings the tip towards the best branch: reads and executions that are possible now.

@@ -15,6 +15,8 @@ use super::{
 
 /// How many branches are told of: more would be somebody's game with old blocks.
 const CHAIN_TIPS_MAX: usize = 1_000;
+/// What is not here of a block whose record is damaged.
+const DAMAGED: &str = "undamaged record of this block here; it is fetched again";
 /// How many that broke a rule are told of: the list is made in one go.
 const DISCOURAGED_MAX: usize = 1_000;
 
@@ -122,11 +124,12 @@ impl Node {
     }
 
     fn header_reply(&self, id: &BlockId) -> Result<Reply, CallError> {
-        let entry = self
-            .chain
-            .tree()
-            .get(id)
-            .ok_or(CallError::NotFound("block"))?;
+        let entry = self.chain.tree().get(id).ok_or_else(|| {
+            CallError::NotFound(match self.chain.tree().height(id) {
+                Some(_) => DAMAGED,
+                None => "block",
+            })
+        })?;
         let header = Box::new(entry.header.clone());
         let in_best_chain = self.chain.in_best_chain(id);
         Ok(Reply::Header {
@@ -139,11 +142,11 @@ impl Node {
     /// Where a transaction stands, as callers are told.
     pub fn transaction_status(&self, txid: &TxId) -> Result<TransactionStatus, CallError> {
         if let Some((block, index)) = self.chain.find_transaction(txid)
-            && let Some(entry) = self.chain.tree().get(&block)
+            && let Some(height) = self.chain.tree().height(&block)
         {
             return Ok(TransactionStatus::Included {
                 block,
-                height: entry.header.height,
+                height,
                 index,
             });
         }
@@ -188,8 +191,7 @@ impl Node {
             let genesis_id = *self.chain.genesis_id();
             self.run(Owner::Call { call, id }, Job::Read { genesis_id, lsn });
         } else if self.chain.wants_again(&id) {
-            let what = "undamaged record of this block here; it is fetched again";
-            self.answer(call, Err(CallError::NotFound(what)));
+            self.answer(call, Err(CallError::NotFound(DAMAGED)));
         } else {
             self.answer(call, Err(CallError::NotFound("block here")));
         }

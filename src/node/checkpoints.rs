@@ -128,6 +128,13 @@ impl Checkpoints {
         newest.map_or(Height::GENESIS, |newest| newest.height)
     }
 
+    /// Blocks below this height are needed by nothing that the two newest checkpoints do not
+    /// have: there is none where these may be the only ones that can be read.
+    fn far_below(&self) -> Option<Height> {
+        let second = self.kept.checkpoints().get(1)?;
+        Some(Height(second.height.0.checked_sub(1)?))
+    }
+
     fn is_due(&self, interval: &CheckpointInterval) -> bool {
         self.blocks >= interval.blocks
             || self.weight >= interval.block_bytes
@@ -165,17 +172,18 @@ pub(super) fn begin(chain: &mut Chain, tip: &BlockId, kept: &Kept, states: Vec<C
     };
     let mut begun = false;
     for state in states {
-        if chain.tree().get(&state.id).is_none() {
+        if chain.tree().height(&state.id).is_none() {
             continue;
         }
         if !begun && leads_to_tip(chain, &state) {
-            begun = true;
-            chain.begin_at(state);
+            begun = chain.begin_at(state);
         } else {
             chain.add_base(state);
         }
     }
-    if begun {
+    if !begun {
+        chain.begin_at_genesis();
+    } else {
         let kept: Vec<BlockId> = kept.checkpoints().iter().map(|kept| kept.id).collect();
         chain.keep_bases(&kept);
     }
@@ -217,6 +225,13 @@ impl Node {
             }
             Stage::Durable if !self.chain.is_executing() => self.release_pages(),
             _ => {}
+        }
+    }
+
+    /// Keeps of old blocks where they stand in the log, a few at an event.
+    pub(super) fn let_headers_go(&mut self) {
+        if let Some(limit) = self.checkpoints.far_below() {
+            self.chain.let_headers_go(limit);
         }
     }
 

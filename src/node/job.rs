@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use crate::chain::state::PageSource;
 use crate::chain::{
     Assembly, ChainState, CheckedBlock, CheckedTransaction, CheckpointWriter, Dropped, Executed,
-    Execution, IsolatedFault, Kept, SignatureBench, StateFailure, Template, VerifiedCache,
-    WrittenState, check_blocks, check_proposal, check_transactions, read_back,
+    Execution, FrontSource, IsolatedFault, Kept, SignatureBench, StateFailure, Template,
+    VerifiedCache, WrittenState, check_blocks, check_proposal, check_transactions, read_back,
 };
 use crate::codec::{Encode, Writer};
 use crate::consensus::HeaderRules;
@@ -25,7 +25,7 @@ use crate::wire::message::RequestId;
 use super::work::BlockRefusal;
 
 /// Blocks as the log has them.
-pub trait BlockReader: Send + Sync {
+pub trait BlockReader: FrontSource {
     /// The wire bytes of the block whose record is at `lsn`, or why they can't be read.
     fn read_block(&self, lsn: Lsn) -> Result<Arc<[u8]>, String>;
 

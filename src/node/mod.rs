@@ -43,7 +43,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::base::{Rng, Span, Time, Timers};
-use crate::chain::{ATTEMPTS_MAX, Chain, CheckedBlock, Mempool, PageFailures, StateFailure};
+use crate::chain::{ATTEMPTS_MAX, Chain, CheckedBlock, Mempool, PageFailures};
 use crate::codec::{Decode, DecodeError, Reader};
 use crate::consensus::UnsupportedEngine;
 use crate::p2p::{Action, BanList, Discouragement, Early, Relay, Sync};
@@ -63,8 +63,11 @@ pub use io::{
 };
 pub use job::{BLOCK_RECORD_PREFIX, BlockReader, Job, JobResult, Workbench, block_record};
 
-pub use recorder::{Entry, Inline, Recorder, Recording, ReplayError, Replayed, Runner, Shown};
-pub use recovered::{JournalFound, Recovered};
+pub use recorder::{
+    Entry, Inline, LoggedBlock, Recorder, Recording, ReplayError, Replayed, Runner, Shown,
+    Unreadable,
+};
+pub use recovered::{FoundBlocks, FoundLog, JournalFound, Recovered};
 pub use sizes::Sizes;
 pub use snapshot::Snapshot;
 pub use work::{BlockRefusal, LongPollId, Submitted, TemplateId, WorkTemplate};
@@ -274,26 +277,19 @@ impl Node {
     /// A node as it starts: it knows its log's blocks and has executed none.
     pub fn open(
         mut config: NodeConfig,
-        recovered: Recovered,
+        mut recovered: Recovered,
         seed: [u8; 32],
         now: Time,
     ) -> Result<Self, UnsupportedEngine> {
         let genesis = Arc::clone(&config.genesis);
-        let mut chain = match recovered.genesis {
+        let mut chain = match recovered.genesis.take() {
             Some(state) => Chain::from_state(genesis, state)?,
             None => Chain::new(genesis)?,
         };
-        let mut blocks = recovered.blocks;
-        // Bodies are logged as they come, and a child's may come before its parent's. Of one
-        // height the first logged stays the first seen.
-        blocks.sort_by_key(|(_, header)| header.height);
-        for (lsn, header) in &blocks {
-            // A header that no longer passes was written under other rules: it stays aside.
-            let _ = chain.restore(header, *lsn);
-        }
+        chain.set_reach(config.checkpoints.cheap_reach());
+        recovered.restore_blocks(&mut chain);
         let logged_tip = recovered.tip.unwrap_or(chain.tip());
         chain.prefer(&logged_tip);
-        chain.set_reach(config.checkpoints.cheap_reach());
         checkpoints::begin(&mut chain, &logged_tip, &recovered.kept, recovered.states);
         for id in &recovered.parked {
             chain.park(id);
@@ -357,12 +353,13 @@ impl Node {
         }
         node.publish();
         node.advance(now);
+        node.mend_headers();
         Ok(node)
     }
 
     /// Takes something that happened.
     pub fn handle(&mut self, now: Time, input: Input) {
-        self.events += 1;
+        self.begin_event();
         match input {
             Input::Accepted { conn, from } => self.accepted(conn, from, now),
             Input::Connected {
@@ -397,7 +394,7 @@ impl Node {
 
     /// Fires every timer that is due; a call too early does nothing.
     pub fn handle_timeout(&mut self, now: Time) {
-        self.events += 1;
+        self.begin_event();
         while let Some(timer) = self.timers.take_due(now) {
             match timer {
                 Timer::Handshakes => self.handshakes_late(now),
@@ -420,15 +417,38 @@ impl Node {
         self.settle(now);
     }
 
-    /// The accounts that the last event could not read, for a recording.
-    #[must_use]
-    pub fn unreadable(&self) -> &[(AccountId, StateFailure)] {
-        self.page_failures.last()
+    fn begin_event(&mut self) {
+        self.events += 1;
+        self.chain.begin_event();
     }
 
-    /// The next event finds these accounts unreadable, as it did where it was recorded.
-    pub fn foresee_unreadable(&mut self, failures: Vec<(AccountId, StateFailure)>) {
-        self.page_failures.foresee(failures);
+    /// What the last event could not read, for a recording.
+    #[must_use]
+    pub fn unreadable(&self) -> Unreadable {
+        Unreadable {
+            accounts: self.page_failures.last().to_vec(),
+            headers: self.chain.tree().unreadable().to_vec(),
+        }
+    }
+
+    /// The next event finds this unreadable, as it did where it was recorded.
+    pub fn foresee_unreadable(&mut self, unreadable: Unreadable) {
+        self.page_failures.foresee(unreadable.accounts);
+        self.chain.foresee_unreadable(unreadable.headers);
+    }
+
+    /// Old blocks whose headers could not be read are written again.
+    fn mend_headers(&mut self) {
+        loop {
+            let damaged = self.chain.take_unreadable();
+            if damaged.is_empty() {
+                break;
+            }
+            for id in damaged {
+                self.body_damaged(&id, "its header is damaged");
+            }
+        }
+        self.chain.end_event();
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) has something to do.
@@ -469,6 +489,7 @@ impl Node {
         }
         self.watch_tip(now);
         self.make_checkpoint();
+        self.let_headers_go();
         self.check_transactions();
         self.check_arrived();
         self.discard();
@@ -490,6 +511,7 @@ impl Node {
                 }
             }
         }
+        self.mend_headers();
     }
 
     /// Carries out what a sub-machine decided.

@@ -157,10 +157,9 @@ impl Node {
             let header = left.into_iter().find(|header| header.height == at);
             match header {
                 Some(header) => Some(header.beneficiary),
-                None => {
-                    let entry = self.chain.tree().get(&self.chain.at(at)?)?;
-                    Some(entry.header.beneficiary)
-                }
+                // Where the record is damaged, what was bought with the reward is found to lack it
+                // when its turn comes.
+                None => Some(self.chain.header_at(at)?.beneficiary),
             }
         };
         let heights = moved.disconnected.iter().map(|block| block.header.height);
@@ -182,8 +181,8 @@ impl Node {
             match left.why {
                 Leaving::Balance | Leaving::Stranded | Leaving::NonceUsed => {
                     let block = self.chain.find_transaction(&txid);
-                    match block.and_then(|(block, _)| self.chain.tree().get(&block)) {
-                        Some(entry) => self.journal.mined(&left.checked, entry.header.height),
+                    match block.and_then(|(block, _)| self.chain.tree().height(&block)) {
+                        Some(height) => self.journal.mined(&left.checked, height),
                         None => self.journal.set_aside(&left.checked, left.why, tip),
                     }
                 }
@@ -218,7 +217,7 @@ impl Node {
     /// A tip is durable: what left with it is written off, and what is buried deep enough below
     /// it the journal forgets.
     pub(super) fn tip_is_durable(&mut self, tip: &BlockId, left: &[TxId]) {
-        let height = self.chain.tree().get(tip).map(|entry| entry.header.height);
+        let height = self.chain.tree().height(tip);
         let given_up = height.map_or_else(Vec::new, |height| self.journal.bury(height));
         self.write_off(left);
         self.write_off(&given_up);
@@ -288,8 +287,7 @@ impl Node {
             let checked = CheckedTransaction::new(transaction, self.chain.genesis_id());
             let (txid, wtxid) = (checked.txid, checked.wtxid);
             let block = self.chain.find_transaction(&txid);
-            let entry = block.and_then(|(block, _)| self.chain.tree().get(&block));
-            let height = entry.map(|entry| entry.header.height);
+            let height = block.and_then(|(block, _)| self.chain.tree().height(&block));
             self.journal.hold(&checked);
             self.journal.stored_accepted(&txid, &wtxid, lsn);
             let checked = Arc::new(checked);

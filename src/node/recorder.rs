@@ -9,8 +9,8 @@
 //! A piece is a byte, 2 where the first snapshot of a process begins with it, 1 where a later one
 //! does and 0 elsewhere, and the next bytes of the stream. A process that was killed leaves a
 //! stream that the next one's does not continue, so a recording is of the last process alone. A
-//! file is `"KEELREC2"`, the blocks that the stream refers to, where those stood that could not
-//! be read when it was made, and the stream.
+//! file is `"KEELREC3"`, the blocks that the stream refers to, where those stood that could not
+//! be read when it was made, with what could be read of their records, and the stream.
 //!
 //! What came of a job is not written down: a replay does the job again when the recording says
 //! that its result arrived. Blocks that were read from the log are in the file by their position.
@@ -22,16 +22,16 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::base::Time;
-use crate::chain::{RestoreError, StateFailure};
+use crate::chain::{Front, FrontSource, RestoreError, StateFailure};
 use crate::crypto::hash::sha256;
 use crate::store::{Failure, Kind, Log, Lsn, Store};
-use crate::types::{AccountId, BlockId, Hash};
+use crate::types::{AccountId, BlockId, Hash, Uint256};
 
 use super::job::{BLOCK_RECORD_PREFIX, BlockReader, Job, JobResult, Measured, Workbench};
 use super::{Input, JobId, Node, Output, Snapshot, header_of};
 
 /// What a file begins with.
-const MAGIC: &[u8; 8] = b"KEELREC2";
+const MAGIC: &[u8; 8] = b"KEELREC3";
 /// The most bytes of a piece, so that it fits a record of the smallest segment.
 const PIECE_MAX: usize = 32 << 10;
 /// The first byte of a piece: no snapshot begins with it.
@@ -60,9 +60,65 @@ pub enum Entry {
     Timeout(Time),
     /// After so many events the node's state had this hash.
     Mark(u64, Hash),
-    /// The event before this could not read these accounts from the disk, which no replay finds
-    /// out by itself.
-    Unreadable(Vec<(AccountId, StateFailure)>),
+    /// The event before this could not read this from the disk, which no replay finds out by
+    /// itself.
+    Unreadable(Unreadable),
+}
+
+/// What an event could not read from the disk.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unreadable {
+    /// Accounts, and why not.
+    pub accounts: Vec<(AccountId, StateFailure)>,
+    /// Headers of old blocks whose records stand there.
+    pub headers: Vec<Lsn>,
+}
+
+impl Unreadable {
+    fn is_empty(&self) -> bool {
+        self.accounts.is_empty() && self.headers.is_empty()
+    }
+}
+
+/// A block as the log has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoggedBlock {
+    /// The work of its chain.
+    work: Uint256,
+    /// Its wire bytes.
+    bytes: Arc<[u8]>,
+}
+
+impl LoggedBlock {
+    /// The block whose record is at a position; what can still be read of it where it is damaged.
+    pub fn read(reader: &dyn BlockReader, at: Lsn) -> Result<Self, Option<Box<Front>>> {
+        let front = reader.front(at);
+        match (front, reader.read_block(at)) {
+            (Some(front), Ok(bytes)) => Ok(Self {
+                work: front.work,
+                bytes,
+            }),
+            (front, _) => Err(front.map(Box::new)),
+        }
+    }
+
+    /// The block of a whole record.
+    fn of_record(body: &[u8]) -> Option<Self> {
+        let front = Front::of_record(body)?;
+        Some(Self {
+            work: front.work,
+            bytes: body.get(BLOCK_RECORD_PREFIX..)?.into(),
+        })
+    }
+
+    fn front(&self) -> Option<Front> {
+        let header = header_of(&self.bytes).ok()?;
+        Some(Front {
+            id: header.id(),
+            work: self.work,
+            header,
+        })
+    }
 }
 
 /// Writes down what a node lives through. The driver appends the pieces to the record log, in
@@ -118,9 +174,9 @@ impl Recorder {
     /// To be called when the node has handled an event and every output was taken: writes a mark
     /// or a new snapshot when one is due.
     pub fn handled(&mut self, node: &Node) {
-        if !node.unreadable().is_empty() {
-            let accounts = node.unreadable().to_vec();
-            self.entry(&Entry::Unreadable(accounts), NO_SNAPSHOT);
+        let unreadable = node.unreadable();
+        if !unreadable.is_empty() {
+            self.entry(&Entry::Unreadable(unreadable), NO_SNAPSHOT);
         }
         if self.since_base >= self.base_every && node.is_quiet() {
             self.base(node, LATER_SNAPSHOT);
@@ -188,9 +244,9 @@ impl Recorder {
 /// A recording in one file.
 #[derive(Clone, Debug, Default)]
 pub struct Recording {
-    blocks: BTreeMap<Lsn, Arc<[u8]>>,
-    /// Where blocks stood that could not be read.
-    missing: Vec<Lsn>,
+    blocks: BTreeMap<Lsn, LoggedBlock>,
+    /// Where blocks stood that could not be read, and the fronts of those records that had theirs.
+    missing: BTreeMap<Lsn, Option<Box<Front>>>,
     stream: Vec<u8>,
 }
 
@@ -288,8 +344,8 @@ impl Recording {
     #[must_use]
     pub fn of_pieces<'a>(
         pieces: impl Iterator<Item = &'a [u8]>,
-        blocks: BTreeMap<Lsn, Arc<[u8]>>,
-        missing: Vec<Lsn>,
+        blocks: BTreeMap<Lsn, LoggedBlock>,
+        missing: BTreeMap<Lsn, Option<Box<Front>>>,
     ) -> Self {
         let (mut stream, mut begun) = (Vec::new(), false);
         for piece in pieces {
@@ -314,8 +370,8 @@ impl Recording {
     /// Where blocks stood that could not be read when the recording was made: a replay that comes
     /// to need one ends there and says so.
     #[must_use]
-    pub fn missing(&self) -> &[Lsn] {
-        &self.missing
+    pub fn missing(&self) -> Vec<Lsn> {
+        self.missing.keys().copied().collect()
     }
 
     /// The recording that a store holds: all of its record log from the oldest snapshot on, and
@@ -329,12 +385,14 @@ impl Recording {
         })?;
         let damage = store.replay(Log::Blocks, Lsn::default(), |lsn, kind, body| {
             if kind == Kind::Block
-                && let Some(bytes) = body.get(BLOCK_RECORD_PREFIX..)
+                && let Some(block) = LoggedBlock::of_record(body)
             {
-                blocks.insert(lsn, Arc::from(bytes));
+                blocks.insert(lsn, block);
             }
         })?;
-        let missing = damage.iter().map(|range| range.from).collect();
+        let reader = store.reader();
+        let front = |at: Lsn| (at, FrontSource::front(&reader, at).map(Box::new));
+        let missing = damage.iter().map(|range| front(range.from)).collect();
         let pieces = pieces.iter().map(Vec::as_slice);
         Ok(Self::of_pieces(pieces, blocks, missing))
     }
@@ -345,12 +403,10 @@ impl Recording {
     /// Never: positions and bytes have a form.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
-        let blocks: Vec<(Lsn, &[u8])> = self
-            .blocks
-            .iter()
-            .map(|(lsn, bytes)| (*lsn, bytes.as_ref()))
-            .collect();
         let mut file = MAGIC.to_vec();
+        let blocks = self.blocks.iter();
+        let blocks = blocks.map(|(at, block)| (*at, block.work, block.bytes.as_ref()));
+        let blocks: Vec<(Lsn, Uint256, &[u8])> = blocks.collect();
         let front = postcard::to_allocvec(&(blocks, &self.missing));
         file.extend(front.expect("positions and bytes have a form"));
         file.extend_from_slice(&self.stream);
@@ -360,13 +416,17 @@ impl Recording {
     /// The recording of a file.
     pub fn from_bytes(file: &[u8]) -> Result<Self, ReplayError> {
         let rest = file.strip_prefix(MAGIC).ok_or(ReplayError::NotARecording)?;
-        type Front = (Vec<(Lsn, Vec<u8>)>, Vec<Lsn>);
-        let ((blocks, missing), stream): (Front, &[u8]) =
+        type Parts = (
+            Vec<(Lsn, Uint256, Vec<u8>)>,
+            BTreeMap<Lsn, Option<Box<Front>>>,
+        );
+        let ((blocks, missing), stream): (Parts, &[u8]) =
             postcard::take_from_bytes(rest).map_err(|_| ReplayError::NotARecording)?;
-        let blocks = blocks
-            .into_iter()
-            .map(|(lsn, bytes)| (lsn, bytes.into()))
-            .collect();
+        let blocks = blocks.into_iter().map(|(at, work, bytes)| {
+            let bytes = bytes.into();
+            (at, LoggedBlock { work, bytes })
+        });
+        let blocks = blocks.collect();
         Ok(Self {
             blocks,
             missing,
@@ -379,13 +439,13 @@ impl Recording {
     #[cfg(test)]
     pub(crate) fn with_damaged_record(&self, of: &BlockId) -> Self {
         let mut damaged = self.clone();
-        let is_it = |bytes: &Arc<[u8]>| header_of(bytes).is_ok_and(|header| header.id() == *of);
-        let places = self.blocks.iter().filter(|(_, bytes)| is_it(bytes));
-        for (place, (at, bytes)) in places.enumerate() {
+        let is_it = |block: &LoggedBlock| block.front().is_some_and(|front| front.id == *of);
+        let places = self.blocks.iter().filter(|(_, block)| is_it(block));
+        for (place, (at, block)) in places.enumerate() {
             damaged.blocks.remove(at);
-            damaged.missing.push(*at);
+            damaged.missing.insert(*at, block.front().map(Box::new));
             let elsewhere = Lsn::new(u64::MAX - place as u64);
-            damaged.blocks.insert(elsewhere, Arc::clone(bytes));
+            damaged.blocks.insert(elsewhere, block.clone());
         }
         damaged
     }
@@ -412,6 +472,15 @@ impl Recording {
         }
     }
 
+    fn why_missing(&self, at: Lsn) -> String {
+        match self.missing.contains_key(&at) {
+            true => format!(
+                "the block at {at} could not be read from the log when the recording was saved"
+            ),
+            false => format!("the recording has no block of position {at}"),
+        }
+    }
+
     /// Where jobs of the replay read blocks.
     #[must_use]
     pub fn reader(&self) -> Arc<dyn BlockReader> {
@@ -432,11 +501,12 @@ impl Recording {
             return Err(ReplayError::NoBase);
         };
         let mut by_id: BTreeMap<BlockId, Arc<[u8]>> = BTreeMap::new();
-        for bytes in self.blocks.values() {
+        for LoggedBlock { bytes, .. } in self.blocks.values() {
             by_id.extend(header_of(bytes).map(|header| (header.id(), Arc::clone(bytes))));
         }
         let block = |id: &BlockId| by_id.get(id).map(Arc::clone);
-        let mut node = Node::restore(*base, &block).map_err(ReplayError::Restore)?;
+        let fronts = Arc::new(Blocks(self.clone()));
+        let mut node = Node::restore(*base, &block, fronts).map_err(ReplayError::Restore)?;
         let (begin, mut marks) = (node.events(), 0);
         let mut entries = entries.peekable();
         while let Some(entry) = entries.next() {
@@ -444,11 +514,19 @@ impl Recording {
                 break;
             }
             let entry = entry?;
-            if let Some(Ok(Entry::Unreadable(accounts))) = entries.peek() {
-                node.foresee_unreadable(accounts.clone());
-            }
+            let foreseen = match entries.peek() {
+                Some(Ok(Entry::Unreadable(unreadable))) => {
+                    node.foresee_unreadable(unreadable.clone());
+                    true
+                }
+                _ => matches!(entry, Entry::Unreadable(_)),
+            };
             watch(node.events() + 1, Shown::Entry(&entry));
             marks += u64::from(step(&mut node, entry, runner, watch)?);
+            if let (false, Some(at)) = (foreseen, node.unreadable().headers.first()) {
+                let (events, what) = (node.events() - 1, self.why_missing(*at));
+                return Err(ReplayError::Missing { events, what });
+            }
         }
         Ok(Replayed {
             events: (begin, node.events()),
@@ -493,15 +571,16 @@ fn step(
             watch(node.events() + 1, Shown::Result(&result));
             node.handle(now, Input::Done { job, result });
         }
-        Entry::Unreadable(accounts) => {
-            if *accounts == *node.unreadable() {
+        Entry::Unreadable(unreadable) => {
+            if unreadable == node.unreadable() {
                 return Ok(false);
             }
             return Err(ReplayError::Unasked {
                 events: node.events(),
-                what: "the recording tells of accounts that could not be read, and that the \
-                       event before did not read"
-                    .to_owned(),
+                what:
+                    "the recording tells of accounts or headers that could not be read, and that \
+                       the event before did not read"
+                        .to_owned(),
             });
         }
         Entry::Mark(events, recorded) => {
@@ -590,12 +669,17 @@ struct Blocks(Recording);
 
 impl BlockReader for Blocks {
     fn read_block(&self, lsn: Lsn) -> Result<Arc<[u8]>, String> {
-        let block = self.0.blocks.get(&lsn).map(Arc::clone);
-        block.ok_or_else(|| match self.0.missing.contains(&lsn) {
-            true => format!(
-                "the block at {lsn} could not be read from the log when the recording was saved"
-            ),
-            false => format!("the recording has no block of position {lsn}"),
-        })
+        let block = self.0.blocks.get(&lsn);
+        let block = block.map(|block| Arc::clone(&block.bytes));
+        block.ok_or_else(|| self.0.why_missing(lsn))
+    }
+}
+
+impl FrontSource for Blocks {
+    fn front(&self, at: Lsn) -> Option<Front> {
+        match self.0.blocks.get(&at) {
+            Some(block) => block.front(),
+            None => self.0.missing.get(&at)?.as_deref().cloned(),
+        }
     }
 }

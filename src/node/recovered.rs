@@ -1,24 +1,36 @@
 //! What a node finds in its log at start.
 
+mod old;
+
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
 
 use crate::chain::checkpoint::Checkpoint;
-use crate::chain::{Attempt, ChainState, Kept, KeptCheckpoint};
-use crate::codec::{Decode, Reader};
+use crate::chain::{
+    Attempt, Chain, ChainState, Front, FrontSource, Kept, KeptCheckpoint, OldBlocks,
+};
+use crate::codec::Decode;
 use crate::store::{Failure, Kind, Layout, Log, Lsn, Reader as LogReader, Store};
 use crate::types::{BlockId, Header, Transaction, WtxId, wtxid_of};
 
-use super::BLOCK_RECORD_PREFIX;
 use super::blocks::{ATTEMPT_ENDED, ATTEMPT_PARKED};
 
 /// An Accepted record's body begins with the time it was received.
 const ACCEPTED_PREFIX: usize = 8;
 
+/// Headers of blocks, and where these stand in the log.
+pub type FoundBlocks = Vec<(Lsn, Header)>;
+
 /// What a node found in its log.
 #[derive(Clone, Debug, Default)]
 pub struct Recovered {
-    /// Every block of the block log, in its order.
-    pub blocks: Vec<(Lsn, Header)>,
+    /// The blocks of the block log, in its order, but for the old ones.
+    pub blocks: FoundBlocks,
+    /// Old blocks of the best chain that were not read.
+    pub old: Option<OldBlocks>,
+    /// The log, of which the headers of old blocks are read when they are needed.
+    pub log: Option<FoundLog>,
     /// The tip that the log names last.
     pub tip: Option<BlockId>,
     /// An attempt to execute a block that never came to an end.
@@ -38,6 +50,16 @@ pub struct Recovered {
     /// The state after the genesis block, where the driver has it: nodes of one process share its
     /// memory then, and none makes it.
     pub genesis: Option<ChainState>,
+}
+
+/// A log of blocks that was found.
+#[derive(Clone)]
+pub struct FoundLog(pub Arc<dyn FrontSource>);
+
+impl fmt::Debug for FoundLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("FoundLog")
+    }
 }
 
 /// What a node found in its journal.
@@ -87,63 +109,123 @@ impl JournalFound {
 }
 
 impl Recovered {
-    /// Reads the logs of a store that was opened. Of blocks the headers alone are read: damage in
-    /// their transactions is found when they are executed or asked for.
-    /// `was_clean` says whether the last process ended as it should: then it left nothing
-    /// unfinished on its own account.
+    /// Reads the logs of a store that was opened. Of old blocks the tables of contents are read
+    /// where they suffice, of others the headers: damage in their transactions is found when they
+    /// are executed or asked for. `was_clean` says whether the last process ended as it should:
+    /// then it left nothing unfinished on its own account.
     pub fn read(store: &mut Store, was_clean: bool) -> Result<Self, Failure> {
-        let (mut blocks, mut tip) = (Vec::new(), None);
-        let (mut unfinished, mut parked) = (None, BTreeSet::new());
-        store.skim(Log::Blocks, Lsn::default(), |lsn, kind, body| match kind {
-            Kind::Block => blocks.extend(header_at_front(body).map(|header| (lsn, header))),
-            Kind::Tip => {
-                let to = body.get(32..64).and_then(|to| to.try_into().ok());
-                tip = to.map(BlockId).or(tip);
-                unfinished = None;
-            }
-            Kind::Executing => {
-                let Some((id, rest)) = body
-                    .split_first_chunk()
-                    .map(|(id, rest)| (BlockId(*id), rest))
-                else {
-                    return;
-                };
-                unfinished = None;
-                match rest.first() {
-                    Some(&ATTEMPT_ENDED) => {
-                        parked.remove(&id);
-                    }
-                    Some(&ATTEMPT_PARKED) => {
-                        parked.insert(id);
-                    }
-                    Some(&number) => unfinished = Some(Attempt { id, number }),
-                    None => {}
-                }
-            }
-            _ => {}
-        })?;
-        let journal = JournalFound::read(store)?;
         let checkpoints = Checkpoints::find(store);
+        let found = match checkpoints.states.get(1) {
+            Some(second) => old::look(store, second)?,
+            None => None,
+        };
+        let (old, skimmed) = match found {
+            Some(found) => (Some(found.old), found.skimmed),
+            None => (None, Skimmed::read(store, Lsn::default())?),
+        };
+        let journal = JournalFound::read(store)?;
+        let header = |(at, front): (Lsn, Front)| (at, front.header);
         Ok(Self {
             kept: Kept::of(checkpoints.kept),
             states: checkpoints.states,
             layout: Some(store.layout(Log::State)),
             damaged: checkpoints.damaged,
-            blocks,
-            tip,
-            unfinished: unfinished.filter(|_| !was_clean),
-            parked: parked.into_iter().collect(),
+            blocks: skimmed.blocks.into_iter().map(header).collect(),
+            old,
+            log: Some(FoundLog(Arc::new(store.reader()))),
+            tip: skimmed.tip,
+            unfinished: skimmed.unfinished.filter(|_| !was_clean),
+            parked: skimmed.parked.into_iter().collect(),
             journal,
             genesis: None,
         })
     }
+
+    /// Every block of the block log of which as much as the header can be read, in its order, and
+    /// the tip that the log names last.
+    pub fn every_block(store: &mut Store) -> Result<(FoundBlocks, Option<BlockId>), Failure> {
+        let skimmed = Skimmed::read(store, Lsn::default())?;
+        let header = |(at, front): (Lsn, Front)| (at, front.header);
+        Ok((
+            skimmed.blocks.into_iter().map(header).collect(),
+            skimmed.tip,
+        ))
+    }
+
+    /// Gives a chain that has nothing yet the blocks.
+    pub(super) fn restore_blocks(&mut self, chain: &mut Chain) {
+        if let Some(FoundLog(source)) = self.log.take() {
+            chain.read_from(source);
+        }
+        if let Some(old) = self.old.take() {
+            chain.restore_old(&old);
+        }
+        let mut blocks = std::mem::take(&mut self.blocks);
+        // Bodies are logged as they come, and a child's may come before its parent's. Of one
+        // height the first logged stays the first seen.
+        blocks.sort_by_key(|(_, header)| header.height);
+        for (lsn, header) in &blocks {
+            // A header that no longer passes was written under other rules: it stays aside.
+            let _ = chain.restore(header, *lsn);
+        }
+    }
+
+    /// Where the blocks stand.
+    pub fn positions(&self) -> impl Iterator<Item = Lsn> {
+        let old = self.old.iter();
+        let old = old.flat_map(|old| old.positions().chain([old.above().0]));
+        old.chain(self.blocks.iter().map(|(at, _)| *at))
+    }
 }
 
-/// The header of a block, of whose record the front is shown. The id before it says whether it is
-/// whole: nothing else was checked.
-fn header_at_front(front: &[u8]) -> Option<Header> {
-    let header = Header::decode(&mut Reader::new(front.get(BLOCK_RECORD_PREFIX..)?)).ok()?;
-    front.starts_with(&header.id().0).then_some(header)
+/// What the records of the block log say, from one on.
+#[derive(Default)]
+struct Skimmed {
+    blocks: Vec<(Lsn, Front)>,
+    tip: Option<BlockId>,
+    unfinished: Option<Attempt>,
+    parked: BTreeSet<BlockId>,
+}
+
+impl Skimmed {
+    /// Looks at the records from the begin of a segment on: of a block at as much as its header.
+    /// The id before it says whether that is whole: nothing else is checked.
+    fn read(store: &mut Store, from: Lsn) -> Result<Self, Failure> {
+        let mut skimmed = Self::default();
+        store.skim(Log::Blocks, from, |lsn, kind, body| match kind {
+            Kind::Block => {
+                let front = Front::of_record(body);
+                skimmed.blocks.extend(front.map(|front| (lsn, front)));
+            }
+            Kind::Tip => {
+                let to = body.get(32..64).and_then(|to| to.try_into().ok());
+                skimmed.tip = to.map(BlockId).or(skimmed.tip);
+                skimmed.unfinished = None;
+            }
+            Kind::Executing => skimmed.attempt(body),
+            _ => {}
+        })?;
+        Ok(skimmed)
+    }
+
+    /// An Executing record.
+    fn attempt(&mut self, body: &[u8]) {
+        let Some((id, rest)) = body.split_first_chunk() else {
+            return;
+        };
+        let id = BlockId(*id);
+        self.unfinished = None;
+        match rest.first() {
+            Some(&ATTEMPT_ENDED) => {
+                self.parked.remove(&id);
+            }
+            Some(&ATTEMPT_PARKED) => {
+                self.parked.insert(id);
+            }
+            Some(&number) => self.unfinished = Some(Attempt { id, number }),
+            None => {}
+        }
+    }
 }
 
 /// What the state log has.
@@ -212,3 +294,6 @@ fn positions(store: &Store, reader: &LogReader, below: Lsn) -> Vec<Lsn> {
     positions.reverse();
     positions
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,8 +11,10 @@ pub struct Sizes {
     pub groups: usize,
     /// Outputs that the driver has not taken yet.
     pub outputs: usize,
-    /// Headers of all branches.
+    /// Headers of all branches that are in memory.
     pub headers: usize,
+    /// Old blocks of which the place in the log is in memory.
+    pub old_blocks: usize,
     /// Blocks that came and wait for a check.
     pub arrived: usize,
     /// Transactions that wait for a check.
@@ -28,11 +30,13 @@ impl Node {
     #[must_use]
     pub fn sizes(&self) -> Sizes {
         let bytes = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+        let old_blocks = self.chain.tree().logged_len() as usize;
         Sizes {
             jobs: self.jobs.len(),
             groups: self.effects.len(),
             outputs: self.outputs.len(),
-            headers: self.chain.tree().count(),
+            headers: self.chain.tree().count() - old_blocks,
+            old_blocks,
             arrived: self.arrived.len(),
             checks: self.checks.waiting().len(),
             mempool_memory: bytes(self.mempool.memory()),

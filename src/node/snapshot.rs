@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 use crate::base::{Rng, Timers};
 use crate::chain::mempool::MempoolSnapshot;
 use crate::chain::{
-    Chain, ChainSnapshot, CheckedTransaction, Mempool, PageFailures, RestoreError, StateFailure,
+    Chain, ChainSnapshot, CheckedTransaction, FrontSource, Mempool, PageFailures, RestoreError,
+    StateFailure,
 };
 use crate::crypto::hash::sha256;
 use crate::p2p::{BanList, ConnId, Discouragement, Early, Relay, Sync};
@@ -152,13 +153,16 @@ impl Node {
             && self.outputs.is_empty()
     }
 
-    /// The node of a snapshot of a quiet moment. `block` gives the bytes of blocks by id.
+    /// The node of a snapshot of a quiet moment. `block` gives the bytes of blocks by id, `fronts`
+    /// what the records of old ones begin with.
     pub fn restore(
         snapshot: Snapshot,
         block: &dyn Fn(&BlockId) -> Option<Arc<[u8]>>,
+        fronts: Arc<dyn FrontSource>,
     ) -> Result<Self, RestoreError> {
         let genesis = Arc::clone(&snapshot.config.genesis);
-        let mut chain = Chain::restore_snapshot(Arc::clone(&genesis), snapshot.chain, block)?;
+        let of_chain = snapshot.chain;
+        let mut chain = Chain::restore_snapshot(Arc::clone(&genesis), of_chain, block, fronts)?;
         chain.set_reach(snapshot.config.checkpoints.cheap_reach());
         chain.hold_state(snapshot.published);
         if let Some(tip) = snapshot.unreached {

@@ -408,8 +408,11 @@ impl Node {
         };
         let template = &block.template;
         let mut header = template.header.clone();
-        let parent = self.chain.tree().get(&header.parent_id);
-        let parent = &parent.expect("a template's parent is in the tree").header;
+        let Some(parent) = self.chain.tree().get(&header.parent_id) else {
+            // It was the tip long ago, and its record is damaged.
+            return self.answer(call, Err(CallError::Busy));
+        };
+        let parent = &parent.header;
         let rules = Rules::at(&self.config.genesis, header.height);
         header.time = mining_time(parent, rules, now);
         let id = TemplateId::of(&header);

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::chain::testing::{self, Made, Maker, Person, pay, person};
-use crate::chain::{Executed, StateFailure, read_back};
+use crate::chain::{Executed, Front, FrontSource, StateFailure, read_back};
 use crate::codec::Encode;
 use crate::crypto::ed25519::SecretKey;
 use crate::store::{Commits, Kind, Log, Store};
@@ -56,6 +56,12 @@ fn peer(number: u8) -> Peer {
 const OWN_KEY: NodeKey = NodeKey([100; 32]);
 
 struct NoLog;
+
+impl FrontSource for NoLog {
+    fn front(&self, _: Lsn) -> Option<Front> {
+        None
+    }
+}
 
 impl BlockReader for NoLog {
     fn read_block(&self, lsn: Lsn) -> Result<Arc<[u8]>, String> {

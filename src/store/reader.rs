@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::disk::{Cause, DiskError, DiskFile, read_full};
 use super::files::Files;
 use super::record::{HEADER, Header, Kind, Log, Lsn, TocEntry, VERSION, toc_from_bytes, toc_size};
-use super::scan::Scan;
+use super::scan::{FRONT, Scan};
 
 /// What is read at first: most records fit.
 const FIRST_READ: usize = 4_096;
@@ -161,6 +161,30 @@ impl Reader {
         Ok(Record { kind, body: bytes })
     }
 
+    /// The kind of the record at a position and the front of its body: a block's id, work and
+    /// header, and any record of a few numbers whole. A body that ends there is verified, of a
+    /// longer one nothing is but the record's header. A bad sector is an error.
+    pub fn front(&self, log: Log, at: Lsn) -> Result<Record, ReadError> {
+        self.expect_written(log, at)?;
+        let shape = self.files.shape(log);
+        let (segment, offset) = split(at, shape.segment_size);
+        let file = self.file(log, segment)?;
+        let room = (shape.segment_size - offset) as usize;
+        let mut bytes = vec![0; (HEADER + FRONT).min(room)];
+        let count = read_full(&*file, offset, &mut bytes)?;
+        bytes.truncate(count);
+        let header = self.header(log, at, &bytes)?;
+        let is_whole = HEADER + header.body_len as usize <= bytes.len();
+        bytes.truncate(HEADER + header.body_len as usize);
+        bytes.drain(..HEADER);
+        let kind = if is_whole {
+            verify(&header, &bytes)?
+        } else {
+            known_kind(&header)?
+        };
+        Ok(Record { kind, body: bytes })
+    }
+
     /// Shows the record at a position without copying it, where the disk can give its bytes as
     /// memory. A bad sector under them ends the process: what must survive one uses
     /// [`read`](Self::read).
@@ -258,6 +282,10 @@ fn verify(header: &Header, body: &[u8]) -> Result<Kind, ReadError> {
     if crc32c::crc32c(body) != header.body_crc {
         return Err(ReadError::Damaged);
     }
+    known_kind(header)
+}
+
+fn known_kind(header: &Header) -> Result<Kind, ReadError> {
     match Kind::from_number(header.kind) {
         Some(kind) if header.version == VERSION => Ok(kind),
         _ => Err(ReadError::TooNew),

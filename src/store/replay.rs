@@ -6,7 +6,10 @@ use super::append::Store;
 use super::disk::Cause;
 use super::failure::Failure;
 use super::files::Files;
-use super::record::{Header, Kind, Log, Lsn, MUST_UNDERSTAND, VERSION, u64_at};
+use super::reader::ReadError;
+use super::record::{
+    BLOCK_BODY_MIN, Header, Kind, Log, Lsn, MUST_UNDERSTAND, TocEntry, VERSION, toc_size, u64_at,
+};
 use super::scan::Scan;
 
 /// Acknowledged bytes of a log that are damaged.
@@ -62,6 +65,31 @@ impl Store {
         visit: impl FnMut(Lsn, Kind, &[u8]),
     ) -> Result<Vec<BadRange>, Failure> {
         self.walk(log, from, Look::Fronts, visit)
+    }
+
+    /// The blocks of a sealed segment, by its Toc; where that is damaged, by the fronts of its
+    /// records. None where these leave something out.
+    pub fn sealed_blocks(&self, segment: u64) -> Result<Option<Vec<TocEntry>>, Failure> {
+        match self.reader().toc(segment) {
+            Ok(Some(blocks)) => return Ok(Some(blocks)),
+            Err(ReadError::Disk(error)) => return Err(Failure::Unreadable(error)),
+            Ok(None) | Err(_) => {}
+        }
+        let size = self.files.shape(Log::Blocks).segment_size;
+        let (mut blocks, mut damage) = (Vec::new(), Vec::new());
+        let see = &mut |item: Item<'_>| match item {
+            Item::Record(at, Kind::Block, body) if body.len() >= BLOCK_BODY_MIN => {
+                blocks.push(TocEntry::of_block(body, at.get() % size));
+            }
+            Item::Record(..) => {}
+            Item::Damage(range) => damage.push(range),
+        };
+        let look = Look::Fronts;
+        walk_segment(&self.files, Log::Blocks, segment, 0..size, look, None, see)?;
+        // Where the damage fits into the Toc of what was found, that is all it hides.
+        let toc = (segment + 1) * size - toc_size(blocks.len()).min(size);
+        let is_all = damage.iter().all(|range| range.from.get() >= toc);
+        Ok(is_all.then_some(blocks))
     }
 
     fn walk(

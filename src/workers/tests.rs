@@ -4,11 +4,18 @@ use std::collections::BTreeSet;
 use std::sync::atomic::AtomicUsize;
 
 use super::*;
+use crate::chain::{Front, FrontSource};
 use crate::node::BlockReader;
 use crate::store::Lsn;
 use crate::types::GenesisId;
 
 struct NoBlocks;
+
+impl FrontSource for NoBlocks {
+    fn front(&self, _: Lsn) -> Option<Front> {
+        None
+    }
+}
 
 impl BlockReader for NoBlocks {
     fn read_block(&self, lsn: Lsn) -> Result<Arc<[u8]>, String> {

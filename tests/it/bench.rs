@@ -89,6 +89,8 @@ fn starts_on_an_empty_and_on_a_long_chain_are_compared() {
         "start",
         "--transactions",
         "2500",
+        "--blocks",
+        "20",
         "--rounds",
         "2",
         "--dir",
@@ -104,7 +106,7 @@ fn starts_on_an_empty_and_on_a_long_chain_are_compared() {
         assert_eq!(each.len(), 2, "{told}");
         for start in each {
             assert!(start["read_bytes"].as_u64() > Some(1_000), "{told}");
-            // Two blocks are too few for a checkpoint, so that every start executes them.
+            // So few blocks are too few for a checkpoint, so that every start executes them.
             let blocks = if chain == "full" {
                 told["blocks"].as_u64()
             } else {

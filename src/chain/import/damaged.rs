@@ -28,7 +28,7 @@ impl Chain {
         if self.damaged.contains_key(id) {
             return None;
         }
-        match self.tree.get(id)?.body {
+        match self.tree.body(id)? {
             Body::Logged(lsn) => Some(lsn),
             Body::Missing | Body::Arrived => None,
         }

@@ -9,6 +9,15 @@ use crate::types::{AccountId, Transaction};
 
 const NOW: Time = Time::from_micros(u64::MAX);
 
+/// No log.
+struct NoFronts;
+
+impl FrontSource for NoFronts {
+    fn front(&self, _: Lsn) -> Option<crate::chain::Front> {
+        None
+    }
+}
+
 /// A chain and somebody who makes blocks for it.
 struct Story {
     chain: Chain,
@@ -349,7 +358,8 @@ fn a_long_chain_is_found_by_height_and_by_id_and_is_the_same_as_a_value() {
     }
     let form = postcard::to_allocvec(&story.chain.snapshot()).unwrap();
     let snapshot = postcard::from_bytes(&form).unwrap();
-    let again = Chain::restore_snapshot(genesis, snapshot, &|_| None).unwrap();
+    let fronts = Arc::new(NoFronts);
+    let again = Chain::restore_snapshot(genesis, snapshot, &|_| None, fronts).unwrap();
     assert_eq!(postcard::to_allocvec(&again.snapshot()).unwrap(), form);
     for chain in [story.chain, again] {
         finds_all(chain, &headers, &dead);
@@ -368,7 +378,14 @@ fn finds_all(mut chain: Chain, headers: &[Header], branch: &[Header]) {
     for (header, id) in headers.iter().zip(&ids) {
         assert_eq!(chain.at(header.height), Some(*id));
         assert_eq!(chain.tree.ancestor(&tip, header.height), Some(*id));
-        assert_eq!(chain.tree.get(id).map(|entry| &entry.header), Some(header));
+        assert_eq!(
+            chain
+                .tree
+                .get(id)
+                .map(|entry| entry.header.clone())
+                .as_ref(),
+            Some(header)
+        );
         assert!(chain.in_best_chain(id) && chain.logged_at(id).is_some());
     }
     assert_eq!(chain.tree.fork(&dead, &tip), Some(ids[99]));
@@ -378,6 +395,137 @@ fn finds_all(mut chain: Chain, headers: &[Header], branch: &[Header]) {
     let after = chain.headers_after(&[dead, ids[49]], &BlockId::ZERO, 300);
     assert_eq!(after, headers[50..350]);
     assert!(chain.locator().iter().all(|id| chain.in_best_chain(id)));
+}
+
+/// Records of blocks.
+#[derive(Default)]
+struct Records(parking_lot::Mutex<BTreeMap<Lsn, crate::chain::Front>>);
+
+impl FrontSource for Records {
+    fn front(&self, at: Lsn) -> Option<crate::chain::Front> {
+        self.0.lock().get(&at).cloned()
+    }
+}
+
+impl Records {
+    /// The blocks come, each has its own record, and everything that follows is done.
+    fn takes(&self, story: &mut Story, blocks: &[Made]) {
+        for made in blocks {
+            story.chain.add_header(&made.header, NOW).unwrap();
+            story.chain.add_body(Arc::clone(&made.checked));
+            let at = Lsn::new(8 + 8 * self.0.lock().len() as u64);
+            let (id, header) = (made.id, made.header.clone());
+            let work = story.chain.work(&id);
+            let front = crate::chain::Front { id, work, header };
+            self.0.lock().insert(at, front);
+            story.chain.logged(&made.id, at);
+        }
+        story.advances();
+    }
+}
+
+/// A chain that executes branches within eight blocks of its tip, and its records.
+fn shallow_story() -> (Story, Arc<Records>) {
+    let mut story = Story::new();
+    let records = Arc::<Records>::default();
+    story.chain.set_reach(8);
+    story
+        .chain
+        .read_from(Arc::clone(&records) as Arc<dyn FrontSource>);
+    (story, records)
+}
+
+fn let_all_go(chain: &mut Chain) {
+    for _ in 0..100 {
+        chain.let_headers_go(Height(u64::MAX));
+    }
+}
+
+#[test]
+fn the_best_chain_is_left_below_what_is_in_the_log_alone_and_taken_back() {
+    let (mut story, records) = shallow_story();
+    let (root, who) = (story.maker.root(), person(3).account);
+    let trunk = story.maker.branch(&root, who, 40);
+    records.takes(&mut story, &trunk);
+    let_all_go(&mut story.chain);
+    let old = story.chain.tree.logged_len();
+    assert!((25..=33).contains(&old), "{old}");
+    for made in &trunk {
+        assert!(story.chain.in_best_chain(&made.id));
+        assert_eq!(story.chain.at(made.header.height), Some(made.id));
+        assert_eq!(
+            story.chain.header_at(made.header.height).as_ref(),
+            Some(&made.header)
+        );
+    }
+    let all: Vec<Header> = trunk.iter().map(|made| made.header.clone()).collect();
+    let after = |chain: &Chain, from: usize, stop: usize| {
+        chain.headers_after(&[trunk[from].id], &trunk[stop].id, 100)
+    };
+    assert_eq!(after(&story.chain, 2, 39), all[3..]);
+    assert_eq!(after(&story.chain, 2, 20), all[3..21]);
+    let other = story.maker.branch(&trunk[9].state, person(4).account, 35);
+    records.takes(&mut story, &other);
+    story.is_at(&other[34]);
+    assert_eq!(story.chain.tree.logged_len(), 11);
+    assert!(!story.chain.in_best_chain(&trunk[10].id) && story.chain.in_best_chain(&trunk[9].id));
+    assert!(story.chain.tree.is_complete(&trunk[39].id));
+    let next = story.maker.branch(&other[34].state, person(4).account, 1);
+    records.takes(&mut story, &next);
+    let_all_go(&mut story.chain);
+    assert!(story.chain.tree.logged_len() > 25);
+    // And back.
+    let more = story.maker.branch(&trunk[39].state, who, 8);
+    records.takes(&mut story, &more);
+    story.is_at(&more[7]);
+    assert!(trunk.iter().all(|made| story.chain.in_best_chain(&made.id)));
+    assert_eq!(after(&story.chain, 2, 39), all[3..]);
+}
+
+#[test]
+fn a_damaged_record_does_not_keep_the_best_chain_from_being_left() {
+    let (mut story, records) = shallow_story();
+    let (root, who) = (story.maker.root(), person(3).account);
+    let trunk = story.maker.branch(&root, who, 40);
+    records.takes(&mut story, &trunk);
+    let_all_go(&mut story.chain);
+    let (damaged, at) = (trunk[14].id, story.chain.logged_at(&trunk[14].id).unwrap());
+    records.0.lock().remove(&at);
+    assert_eq!(story.chain.header_at(Height(15)), None);
+    assert_eq!(story.chain.take_unreadable(), [damaged]);
+    // It is wanted again, and its work is known by its neighbours.
+    story.chain.bodies.remove(&damaged);
+    assert!(story.chain.body_damaged(&damaged) && story.chain.wants_again(&damaged));
+    assert!(story.chain.can_take_again(&damaged, Height(15)));
+    let work = story.chain.work_with(&damaged, &trunk[14].header);
+    assert_eq!(
+        work,
+        Some(
+            records.0.lock()[&Lsn::new(at.get() - 8)]
+                .work
+                .saturating_add(trunk[14].header.work())
+        )
+    );
+    let other = story.maker.branch(&trunk[9].state, person(4).account, 35);
+    records.takes(&mut story, &other);
+    story.is_at(&other[34]);
+    // What stood on the damaged one is not known any more, and what is below it is.
+    assert!(story.chain.tree.in_memory(&trunk[13].id).is_none());
+    assert_eq!(story.chain.tree.height(&trunk[20].id), None);
+    assert_eq!(story.chain.wanted_again().count(), 0);
+    assert_eq!(
+        after_genesis(&story.chain),
+        trunk[..10]
+            .iter()
+            .chain(&other)
+            .map(|made| made.id)
+            .collect::<Vec<_>>()
+    );
+}
+
+fn after_genesis(chain: &Chain) -> Vec<BlockId> {
+    let headers = chain.headers_after(&[], &BlockId::ZERO, 1_000);
+    headers.iter().map(Header::id).collect()
 }
 
 #[test]
@@ -475,7 +623,7 @@ impl Chain {
         self.tree.body_arrived(id);
         let goal = self.tree.best_candidate();
         if execute && goal != self.tip {
-            let kept = self.best.len() - self.leaving(&goal).len();
+            let kept = self.best.len() - self.leaving(&goal).count();
             let joining = self.tree.path_from(&goal, |id, _| self.in_best_chain(id));
             self.best.truncate(kept);
             self.best.extend(joining);

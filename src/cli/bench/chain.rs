@@ -64,8 +64,13 @@ fn payee(number: u32) -> AccountId {
 /// The chain's beginning: the dev profile with an easy target, early enough that the blocks that
 /// follow every interval lie in the past.
 pub(super) fn genesis(payments: u32) -> Genesis {
+    genesis_of(payments, 0)
+}
+
+/// The same for a chain that goes on with so many empty blocks.
+pub(super) fn genesis_of(payments: u32, empty_blocks: u32) -> Genesis {
     // Funding blocks included, there is less than one block for every 500 payments.
-    let blocks = 100 + u64::from(payments) / 500;
+    let blocks = 100 + u64::from(payments) / 500 + u64::from(empty_blocks);
     let mut genesis = Profile::Dev.genesis(EngineKind::Work, "bench", Millis(0));
     let span = blocks * u64::from(genesis.rules.interval_ms);
     genesis.time = Millis(now().0.saturating_sub(span));
@@ -151,10 +156,21 @@ fn sign(
 }
 
 /// Makes the chain by the node's own means and writes it to a store as a node does.
-/// `check_interrupted` is asked after every block.
+/// `check_interrupted` is asked after every block of payments.
 pub(super) fn make(
     genesis: &Arc<Genesis>,
     payments: u32,
+    store: &mut Store,
+    check_interrupted: &dyn Fn() -> Result<(), CommandError>,
+) -> Result<Made, CommandError> {
+    make_long(genesis, payments, 0, store, check_interrupted)
+}
+
+/// The same, going on with so many empty blocks.
+pub(super) fn make_long(
+    genesis: &Arc<Genesis>,
+    payments: u32,
+    empty_blocks: u32,
     store: &mut Store,
     check_interrupted: &dyn Fn() -> Result<(), CommandError>,
 ) -> Result<Made, CommandError> {
@@ -172,6 +188,9 @@ pub(super) fn make(
         block.push(Arc::new(checked));
     }
     maker.append(block)?;
+    for _ in 0..empty_blocks {
+        maker.append(Vec::new())?;
+    }
     let mut made = maker.made;
     let tip = tip_record(&root, &made.tip, Height(made.blocks));
     store.append(&[tip]).map_err(of_store)?;

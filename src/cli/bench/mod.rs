@@ -72,6 +72,10 @@ struct StartArgs {
     #[arg(long, value_name = "N", default_value_t = 300_000,
         value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     transactions: u32,
+    /// With how many empty blocks the long chain goes on
+    #[arg(long, value_name = "N", default_value_t = 0,
+        value_parser = clap::value_parser!(u32).range(0..=10_000_000))]
+    blocks: u32,
     /// How often each node is started
     #[arg(long, value_name = "N", default_value_t = 5,
         value_parser = clap::value_parser!(u32).range(1..=100))]
@@ -108,7 +112,8 @@ pub(super) fn bench(args: &BenchArgs, output: &Output) -> Result<(), CommandErro
         }
         BenchCommand::Start(args) => {
             let parent = args.dir.clone().unwrap_or_else(std::env::temp_dir);
-            let measured = start::measure(&parent, args.transactions, args.rounds, output)?;
+            let length = (args.transactions, args.blocks);
+            let measured = start::measure(&parent, length, args.rounds, output)?;
             output.print(&measured.to_json(), || measured.to_text());
         }
         BenchCommand::Responsiveness(args) => {

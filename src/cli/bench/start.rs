@@ -52,20 +52,22 @@ pub(super) struct Measured {
 /// Makes a chain, and starts nodes on it and on an empty one in turns.
 pub(super) fn measure(
     parent: &Path,
-    payments: u32,
+    (payments, empty_blocks): (u32, u32),
     rounds: u32,
     output: &Output,
 ) -> Result<Measured, CommandError> {
     let folder = Folder::make(parent)?;
-    let genesis = Arc::new(chain::genesis(payments));
+    let genesis = Arc::new(chain::genesis_of(payments, empty_blocks));
     let root = ChainState::genesis(&genesis).id.to_string();
     let [empty, full] = Site::apart(&folder, &genesis)?;
-    output.note(&format!("making a chain of {payments} payments .."));
+    output.note(&format!(
+        "making a chain of {payments} payments and {empty_blocks} empty blocks .."
+    ));
     let made = {
         let store = open_store(&full.directory, &genesis.id())?;
         let mut store =
             store.ok_or_else(|| CommandError::failed("another process has the new directory"))?;
-        let made = chain::make(&genesis, payments, &mut store, &|| Ok(()))?;
+        let made = chain::make_long(&genesis, payments, empty_blocks, &mut store, &|| Ok(()))?;
         let closed = store.close();
         closed.map_err(|failure| CommandError::failed(failure.to_string()))?;
         made

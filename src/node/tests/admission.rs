@@ -352,7 +352,7 @@ fn what_is_held_against_peers_is_part_of_the_state() {
     let bytes = snapshot.to_bytes();
     let snapshot: Snapshot = postcard::from_bytes(&bytes).unwrap();
     let none = |_: &BlockId| None;
-    let restored = Node::restore(snapshot, &none).expect("nothing is under way");
+    let restored = Node::restore(snapshot, &none, Arc::new(NoLog)).expect("nothing is under way");
     assert_eq!(restored.state_hash(), alice.node.state_hash());
     let before = alice.node.state_hash();
     alice.node = restored;

@@ -530,7 +530,7 @@ fn templates_and_polls_are_part_of_a_snapshot() {
     let bytes = before.to_bytes();
     let snapshot: Snapshot = postcard::from_bytes(&bytes).unwrap();
     let find = |id: &BlockId| (*id == other.id).then(|| other.bytes.as_slice().into());
-    alice.node = Node::restore(snapshot, &find).unwrap();
+    alice.node = Node::restore(snapshot, &find, Arc::new(NoLog)).unwrap();
     assert_eq!(alice.node.state_hash(), before.hash());
     let call = alice.submits_work(&template, solve(&template, template.header.time), None);
     assert_eq!(alice.outcome(call), Ok(Submitted::SideBranch));

@@ -27,15 +27,22 @@ impl Sync {
         asked: &mut Asked,
     ) {
         for id in chain.wanted_again() {
-            let Some(entry) = chain.tree().get(id) else {
+            let Some(height) = chain.tree().height(id) else {
                 continue;
             };
             if self.under_way.contains_key(id) || self.in_check.contains_key(id) {
                 continue;
             }
-            let height = entry.header.height;
             let child = chain.at(height.next()).and_then(|id| chain.tree().get(&id));
-            let weight = child.map_or(entry.header.parent_weight, |c| c.header.parent_weight);
+            let own = || chain.tree().get(id);
+            let Some(near) = child
+                .or_else(own)
+                .filter(|_| chain.can_take_again(id, height))
+            else {
+                // Its neighbours are damaged as well, and come first.
+                continue;
+            };
+            let weight = near.header.parent_weight;
             let slot = Slot {
                 id: *id,
                 bytes: size_at_most(weight),

@@ -351,13 +351,12 @@ impl Sync {
         if ask.lapsed {
             self.spare_bytes = self.spare_bytes.saturating_sub(ask.bytes);
         }
-        let entry = chain.tree().get(id);
+        let height = chain.tree().height(id);
         let is_wanted = chain.wants_body(id) || chain.wants_again(id);
-        let Some(entry) = entry.filter(|_| is_wanted && !self.in_check.contains_key(id)) else {
+        let Some(height) = height.filter(|_| is_wanted && !self.in_check.contains_key(id)) else {
             self.spare_bytes = self.spare_bytes.saturating_add(bytes);
             return Arrival::Spare;
         };
-        let height = entry.header.height;
         if let Some(other) = self.end_under_way(id)
             && other.conn != conn
         {

@@ -179,7 +179,7 @@ impl Sync {
     ) {
         let start = headers.first().and_then(|first| {
             let entry = chain.tree().get(&first.parent_id)?;
-            Some(Walk::from(first.parent_id, entry))
+            Some(Walk::from(first.parent_id, &entry))
         });
         let Some(start) = start else { return };
         self.presyncs += 1;
@@ -419,7 +419,7 @@ impl Sync {
             return true;
         }
         // What they claim counts only once it is checked.
-        let mut walk = Walk::from(first.parent_id, parent);
+        let mut walk = Walk::from(first.parent_id, &parent);
         for header in headers {
             match walk.step(header, chain.header_rules(), now) {
                 Ok(()) => {}

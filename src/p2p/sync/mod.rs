@@ -213,7 +213,7 @@ impl Sync {
     #[must_use]
     pub fn knows(&self, conn: ConnId, id: &BlockId, chain: &Chain) -> bool {
         let best = self.peers.get(&conn).and_then(|peer| peer.best);
-        let height = chain.tree().get(id).map(|entry| entry.header.height);
+        let height = chain.tree().height(id);
         match (best, height) {
             (Some(best), Some(height)) => chain.tree().ancestor(&best, height) == Some(*id),
             _ => false,

@@ -402,7 +402,8 @@ fn branches_of_next_to_no_work_are_not_kept() {
     let sent = scene.world.observations().traffic().nodes()[scene.adversary.0].sent;
     let sent = sent / WORK_HEADER_BYTES as u64;
     for node in scene.honest.clone() {
-        let kept = scene.world.node(node).unwrap().sizes().headers as u64;
+        let sizes = scene.world.node(node).unwrap().sizes();
+        let kept = (sizes.headers + sizes.old_blocks) as u64;
         let beside = kept - scene.height(node) - 1;
         println!("low-work: {beside} headers kept beside the chain, {sent} sent");
         assert!(beside < 300 && sent > 100 * beside, "{beside} of {sent}");

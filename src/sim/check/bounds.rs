@@ -28,6 +28,7 @@ pub fn check_bounds(world: &World, index: NodeIndex) -> Option<Violation> {
         groups,
         outputs,
         headers,
+        old_blocks: _,
         arrived,
         checks,
         mempool_memory,

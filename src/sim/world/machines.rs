@@ -9,7 +9,7 @@ use crate::node::{
 };
 use crate::p2p::BanList;
 use crate::store::{
-    Commits, Disk, DiskError, Faults, FaultyDisk, Keep, MemoryDisk, Options, Store,
+    Commits, Disk, DiskError, Faults, FaultyDisk, Keep, Lsn, MemoryDisk, Options, Store,
 };
 use crate::types::{Millis, NodeKey, NodeRecord, Services, Uint256};
 use crate::wire::NodeIdentity;
@@ -167,6 +167,8 @@ pub(super) struct Running {
     pub(super) timeout: Option<Time>,
     pub(super) recorder: Option<Recorder>,
     pub(super) pieces: Vec<Vec<u8>>,
+    /// Where its blocks stood when the recording began, and what was written since.
+    pub(super) places: Vec<Lsn>,
     /// Its connections, by number.
     pub(super) connections: Vec<u32>,
 }
@@ -310,6 +312,7 @@ impl World {
             timeout: None,
             recorder: None,
             pieces: Vec::new(),
+            places: Vec::new(),
             connections: Vec::new(),
         }));
         self.drain(index.0);
@@ -510,6 +513,7 @@ impl World {
             return false;
         };
         running.pieces.clear();
+        running.places = running.node.logged_blocks().collect();
         running.recorder = Some(Recorder::start(&running.node, base_every));
         true
     }

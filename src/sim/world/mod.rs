@@ -28,8 +28,8 @@ use crate::base::{Rng, Span, Time};
 use crate::chain::ChainState;
 use crate::crypto::hash::Sha256;
 use crate::node::{
-    CallError, CallId, CheckpointInterval, CloseCause, Event, Input, Node, Published, Question,
-    Recording, Reply,
+    CallError, CallId, CheckpointInterval, CloseCause, Event, Input, LoggedBlock, Node, Published,
+    Question, Recording, Reply,
 };
 use crate::types::{Genesis, Hash, NodeKey, PeerAddress};
 
@@ -363,13 +363,17 @@ impl World {
     #[must_use]
     pub fn recording(&self, index: NodeIndex) -> Option<(Recording, Hash)> {
         let running = self.machines[index.0].running.as_ref()?;
-        let (mut blocks, mut missing) = (BTreeMap::new(), Vec::new());
+        let (mut blocks, mut missing) = (BTreeMap::new(), BTreeMap::new());
         for lsn in running.node.logged_blocks() {
-            match running.reader.read_block(lsn) {
-                Ok(bytes) => {
-                    blocks.insert(lsn, bytes);
-                }
-                Err(_) => missing.push(lsn),
+            match LoggedBlock::read(&*running.reader, lsn) {
+                Ok(block) => drop(blocks.insert(lsn, block)),
+                Err(front) => drop(missing.insert(lsn, front)),
+            }
+        }
+        // Of damaged records that were written again elsewhere, the headers may have been read.
+        for lsn in &running.places {
+            if let Err(Some(front)) = LoggedBlock::read(&*running.reader, *lsn) {
+                missing.insert(*lsn, Some(front));
             }
         }
         let pieces = running.pieces.iter().map(Vec::as_slice);

@@ -160,6 +160,11 @@ impl World {
                 // The process ends by itself.
                 Err(_) => return self.process_ended(node),
             };
+            if let Some(running) = &mut self.machines[node].running
+                && running.recorder.is_some()
+            {
+                running.places.extend(&lsns);
+            }
             let ticket = Ticket(completion.ticket);
             self.feed(node, life, Input::Stored { ticket, lsns });
         }

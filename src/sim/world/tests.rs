@@ -3,6 +3,7 @@
 
 mod checkpoints;
 mod damaged_blocks;
+mod old_blocks;
 mod pause;
 
 use super::*;
