@@ -11,7 +11,7 @@ use crate::chain::{CheckedBlock, CheckedTransaction, Executed, Execution, Isolat
 use crate::crypto::hash::sha256;
 use crate::node::{BlockReader, Job, JobResult, Workbench};
 use crate::store::Append;
-use crate::types::{BlockId, Uint256, WtxId};
+use crate::types::{BlockId, Hash, Uint256, WtxId};
 
 /// Verdicts on transactions that are kept: those of the last minutes of a busy network.
 const TRANSACTIONS: usize = 65_536;
@@ -59,8 +59,9 @@ pub(super) struct Memo {
     bench: Option<Box<Workbench>>,
     transactions: Recent<WtxId, TransactionVerdict>,
     blocks: Recent<BlockKey, BlockVerdict>,
-    /// By the block that the state is of and the block that is executed on it.
-    executed: Recent<(BlockId, BlockId), Executed>,
+    /// By the root of the state, the block that it is of and the block that is executed on it: a
+    /// node whose state is wrong gets what comes of its own.
+    executed: Recent<(Hash, BlockId, BlockId), Executed>,
 }
 
 impl Default for Memo {
@@ -152,7 +153,7 @@ impl Memo {
         if !is_in_memory || !execution.undos.is_empty() {
             return execution.run();
         }
-        let key = (base.id, block.id);
+        let key = (base.ledger.root(), base.id, block.id);
         if let Some(executed) = self.executed.values.get(&key) {
             return executed.clone();
         }

@@ -42,4 +42,6 @@ mod world;
 
 pub use behaviour::{Behaviour, Fate, Hands, Letter};
 pub use costs::Costs;
-pub use world::{Crash, DiskKind, DiskTrouble, NodeIndex, Switches, Tell, World, WorldConfig};
+pub use world::{
+    ClockError, Crash, DiskKind, DiskTrouble, NodeIndex, Switches, Tell, World, WorldConfig,
+};

@@ -145,11 +145,12 @@ pub fn run_under(seed: u64, options: &SwarmOptions, look: Look) -> Verdict {
         core = run.heal();
         converged_after = run.converge(&core);
     }
+    let mut nodes = core.clone();
     if !run.is_over() {
-        outcomes = run.check(&core);
+        nodes.extend(run.fall_silent(&core));
     }
     if !run.is_over() {
-        run.fall_silent(&core);
+        outcomes = run.check(&nodes);
     }
     let marks = run.marks(&outcomes);
     let followed = run.followed.filter(|node| node.0 < run.world.len());
@@ -190,6 +191,8 @@ struct Run {
     powers: Vec<u64>,
     /// What all honest ones hash together.
     power: u64,
+    /// What those of them hash whose clocks were wrong when they came.
+    erring_power: u64,
     /// How many peers a node dials.
     degree: u64,
     late: Vec<Newcomer>,
@@ -239,6 +242,7 @@ impl Run {
             watch: Watch::default(),
             powers: Vec::new(),
             power: 0,
+            erring_power: 0,
             degree: 1 + rng.below(6),
             late: Vec::new(),
             recorded: None,
@@ -307,12 +311,15 @@ impl Run {
     fn add(&mut self, hashrate: Option<u64>) {
         let place = self.world.len();
         let (others, mining) = (self.draw_peers(), self.mining(hashrate));
-        let node = self.world.add(&format!("node {place}"), &others, mining);
         let power = hashrate.unwrap_or(0);
         self.powers.push(power);
-        // With a wrong clock much power would lead the others astray.
-        self.plan
-            .admit(&mut self.world, node, 8 * power < self.power);
+        // With wrong clocks much power would lead the others astray.
+        let may_err = 8 * (self.erring_power + power) < self.power;
+        let name = format!("node {place}");
+        let node = (self.plan).admit(&mut self.world, &name, &others, mining, may_err);
+        if self.plan.condition(node).has_wrong_clock {
+            self.erring_power += power;
+        }
     }
 
     fn add_adversary(&mut self, adversary: Option<(AdversaryKind, Rng)>) {
@@ -514,7 +521,9 @@ impl Run {
         height.unwrap_or(Height::GENESIS)
     }
 
+    /// Asks all checkers, of nodes that are on one chain.
     fn check(&mut self, core: &[NodeIndex]) -> Outcomes {
+        self.workload.collect(&mut self.world);
         self.look();
         for refusal in self.plan.refusals().to_vec() {
             self.watch.report(Violation {

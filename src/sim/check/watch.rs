@@ -5,10 +5,13 @@ use std::sync::Arc;
 
 use crate::node::{Event, Published};
 use crate::sim::{NodeIndex, World};
-use crate::types::{BlockId, Hash, Uint256};
+use crate::types::{BlockId, Hash, Rules, Uint256};
 
 use super::{Checker, Violation};
 
+/// What remains of a branch is shown after a block could not be read, and is left after that; what
+/// was on its way to the disk may be shown before.
+const UNREAD_CHANGES: u32 = 3;
 /// More violations of one run say no more about it.
 const VIOLATIONS_MAX: usize = 20;
 
@@ -24,15 +27,32 @@ struct Seen {
     work: Uint256,
     /// The tip that it showed last.
     tip: Option<BlockId>,
-    /// A branch failed, or a block of one could not be read: the part before it may be the tip for
-    /// a moment, until a block of the same work that was seen earlier takes its place.
-    has_failed_branch: bool,
+    /// Blocks that turned out to be invalid in this life, each of which excuses one change of the
+    /// tip: the part of a branch before the block that fails may be the tip for a moment, until a
+    /// block of the same work that was seen earlier takes its place.
+    failed: BTreeSet<BlockId>,
+    /// So many changes of the tip are excused in the same way, because a block of a branch could
+    /// not be read: who tells of that does not say which.
+    unread: u32,
     /// Every tip that it ever showed.
     tips: BTreeSet<BlockId>,
     /// The blocks that it found.
     own: Vec<BlockId>,
     /// Its disk lost bits: it may have forgotten anything.
     is_spoilt: bool,
+}
+
+impl Seen {
+    /// Whether what was shown last is what remained of a branch that failed.
+    fn is_remainder(&mut self, world: &World, node: NodeIndex, last: &Published) -> bool {
+        let (tip, height) = (last.tip, last.header.height);
+        let above = |id: &BlockId| {
+            let running = world.node(node);
+            running.is_some_and(|running| running.ancestor(id, height) == Some(tip))
+        };
+        let failed = self.failed.iter().copied().find(above);
+        failed.is_some_and(|id| self.failed.remove(&id)) || self.unread > 0
+    }
 }
 
 /// Looks at every node after every step.
@@ -78,8 +98,10 @@ impl Watch {
             let (at, node, seen) = (*at, *node, &mut self.seen[node.0]);
             match event {
                 Event::Mined { id, .. } => seen.own.push(*id),
-                Event::InvalidBlock { .. } => seen.has_failed_branch = true,
-                Event::DamagedLog { .. } if seen.is_spoilt => seen.has_failed_branch = true,
+                Event::InvalidBlock { id, .. } => {
+                    seen.failed.insert(*id);
+                }
+                Event::DamagedLog { .. } if seen.is_spoilt => seen.unread = UNREAD_CHANGES,
                 Event::DamagedLog { why } => self.violations.push(Violation {
                     checker: Checker::Directory,
                     at,
@@ -105,6 +127,7 @@ impl Watch {
         let life = world.is_running(node).then(|| world.life(node));
         if seen.life != life {
             (seen.life, seen.ready, seen.last) = (life, false, None);
+            (seen.failed, seen.unread) = (BTreeSet::new(), 0);
         }
         let Some(published) = published else { return };
         if seen
@@ -118,12 +141,24 @@ impl Watch {
         let mut found = Vec::new();
         if let Some(last) = &last
             && published.tip != last.tip
-            && published.work <= last.work
-            && (published.work < last.work || !std::mem::take(&mut seen.has_failed_branch))
         {
-            let (before, after) = (last.tip, published.tip);
-            let what = format!("its tip went from {before} to {after}, which has no more work");
-            found.push((Checker::Durability, what));
+            let excused = published.work == last.work && seen.is_remainder(world, node, last);
+            if published.work <= last.work && !excused {
+                let (before, after) = (last.tip, published.tip);
+                let what = format!("its tip went from {before} to {after}, which has no more work");
+                found.push((Checker::Durability, what));
+            }
+            seen.unread = seen.unread.saturating_sub(1);
+        }
+        let limit = Rules::at(&world.config().genesis, published.header.height).future_limit_ms();
+        let (time, clock) = (published.header.time.0, world.clock(node).as_millis());
+        if time.saturating_sub(limit) > clock {
+            let what = format!(
+                "it took {} of time {time}, which is more than {limit} ahead of {clock}, the \
+                 latest that its clock ever said",
+                published.tip
+            );
+            found.push((Checker::Validity, what));
         }
         if published.ready && !seen.ready {
             seen.ready = true;

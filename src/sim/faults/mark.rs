@@ -72,6 +72,8 @@ marks! {
     ClockDrift "clock-drift";
     /// A node's clock is off by more than the rules bear.
     ClockWrong "clock-wrong";
+    /// A process began whose machine's clock had been set anew.
+    ClockJump "clock-jump";
     /// A node was away for long.
     Leave "leave";
     /// A node came late and had everything to fetch.

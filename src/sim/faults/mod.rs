@@ -15,3 +15,6 @@ mod plan;
 pub use mark::{Mark, Marks};
 pub use options::{FaultOptions, Pace};
 pub use plan::{Condition, FaultPlan, Refusal};
+
+#[cfg(test)]
+mod tests;

@@ -74,6 +74,8 @@ pub struct FaultOptions {
     pub partition: Pace,
     /// Nodes leave and come back.
     pub leave: Pace,
+    /// Clocks are set anew between two lives of a process.
+    pub clock_jump: Pace,
     /// How many in 1,000 nodes have a clock that is off, within what the rules bear.
     pub skewed_permille: u32,
     /// How many in 1,000 nodes have a clock that is off by more than that.
@@ -114,6 +116,7 @@ impl FaultOptions {
             failing_sync: Pace::draw(rng, short),
             partition: Pace::draw(rng, long),
             leave: Pace::draw(rng, long.times(2)),
+            clock_jump: Pace::draw(rng, short),
         }
     }
 }

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use crate::base::{Rng, Span, Time};
+use crate::node::Mining;
 use crate::sim::network::{Cut, CutId};
-use crate::sim::{Crash, DiskTrouble, NodeIndex, World};
+use crate::sim::{ClockError, Crash, DiskTrouble, NodeIndex, World};
 use crate::store::Keep;
 
 use super::{FaultOptions, Mark, Pace};
@@ -46,10 +47,11 @@ enum Kind {
     FailingSync,
     Partition,
     Leave,
+    ClockJump,
 }
 
 impl Kind {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Kill,
         Self::PowerCut,
         Self::Blackout,
@@ -61,6 +63,7 @@ impl Kind {
         Self::FailingSync,
         Self::Partition,
         Self::Leave,
+        Self::ClockJump,
     ];
 
     const fn pace(self, options: &FaultOptions) -> Pace {
@@ -76,6 +79,7 @@ impl Kind {
             Self::FailingSync => options.failing_sync,
             Self::Partition => options.partition,
             Self::Leave => options.leave,
+            Self::ClockJump => options.clock_jump,
         }
     }
 }
@@ -111,6 +115,8 @@ pub struct Condition {
     pub is_spoilt: bool,
     /// Its clock is off by more than the rules bear.
     pub has_wrong_clock: bool,
+    /// Its clock was set anew since its last start.
+    has_jumped: bool,
     /// Its disk may lose bits.
     is_frail: bool,
     /// It is down because of this plan.
@@ -171,37 +177,35 @@ impl FaultPlan {
         plan
     }
 
-    /// Takes an honest machine in, and sets its clock, which counts from its next start; `may_err`
-    /// by more than the rules bear, if that is drawn.
-    pub fn admit(&mut self, world: &mut World, node: NodeIndex, may_err: bool) {
+    /// Adds an honest machine to the world and takes it in: its clock errs from the first moment
+    /// on, by more than the rules bear if that is drawn and it `may_err`.
+    pub fn admit(
+        &mut self,
+        world: &mut World,
+        name: &str,
+        peers: &[NodeIndex],
+        mining: Option<Mining>,
+        may_err: bool,
+    ) -> NodeIndex {
         let options = &self.options;
         let (skewed, wrong) = (options.skewed_permille, options.wrong_clock_permille);
         let frail = options.frail_permille;
         let mut condition = Condition::default();
-        let interval = self.interval.as_micros();
-        let mut skew = 0;
-        let mut drift = 0;
+        let mut clock = ClockError::default();
         if may_err && self.rng.chance(wrong.into(), 1_000) {
-            let (least, most) = (interval * WRONG_INTERVALS.0, interval * WRONG_INTERVALS.1);
-            skew = least + self.rng.below(most - least);
+            clock = self.draw_clock(true);
             condition.has_wrong_clock = true;
-            leave(world, Mark::ClockWrong, node);
         } else if self.rng.chance(skewed.into(), 1_000) {
-            skew = self.rng.below(interval * SKEW_INTERVALS);
-            leave(world, Mark::ClockSkew, node);
-            if self.rng.chance(1, 2) {
-                drift = self.rng.below(2 * DRIFT_PPM_MAX) as i32 - DRIFT_PPM_MAX as i32;
-                leave(world, Mark::ClockDrift, node);
-            }
+            clock = self.draw_clock(false);
         }
-        // The span of a few minutes, in microseconds, fits many times.
-        let skew = if self.rng.chance(1, 2) {
-            skew as i64
-        } else {
-            -(skew as i64)
-        };
-        if skew != 0 || drift != 0 {
-            world.set_clock(node, skew, drift);
+        let node = world.add_with_clock(name, peers, mining, clock);
+        if condition.has_wrong_clock {
+            leave(world, Mark::ClockWrong, node);
+        } else if clock.skew_micros != 0 {
+            leave(world, Mark::ClockSkew, node);
+        }
+        if clock.drift_ppm != 0 {
+            leave(world, Mark::ClockDrift, node);
         }
         condition.is_frail = self.rng.chance(frail.into(), 1_000);
         let frail = self.conditions.values().filter(|it| it.is_frail).count();
@@ -209,6 +213,38 @@ impl FaultPlan {
         condition.is_frail &= frail < 5;
         self.nodes.push(node);
         self.conditions.insert(node, condition);
+        node
+    }
+
+    /// A clock that is off, by more than the rules bear where it is `wrong`.
+    fn draw_clock(&mut self, wrong: bool) -> ClockError {
+        let interval = self.interval.as_micros();
+        let skew = if wrong {
+            let (least, most) = (interval * WRONG_INTERVALS.0, interval * WRONG_INTERVALS.1);
+            least + self.rng.below(most - least)
+        } else {
+            self.rng.below(interval * SKEW_INTERVALS)
+        };
+        // The span of a few minutes, in microseconds, fits many times.
+        let skew = skew as i64;
+        let is_ahead = self.rng.chance(1, 2);
+        let drifts = !wrong && self.rng.chance(1, 2);
+        let drift = self.rng.below(2 * DRIFT_PPM_MAX) as i32 - DRIFT_PPM_MAX as i32;
+        ClockError {
+            skew_micros: if is_ahead { skew } else { -skew },
+            drift_ppm: if drifts { drift } else { 0 },
+        }
+    }
+
+    /// A machine's clock is set anew while no process of it runs: within what the rules bear, but
+    /// that a wrong one may stay wrong.
+    fn jump(&mut self, world: &mut World, node: NodeIndex) {
+        let was_wrong = self.condition(node).has_wrong_clock;
+        let is_wrong = was_wrong && self.rng.chance(1, 2);
+        let clock = self.draw_clock(is_wrong);
+        world.set_clock(node, clock);
+        let condition = self.conditions.entry(node).or_default();
+        (condition.has_wrong_clock, condition.has_jumped) = (is_wrong, true);
     }
 
     /// What was done to a machine.
@@ -410,6 +446,12 @@ impl FaultPlan {
                 }
             }
             Kind::Partition => self.partition(world, lasts),
+            Kind::ClockJump => {
+                if let Some(node) = self.somebody(world, |_| true) {
+                    self.down(world, node, Crash::Kill, lasts);
+                    self.jump(world, node);
+                }
+            }
             Kind::Leave => {
                 if let Some(node) = self.somebody(world, |_| true) {
                     leave(world, Mark::Leave, node);
@@ -471,9 +513,13 @@ impl FaultPlan {
     }
 
     fn start(&mut self, world: &mut World, node: NodeIndex) {
-        self.conditions.entry(node).or_default().is_down = false;
+        let condition = self.conditions.entry(node).or_default();
+        condition.is_down = false;
         if !world.is_running(node) {
             world.start(node);
+            if std::mem::take(&mut condition.has_jumped) {
+                leave(world, Mark::ClockJump, node);
+            }
         }
     }
 

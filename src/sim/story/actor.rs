@@ -7,7 +7,7 @@ use crate::base::Span;
 use crate::codec::Encode;
 use crate::crypto::sha256::search;
 use crate::node::{CallError, Event, Question, Reply, Submitted, TransactionStatus};
-use crate::sim::{Crash, NodeIndex};
+use crate::sim::{ClockError, Crash, NodeIndex};
 use crate::types::{AccountId, BlockId, Header, Millis, Seal};
 
 use super::person::{Payment, Person, account};
@@ -189,7 +189,11 @@ impl Actor {
     /// From its next start on its clock is so many seconds fast.
     pub(crate) fn has_a_clock_that_is_fast_by(&self, seconds: i64) {
         let world = &mut self.stage.borrow_mut().world;
-        world.set_clock(self.index, seconds * 1_000_000, 0);
+        let clock = ClockError {
+            skew_micros: seconds * 1_000_000,
+            drift_ppm: 0,
+        };
+        world.set_clock(self.index, clock);
     }
 
     /// How it parted with somebody, each time.

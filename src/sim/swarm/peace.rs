@@ -31,11 +31,11 @@ impl Run {
     }
 
     /// Nobody finds a block any more, and nodes come to the best chain all the same: those of the
-    /// core, and those whose clocks are wrong, once it is late enough by them.
-    pub(super) fn fall_silent(&mut self, core: &[NodeIndex]) {
+    /// core, and those whose clocks are wrong, once it is late enough by them. Gives the latter.
+    pub(super) fn fall_silent(&mut self, core: &[NodeIndex]) -> Vec<NodeIndex> {
         let erring = self.plan.heal_erring(&mut self.world);
         if erring.is_empty() && !self.rng.chance(1, SILENT_ONE_IN) {
-            return;
+            return erring;
         }
         self.world.stop_mining();
         for node in (0..self.world.len()).map(NodeIndex) {
@@ -64,11 +64,12 @@ impl Run {
                 agreed || world.happenings() >= last
             });
             if self.is_over() {
-                return;
+                return erring;
             }
         }
         if !agreed {
             self.watch.report(no_common_work(&self.world, &nodes));
         }
+        erring
     }
 }

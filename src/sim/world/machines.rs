@@ -90,14 +90,22 @@ impl MachineDisk {
     }
 }
 
+/// How a machine's clock errs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ClockError {
+    /// By how many microseconds it is ahead of the world's when a process reads it.
+    pub skew_micros: i64,
+    /// By how many millionths it runs faster than the world's.
+    pub drift_ppm: i32,
+}
+
 /// A clock as a process has one: what the machine's clock says at its start, and from then on what
 /// has passed, as its oscillator counts it.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct NodeClock {
     /// When the process began, in the world's time.
     since: Time,
-    skew: i64,
-    drift_ppm: i32,
+    error: ClockError,
 }
 
 const MILLION: u64 = 1_000_000;
@@ -105,17 +113,23 @@ const MILLION: u64 = 1_000_000;
 impl NodeClock {
     /// What the clock says at a time of the world.
     pub(super) fn of_world(&self, at: Time) -> Time {
-        let rate = MILLION.saturating_add_signed(i64::from(self.drift_ppm));
+        let rate = MILLION.saturating_add_signed(i64::from(self.error.drift_ppm));
         let passed = u128::from(at.since(self.since).as_micros()) * u128::from(rate);
         let passed = u64::try_from(passed / u128::from(MILLION)).unwrap_or(u64::MAX);
-        let base = self.since.as_micros().saturating_add_signed(self.skew);
+        let base = self
+            .since
+            .as_micros()
+            .saturating_add_signed(self.error.skew_micros);
         Time::from_micros(base.saturating_add(passed))
     }
 
     /// The first time of the world at which the clock says `at`, or later.
     pub(super) fn to_world(self, at: Time) -> Time {
-        let rate = MILLION.saturating_add_signed(i64::from(self.drift_ppm));
-        let base = self.since.as_micros().saturating_add_signed(self.skew);
+        let rate = MILLION.saturating_add_signed(i64::from(self.error.drift_ppm));
+        let base = self
+            .since
+            .as_micros()
+            .saturating_add_signed(self.error.skew_micros);
         let passed = u128::from(at.as_micros().saturating_sub(base)) * u128::from(MILLION);
         let passed = passed.div_ceil(u128::from(rate.max(1)));
         self.since + Span::from_micros(u64::try_from(passed).unwrap_or(u64::MAX))
@@ -135,7 +149,10 @@ pub(super) struct Machine {
     /// Whether its peers can hear that a process of it is not there.
     pub(super) has_power: bool,
     refused: Option<String>,
-    clock: NodeClock,
+    /// How its clock errs for whoever reads it next.
+    clock: ClockError,
+    /// The latest time that any process which ended read from it.
+    clock_read: Time,
     pub(super) behaviour: Option<Box<dyn Behaviour>>,
     is_honest: bool,
     /// The randomness of its behaviour.
@@ -184,7 +201,18 @@ impl Running {
 impl World {
     /// Adds a node that dials `peers`, and starts it.
     pub fn add(&mut self, name: &str, peers: &[NodeIndex], mining: Option<Mining>) -> NodeIndex {
-        self.add_machine(name, peers, mining, None)
+        self.add_with_clock(name, peers, mining, ClockError::default())
+    }
+
+    /// The same for a node whose clock errs from its first moment on.
+    pub fn add_with_clock(
+        &mut self,
+        name: &str,
+        peers: &[NodeIndex],
+        mining: Option<Mining>,
+        clock: ClockError,
+    ) -> NodeIndex {
+        self.add_machine(name, peers, mining, clock, None)
     }
 
     /// Adds a dishonest machine, and starts it.
@@ -195,7 +223,7 @@ impl World {
         mining: Option<Mining>,
         behaviour: Box<dyn Behaviour>,
     ) -> NodeIndex {
-        self.add_machine(name, peers, mining, Some(behaviour))
+        self.add_machine(name, peers, mining, ClockError::default(), Some(behaviour))
     }
 
     fn add_machine(
@@ -203,6 +231,7 @@ impl World {
         name: &str,
         peers: &[NodeIndex],
         mining: Option<Mining>,
+        clock: ClockError,
         behaviour: Option<Box<dyn Behaviour>>,
     ) -> NodeIndex {
         let index = self.machines.len();
@@ -240,7 +269,8 @@ impl World {
             life: 0,
             has_power: true,
             refused: None,
-            clock: NodeClock::default(),
+            clock,
+            clock_read: Time::default(),
             is_honest: behaviour.is_none(),
             behaviour,
             rng: secrets.fork("behaviour"),
@@ -262,7 +292,10 @@ impl World {
         }
         machine.life += 1;
         machine.has_power = true;
-        machine.clock.since = now;
+        let clock = NodeClock {
+            since: now,
+            error: machine.clock,
+        };
         let options = Options::production(
             self.config.genesis.id().0,
             1 + index.0 as u64,
@@ -289,7 +322,7 @@ impl World {
             .rng
             .fork(&format!("{} {} {}", index.0, machine.name, machine.life))
             .bytes32();
-        let at = machine.clock.of_world(now);
+        let at = clock.of_world(now);
         let node = Node::open(machine.config.clone(), recovered, seed, at);
         let node = node.expect("the world's genesis has an engine");
         let reader: Arc<dyn BlockReader> = Arc::new(store.reader());
@@ -301,7 +334,7 @@ impl World {
             commits: Commits::new(),
             reader,
             bench,
-            clock: machine.clock,
+            clock,
             loop_free: now,
             inbox: VecDeque::new(),
             awaits_turn: false,
@@ -325,6 +358,8 @@ impl World {
         let Some(running) = machine.running.take() else {
             return;
         };
+        let read = running.clock.of_world(self.now);
+        machine.clock_read = machine.clock_read.max(read);
         let is_heard = how == Crash::Kill;
         machine.has_power = is_heard;
         let connections = running.connections.clone();
@@ -436,11 +471,19 @@ impl World {
         false
     }
 
-    /// Sets a machine's clock: how far it is off, and how much faster than the world's it runs. It
-    /// counts from the next start, because a process reads the clock once.
-    pub fn set_clock(&mut self, index: NodeIndex, skew_micros: i64, drift_ppm: i32) {
-        let clock = &mut self.machines[index.0].clock;
-        (clock.skew, clock.drift_ppm) = (skew_micros, drift_ppm);
+    /// Changes how a machine's clock errs. It counts from the next start, because a process reads
+    /// the clock once and then counts what passes.
+    pub fn set_clock(&mut self, index: NodeIndex, clock: ClockError) {
+        self.machines[index.0].clock = clock;
+    }
+
+    /// The latest time that any process of a machine has had from its clock.
+    #[must_use]
+    pub fn clock(&self, index: NodeIndex) -> Time {
+        let machine = &self.machines[index.0];
+        let running = machine.running.as_ref();
+        let now = running.map(|running| running.clock.of_world(self.now));
+        now.map_or(machine.clock_read, |now| now.max(machine.clock_read))
     }
 
     /// Whether a node runs.
@@ -529,8 +572,10 @@ mod tests {
             for skew in [-7_200_000_000, 0, 3] {
                 let clock = NodeClock {
                     since: Time::from_millis(1_700_000_000_000),
-                    skew,
-                    drift_ppm,
+                    error: ClockError {
+                        skew_micros: skew,
+                        drift_ppm,
+                    },
                 };
                 for passed in [0, 1, 999, 60_000_000, 3_600_000_001] {
                     let world = clock.since + Span::from_micros(passed);

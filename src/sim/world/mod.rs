@@ -40,7 +40,7 @@ use super::network::{Cut, CutId, Network, NetworkConfig};
 use super::observe::{Gauges, Mark, Observations};
 use super::queue::Queue;
 
-pub use machines::{Crash, DiskKind, DiskTrouble};
+pub use machines::{ClockError, Crash, DiskKind, DiskTrouble};
 
 use connections::{Connection, Side};
 use machines::Machine;

@@ -1,0 +1,110 @@
+//! Faults by themselves: what a machine lives with after each.
+
+use std::sync::Arc;
+
+use super::*;
+use crate::base::{Rng, Span};
+use crate::node::Mining;
+use crate::sim::swarm::{SwarmOptions, run};
+use crate::sim::{DiskKind, NodeIndex, World, WorldConfig};
+use crate::types::{AccountId, EngineKind, Millis, Profile};
+
+const INTERVAL: Span = Span::from_secs(2);
+
+/// A miner in a world of its own whose faults are these.
+fn one(options: FaultOptions) -> (World, FaultPlan, NodeIndex) {
+    let time = Millis(1_700_000_000_000);
+    let genesis = Profile::Dev.genesis(EngineKind::Work, "faults", time);
+    let config = WorldConfig {
+        disks: DiskKind::Faulty,
+        ..WorldConfig::new(4, Arc::new(genesis))
+    };
+    let mut world = World::new(config);
+    let rng = Rng::from_number(11);
+    let mut plan = FaultPlan::new(options, rng, INTERVAL, world.now());
+    let mining = Mining {
+        beneficiary: AccountId([1; 32]),
+        hashrate: Some(20_000),
+    };
+    let node = plan.admit(&mut world, "one", &[], Some(mining), true);
+    (world, plan, node)
+}
+
+fn pass(world: &mut World, plan: &mut FaultPlan, span: Span) {
+    let end = world.now() + span;
+    while world.now() < end {
+        let next = plan.next_due().unwrap_or(end).min(end);
+        world.run(next.since(world.now()));
+        plan.act(world);
+    }
+}
+
+fn fired(world: &World, mark: Mark) -> u64 {
+    let counts = world.observations().time_line().counts();
+    let found = counts.iter().find(|(name, _)| name.0 == mark.name());
+    found.map_or(0, |(_, times)| *times)
+}
+
+/// By how many milliseconds the clock of a machine is ahead.
+fn ahead(world: &World, node: NodeIndex) -> i64 {
+    world.clock(node).as_millis() as i64 - world.now().as_millis() as i64
+}
+
+#[test]
+fn a_clock_errs_from_the_first_start_on_and_the_blocks_with_it() {
+    let options = FaultOptions {
+        wrong_clock_permille: 1_000,
+        ..FaultOptions::default()
+    };
+    let (mut world, _, node) = one(options);
+    assert_eq!(fired(&world, Mark::ClockWrong), 1);
+    let off = ahead(&world, node);
+    assert!(off.unsigned_abs() >= 10 * INTERVAL.as_millis(), "{off}");
+    world.run(Span::from_secs(30));
+    assert_eq!(ahead(&world, node), off);
+    let tip = world.published(node).unwrap();
+    assert!(tip.header.height.0 > 3);
+    if off > 0 {
+        assert!(tip.header.time.0 > world.now().as_millis());
+    } else {
+        let genesis = world.config().genesis.time.0;
+        // Its clock is before the chain's beginning: each block is the least step after the last.
+        let passed = tip.header.time.0 - genesis;
+        assert!(passed < 10_000, "{passed}");
+    }
+}
+
+#[test]
+fn a_clock_jumps_between_two_lives() {
+    let options = FaultOptions {
+        clock_jump: Pace::new(Span::from_secs(10), Span::from_secs(1)),
+        ..FaultOptions::default()
+    };
+    let (mut world, mut plan, node) = one(options);
+    assert_eq!(ahead(&world, node), 0);
+    pass(&mut world, &mut plan, Span::from_secs(200));
+    let jumps = fired(&world, Mark::ClockJump);
+    assert!(jumps > 5, "{jumps}");
+    assert_eq!(world.life(node) as u64, 1 + jumps);
+    assert!(ahead(&world, node).unsigned_abs() <= 2 * INTERVAL.as_millis());
+    assert_ne!(ahead(&world, node), 0);
+}
+
+#[test]
+fn skewed_clocks_change_what_happens_where_nobody_is_started_again() {
+    let options = |skewed_permille| SwarmOptions {
+        nodes: 4,
+        safety: Span::from_secs(20),
+        faults: Some(FaultOptions {
+            skewed_permille,
+            ..FaultOptions::default()
+        }),
+        ..SwarmOptions::default()
+    };
+    let (right, skewed) = (run(3, &options(0)), run(3, &options(1_000)));
+    assert_ne!(right.event_hash, skewed.event_hash);
+    assert!(right.violations.is_empty() && skewed.violations.is_empty());
+    let is_skewed = |(name, times)| name == Mark::ClockSkew.name() && times >= 3;
+    assert!(skewed.marks.iter().any(is_skewed));
+    assert!(!right.marks.iter().any(is_skewed));
+}
