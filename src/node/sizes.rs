@@ -9,8 +9,6 @@ pub struct Sizes {
     pub jobs: usize,
     /// Groups of records on their way to the disk.
     pub groups: usize,
-    /// Outputs that the driver has not taken yet.
-    pub outputs: usize,
     /// Headers of all branches that are in memory.
     pub headers: usize,
     /// Old blocks of which the place in the log is in memory.
@@ -34,7 +32,6 @@ impl Node {
         Sizes {
             jobs: self.jobs.len(),
             groups: self.effects.len(),
-            outputs: self.outputs.len(),
             headers: self.chain.tree().count() - old_blocks,
             old_blocks,
             arrived: self.arrived.len(),

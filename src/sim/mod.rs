@@ -43,5 +43,6 @@ mod world;
 pub use behaviour::{Behaviour, Fate, Hands, Letter};
 pub use costs::Costs;
 pub use world::{
-    ClockError, Crash, DiskKind, DiskTrouble, NodeIndex, Switches, Tell, World, WorldConfig,
+    ClockError, Crash, Damage, DiskHits, DiskKind, DiskTrouble, NodeIndex, Switches, Tell, World,
+    WorldConfig,
 };

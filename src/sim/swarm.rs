@@ -26,7 +26,7 @@ use super::network::{Bandwidths, Matrix, NetworkConfig};
 use super::observe::Observations;
 use super::report::Facts;
 use super::workload::{Account, Workload, WorkloadOptions};
-use super::{DiskKind, NodeIndex, Tell, World, WorldConfig};
+use super::{DiskKind, NodeIndex, Switches, Tell, World, WorldConfig};
 
 /// The target of the first block: one in 4,096 hashes meets it, so that finding blocks is a small
 /// part of what a run costs.
@@ -39,18 +39,29 @@ const HASHRATE_LEAST: u64 = 1;
 const BLOCKS_AFTER: u64 = 6;
 /// Kinds that a small network may have among it. A `time-twister` is not one of them: it needs most
 /// of the work, with which it could undo whatever it likes.
-const ADVERSARIES: [AdversaryKind; 8] = [
-    AdversaryKind::Silent,
-    AdversaryKind::GarbageSender,
-    AdversaryKind::InvalidBlockMiner,
-    AdversaryKind::SelfishMiner,
-    AdversaryKind::WithholdingRelay,
-    AdversaryKind::LowWorkHeaderFlood,
-    AdversaryKind::TransactionFlood,
-    AdversaryKind::TwoFacedHeight,
+/// Their marks begin with these.
+const ADVERSARIES: [(AdversaryKind, &str); 8] = [
+    (AdversaryKind::Silent, "silent:"),
+    (AdversaryKind::GarbageSender, "garbage:"),
+    (AdversaryKind::InvalidBlockMiner, "invalid block:"),
+    (AdversaryKind::SelfishMiner, "selfish:"),
+    (AdversaryKind::WithholdingRelay, "withholding:"),
+    (AdversaryKind::LowWorkHeaderFlood, "low-work:"),
+    (AdversaryKind::TransactionFlood, "flood:"),
+    (AdversaryKind::TwoFacedHeight, "two-faced:"),
 ];
-/// Which part of all power an adversary that mines has: all of them together less than a third.
-const ADVERSARY_POWER: u64 = 12;
+/// The marks of payments that break a rule.
+const CHEATS: [&str; 4] = [
+    "cheat: a forged signature",
+    "cheat: too late",
+    "cheat: an account not paid for",
+    "cheat: more than there is",
+];
+/// Which part of the honest power an adversary that mines has at least and at most: one in so many,
+/// so that the three that there may be have less than a third together.
+const ADVERSARY_POWER: (u64, u64) = (40, 10);
+/// One run out of so many does something as on real machines that is simpler in the others.
+const UNSIMPLIFIED_ONE_IN: u64 = 8;
 /// How often recordings are replayed in one run at most.
 const REPLAYS_MAX: u32 = 3;
 /// How often a recording takes a new snapshot, in bytes.
@@ -326,7 +337,9 @@ impl Run {
         let Some((kind, rng)) = adversary else {
             return;
         };
-        let power = (self.power / ADVERSARY_POWER).max(HASHRATE_LEAST);
+        let (least, most) = ADVERSARY_POWER;
+        let part = most + self.rng.below(least - most);
+        let power = (self.power / part).max(HASHRATE_LEAST);
         let hashrate = kind.needs_mining().then_some(power);
         let (others, mining) = (self.draw_peers(), self.mining(hashrate));
         let name = format!("{kind} {}", self.world.len());
@@ -577,12 +590,31 @@ impl Run {
             };
             marks.add(mark);
         }
+        let config = self.world.config();
+        for (mark, is_so) in [
+            (Mark::Loss, config.network.loss_per_million > 0),
+            (Mark::SealedFrames, !config.switches.plain_frames),
+            (Mark::OwnVerdicts, !config.switches.memoised_verdicts),
+        ] {
+            if is_so {
+                marks.add(mark);
+            }
+        }
         let counts = self.world.observations().time_line().counts();
         for (mark, times) in counts {
             marks.add_named(mark.0, *times);
         }
         marks
     }
+}
+
+/// What some run of many must leave a mark of, where everything is drawn: names of marks, or their
+/// beginnings, which end with a colon.
+#[must_use]
+pub fn expected_marks() -> Vec<&'static str> {
+    let own = Mark::ALL.iter().map(|mark| mark.name());
+    let adversaries = ADVERSARIES.iter().map(|(_, marks)| *marks);
+    own.chain(adversaries).chain(CHEATS).collect()
 }
 
 /// None as often as not.
@@ -593,7 +625,7 @@ fn draw_adversaries(rng: &mut Rng, most: usize) -> Vec<(AdversaryKind, Rng)> {
         rng.below(most as u64 + 1)
     };
     let drawn = (0..count).map(|number| {
-        let kind = ADVERSARIES[rng.below(ADVERSARIES.len() as u64) as usize];
+        let (kind, _) = ADVERSARIES[rng.below(ADVERSARIES.len() as u64) as usize];
         (kind, rng.fork(&format!("adversary {number}")))
     });
     drawn.collect()
@@ -625,12 +657,12 @@ fn draw_world(rng: &mut Rng, seed: u64, genesis: Arc<Genesis>) -> WorldConfig {
         1 => Matrix::PingTable,
         _ => Matrix::SimBlock2019,
     };
-    let losses = [0, 0, 1_000, 30_000];
+    let loss = 64 << rng.below(10);
     let network = NetworkConfig {
         matrix,
         jitter_permille: [0, 60, 2_000][rng.below(3) as usize],
         bandwidth: Bandwidths::ByRegion,
-        loss_per_million: losses[rng.below(4) as usize],
+        loss_per_million: if rng.chance(1, 2) { 0 } else { loss },
         ..NetworkConfig::default()
     };
     let most = 1 << rng.below(7);
@@ -651,6 +683,11 @@ fn draw_world(rng: &mut Rng, seed: u64, genesis: Arc<Genesis>) -> WorldConfig {
         segment_size: (128 << 10) << rng.below(3),
         cores: 1 + rng.below(2) as u8,
         disks: DiskKind::Faulty,
+        switches: Switches {
+            plain_frames: !rng.chance(1, UNSIMPLIFIED_ONE_IN),
+            memoised_verdicts: !rng.chance(1, UNSIMPLIFIED_ONE_IN),
+            ..Switches::default()
+        },
         ..WorldConfig::new(seed, genesis)
     }
 }

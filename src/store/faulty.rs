@@ -53,10 +53,44 @@ pub struct Faults {
     pub sync_fails: Option<u64>,
     /// The same of the next sync, whichever call that is.
     pub next_sync_fails: bool,
+    /// The next write to a file never comes to the disk, though it can be read until the machine
+    /// stops, and syncs say nothing.
+    pub next_write_lost: bool,
+    /// The same of a write that comes to the disk so many bytes away from where it belongs.
+    pub next_write_misdirected: Option<u64>,
     /// These bytes of a file can't be read.
     pub unreadable: Option<(String, Range<u64>)>,
     /// How long each sync takes, added up by [`FaultyDisk::waited`].
     pub sync_delay: Span,
+}
+
+/// How often faults took effect.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Hits {
+    /// Calls that found no space.
+    pub no_space: u64,
+    /// Writes that took less than they were given.
+    pub short_writes: u64,
+    /// Syncs that failed.
+    pub failed_syncs: u64,
+    /// Writes that were lost or went elsewhere.
+    pub strayed_writes: u64,
+    /// Reads that failed.
+    pub failed_reads: u64,
+}
+
+impl Hits {
+    /// What was counted of two disks.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self {
+            no_space: self.no_space + other.no_space,
+            short_writes: self.short_writes + other.short_writes,
+            failed_syncs: self.failed_syncs + other.failed_syncs,
+            strayed_writes: self.strayed_writes + other.strayed_writes,
+            failed_reads: self.failed_reads + other.failed_reads,
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -176,6 +210,7 @@ struct State {
     durable_names: BTreeMap<String, u64>,
     pending_names: Vec<Rename>,
     faults: Faults,
+    hits: Hits,
     rng: Rng,
     calls: u64,
     waited: Span,
@@ -196,6 +231,7 @@ impl State {
         self.expect_running(call, path)?;
         let is_full = |calls: &Range<u64>| calls.contains(&number);
         if takes_space && self.faults.no_space.as_ref().is_some_and(is_full) {
+            self.hits.no_space += 1;
             return Err(DiskError::new(Cause::NoSpace, call, path));
         }
         Ok(number)
@@ -252,6 +288,7 @@ impl FaultyDisk {
             names,
             pending_names: Vec::new(),
             faults,
+            hits: Hits::default(),
             rng,
             calls: 0,
             waited: Span::ZERO,
@@ -265,6 +302,23 @@ impl FaultyDisk {
     /// Changes what fails from now on; calls go on being counted.
     pub fn set_faults(&self, faults: Faults) {
         self.state.lock().faults = faults;
+    }
+
+    /// How often faults took effect.
+    #[must_use]
+    pub fn hits(&self) -> Hits {
+        self.state.lock().hits
+    }
+
+    /// Cuts a file's end off where it lies, as a repair of the file system does.
+    pub fn cut(&self, path: &str, size: u64) -> Result<(), DiskError> {
+        let mut state = self.state.lock();
+        let file = state.find(path, "cut")?;
+        let file = state.file(file);
+        for content in [&mut file.cached, &mut file.durable] {
+            content.cut(size);
+        }
+        Ok(())
     }
 
     /// Every file, and how many bytes of it were written.
@@ -464,6 +518,7 @@ impl DiskFile for FaultyFile {
             && offset < bytes.end
             && bytes.start < offset + into.len() as u64
         {
+            state.hits.failed_reads += 1;
             let cause = Cause::Other("input/output error".to_owned());
             return Err(DiskError::new(cause, "read", &self.path));
         }
@@ -478,8 +533,23 @@ impl DiskFile for FaultyFile {
         } else {
             bytes.len()
         };
+        state.hits.short_writes += u64::from(count < bytes.len());
         let change = Change::Write(offset, bytes[..count].to_vec());
-        state.file(self.file).change(change);
+        let is_lost = std::mem::take(&mut state.faults.next_write_lost);
+        let away = state.faults.next_write_misdirected.take();
+        state.hits.strayed_writes += u64::from(is_lost || away.is_some());
+        let file = state.file(self.file);
+        change.apply(&mut file.cached);
+        match away {
+            Some(away) => {
+                let last = file.cached.size().saturating_sub(count as u64);
+                let elsewhere = (offset + away) % (last + 1);
+                let bytes = bytes[..count].to_vec();
+                file.pending.push(Change::Write(elsewhere, bytes));
+            }
+            None if is_lost => {}
+            None => file.pending.push(change),
+        }
         Ok(count)
     }
 
@@ -492,6 +562,7 @@ impl DiskFile for FaultyFile {
             || std::mem::take(&mut state.faults.next_sync_fails);
         let file = state.files.get_mut(&self.file).expect("handles name files");
         if fails {
+            state.hits.failed_syncs += 1;
             // The system takes the pages for written, whatever became of them.
             file.settle(Keep::Sectors, &mut state.rng);
             let cause = Cause::Other("input/output error".to_owned());

@@ -28,6 +28,11 @@ impl Content {
         self.size = self.size.max(size);
     }
 
+    pub(super) fn cut(&mut self, size: u64) {
+        self.size = self.size.min(size);
+        self.bytes.truncate(self.size as usize);
+    }
+
     pub(super) fn read(&self, offset: u64, into: &mut [u8]) -> usize {
         let count = self.size.saturating_sub(offset).min(into.len() as u64) as usize;
         let start = (offset as usize).min(self.bytes.len());

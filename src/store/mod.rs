@@ -39,7 +39,7 @@ pub use append::{Append, Store};
 pub use commits::{Commits, Completion, Request, Upkeep};
 pub use disk::{Cause, Disk, DiskError, DiskFile, Lock};
 pub use failure::{Failure, OpenError};
-pub use faulty::{Faults, FaultyDisk, Keep};
+pub use faulty::{Faults, FaultyDisk, Hits, Keep};
 pub use layout::Layout;
 pub use memory::MemoryDisk;
 pub use reader::{ReadError, Reader, Record};

@@ -16,6 +16,9 @@ use crate::sim::scenario::{Outcome, Scenario, run_to_end};
 use super::progress::Line;
 use super::{SimArgs, command, files};
 
+/// In so many seeds every mark that is expected must fire: a fault that never happens tests nothing.
+const SEEDS_OF_ALL_MARKS: u64 = 1_000;
+
 /// What became of a seed.
 struct Told {
     seed: u64,
@@ -87,6 +90,10 @@ pub(super) fn run(
     let never = never_fired(scenario, &tally);
     let value = tally.to_json(args, &never, elapsed);
     output.print(&value, || tally.to_text(&never, elapsed));
+    if tally.failed.is_empty() && !never.is_empty() && whole >= SEEDS_OF_ALL_MARKS {
+        let message = format!("never fired in {whole} seeds: {}", never.join(", "));
+        return Err(CommandError::new(ExitCode::Violated, message));
+    }
     if tally.failed.is_empty() {
         return Ok(());
     }
@@ -164,7 +171,11 @@ fn marks(outcome: &Outcome) -> Vec<(&'static str, u64)> {
 /// Marks that the scenario's faults should leave and no seed did.
 fn never_fired(scenario: &Scenario, tally: &Tally) -> Vec<&'static str> {
     let mut expected = scenario.expected_marks();
-    expected.retain(|mark| !tally.marks.contains_key(mark));
+    let fired = |mark: &str| {
+        let begins = |found: &&str| found.starts_with(mark);
+        tally.marks.contains_key(mark) || (mark.ends_with(':') && tally.marks.keys().any(begins))
+    };
+    expected.retain(|mark| !fired(mark));
     expected
 }
 

@@ -22,32 +22,67 @@ const CHECKS_MAX: usize = 20_000 + 1_024;
 /// Whether something of a node is larger than it may be.
 #[must_use]
 pub fn check_bounds(world: &World, index: NodeIndex) -> Option<Violation> {
-    let sizes = world.node(index)?.sizes();
+    let (what, found, limit) = over(&world.node(index)?.sizes())?;
+    Some(Violation {
+        checker: Checker::Bounds,
+        at: world.now(),
+        node: Some(index),
+        what: format!("{found} {what}, at most {limit}"),
+    })
+}
+
+/// What is too much, how much it is, and how much it may be.
+fn over(sizes: &Sizes) -> Option<(&'static str, usize, usize)> {
     let Sizes {
         jobs,
         groups,
-        outputs,
         headers,
         old_blocks: _,
         arrived,
         checks,
         mempool_memory,
         mempool_memory_max,
-    } = sizes;
+    } = *sizes;
     let bounds = [
         ("jobs under way", jobs, JOBS_MAX),
         ("groups of records under way", groups, GROUPS_MAX),
-        ("outputs that nobody took", outputs, 0),
         ("headers", headers, HEADERS_MAX),
         ("blocks that wait for a check", arrived, ARRIVED_MAX),
         ("transactions that wait for a check", checks, CHECKS_MAX),
         ("bytes of the mempool", mempool_memory, mempool_memory_max),
     ];
-    let over = bounds.into_iter().find(|(_, found, limit)| found > limit);
-    over.map(|(what, found, limit)| Violation {
-        checker: Checker::Bounds,
-        at: world.now(),
-        node: Some(index),
-        what: format!("{found} {what}, at most {limit}"),
-    })
+    bounds.into_iter().find(|(_, found, limit)| found > limit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_too_many_of_anything_is_found() {
+        let most = Sizes {
+            jobs: JOBS_MAX,
+            groups: GROUPS_MAX,
+            headers: HEADERS_MAX,
+            old_blocks: 0,
+            arrived: ARRIVED_MAX,
+            checks: CHECKS_MAX,
+            mempool_memory: 7,
+            mempool_memory_max: 7,
+        };
+        assert_eq!(over(&most), None);
+        for more in [
+            |sizes: &mut Sizes| sizes.jobs += 1,
+            |sizes: &mut Sizes| sizes.groups += 1,
+            |sizes: &mut Sizes| sizes.headers += 1,
+            |sizes: &mut Sizes| sizes.arrived += 1,
+            |sizes: &mut Sizes| sizes.checks += 1,
+            |sizes: &mut Sizes| sizes.mempool_memory += 1,
+        ] {
+            let mut sizes = most;
+            more(&mut sizes);
+            let (_, found, limit) = over(&sizes).expect("it is too much");
+            assert_eq!(found, limit + 1);
+        }
+    }
 }

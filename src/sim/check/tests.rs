@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::*;
 use crate::node::Mining;
 use crate::sim::network::Cut;
-use crate::sim::{Crash, DiskKind, WorldConfig};
+use crate::sim::{Crash, Damage, DiskKind, WorldConfig};
 use crate::types::{AccountId, EngineKind, Millis, Profile};
 
 /// Two nodes, the second of which dials the first, which mines.
@@ -73,7 +73,7 @@ fn logs_are_whole_after_a_power_cut_and_not_after_a_bit_turned() {
     world.start(nodes[0]);
     world.run(Span::from_secs(5));
     assert_eq!(check_log_replay(&world, &workload, nodes[0]), None);
-    let flips = std::iter::repeat_with(|| world.flip_bit(nodes[0], &mut rng));
+    let flips = std::iter::repeat_with(|| world.damage(nodes[0], Damage::Bit, &mut rng));
     assert!(flips.take(600).all(|flipped| flipped));
     let found = check_log_replay(&world, &workload, nodes[0]);
     assert!(found.is_some_and(|found| found.checker == Checker::LogReplay));

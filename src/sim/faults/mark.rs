@@ -48,7 +48,15 @@ marks! {
     Pause "pause";
     /// A bit of a disk turned.
     BitFlip "bit-flip";
-    /// A disk had no space for a while.
+    /// Bytes of a disk could not be read when they were wanted.
+    Unreadable "unreadable";
+    /// A write never came to its disk, or came to a wrong place, and nothing said so.
+    StrayedWrite "strayed-write";
+    /// A process began on a disk that had lost the end of a segment.
+    CutSegment "cut-segment";
+    /// A process began on a disk that had lost a segment.
+    LostSegment "lost-segment";
+    /// A disk had no space when some was wanted.
     DiskFull "disk-full";
     /// A disk took part of what it was given.
     ShortWrites "short-writes";
@@ -56,6 +64,12 @@ marks! {
     SlowDisk "slow-disk";
     /// A disk failed to sync.
     FailingSync "failing-sync";
+    /// Segments are lost on the lines.
+    Loss "loss";
+    /// Messages went through the transports of both ends.
+    SealedFrames "sealed-frames";
+    /// Every node reached its own verdicts.
+    OwnVerdicts "own-verdicts";
     /// The network fell in two.
     Split "split";
     /// One side of a split was not heard by the other.

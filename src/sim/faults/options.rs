@@ -62,6 +62,12 @@ pub struct FaultOptions {
     pub pause: Pace,
     /// Bits of a disk turn, of a minority of nodes.
     pub bit_flip: Pace,
+    /// Bytes of a disk can't be read for a while, of the same minority.
+    pub unreadable: Pace,
+    /// A write is lost or goes elsewhere, of the same minority.
+    pub strayed_write: Pace,
+    /// Segments lose their end or go altogether, of the same minority.
+    pub lost_segment: Pace,
     /// A disk is full.
     pub disk_full: Pace,
     /// A disk takes part of what it is given.
@@ -110,6 +116,9 @@ impl FaultOptions {
             },
             pause: Pace::draw(rng, long),
             bit_flip: Pace::draw(rng, short),
+            unreadable: Pace::draw(rng, long),
+            strayed_write: Pace::draw(rng, short),
+            lost_segment: Pace::draw(rng, short),
             disk_full: Pace::draw(rng, long).lasting(Span::from_secs(10)),
             short_writes: Pace::draw(rng, short),
             slow_disk: Pace::draw(rng, long),

@@ -1,11 +1,11 @@
 //! The plan of a run's faults, and its execution as virtual time passes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::{Rng, Span, Time};
 use crate::node::Mining;
 use crate::sim::network::{Cut, CutId};
-use crate::sim::{ClockError, Crash, DiskTrouble, NodeIndex, World};
+use crate::sim::{ClockError, Crash, Damage, DiskHits, DiskTrouble, NodeIndex, World};
 use crate::store::Keep;
 
 use super::{FaultOptions, Mark, Pace};
@@ -22,16 +22,41 @@ const WRONG_INTERVALS: (u64, u64) = (10, 30);
 /// How fast a clock may run away, in millionths: a bad crystal has 200.
 const DRIFT_PPM_MAX: u64 = 500;
 
-/// One trouble of a disk out of so many takes the power along while it lasts, for so long: what a
-/// start does on a disk that is slow or full is reached by nothing else.
-const RESET_ONE_IN: u64 = 3;
+/// How soon the power is back that goes while a disk has a trouble.
 const RESET_LASTS: Span = Span::from_millis(200);
 
-/// One kill out of so many is the first of a loop, of so many more, each after a short life.
-const CRASH_LOOP_ONE_IN: u64 = 4;
+/// How often a process is killed in a loop, and how long it lives and is away in between.
 const CRASH_LOOP_KILLS: u64 = 12;
 const CRASH_LOOP_LIFE: Span = Span::from_millis(60);
 const CRASH_LOOP_PAUSE: Span = Span::from_millis(5);
+
+/// What faults are like in one run, as far as its options do not say.
+#[derive(Clone, Copy, Debug)]
+struct Manner {
+    /// How many in 1,000 kills are the first of a loop.
+    loop_permille: u64,
+    /// How many in 1,000 troubles of a disk take the power along while they last: what a start
+    /// does on a disk that is slow or full is reached by nothing else.
+    reset_permille: u64,
+    /// How many in 1,000 cuts come and go.
+    flapping_permille: u64,
+    /// How likely each kind of cut is beside the others.
+    cuts: [u64; 4],
+    /// How much longer a group of records takes on a slow disk, in the mean.
+    slow: Span,
+}
+
+impl Manner {
+    fn draw(rng: &mut Rng) -> Self {
+        Self {
+            loop_permille: rng.below(500),
+            reset_permille: rng.below(700),
+            flapping_permille: rng.below(500),
+            cuts: [(); 4].map(|()| 1 + rng.below(4)),
+            slow: Span::from_millis(10 << rng.below(10)),
+        }
+    }
+}
 
 /// Kinds of faults that come again and again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +66,9 @@ enum Kind {
     Blackout,
     Pause,
     BitFlip,
+    Unreadable,
+    StrayedWrite,
+    LostSegment,
     DiskFull,
     ShortWrites,
     SlowDisk,
@@ -51,12 +79,15 @@ enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 15] = [
         Self::Kill,
         Self::PowerCut,
         Self::Blackout,
         Self::Pause,
         Self::BitFlip,
+        Self::Unreadable,
+        Self::StrayedWrite,
+        Self::LostSegment,
         Self::DiskFull,
         Self::ShortWrites,
         Self::SlowDisk,
@@ -73,6 +104,9 @@ impl Kind {
             Self::Blackout => options.blackout,
             Self::Pause => options.pause,
             Self::BitFlip => options.bit_flip,
+            Self::Unreadable => options.unreadable,
+            Self::StrayedWrite => options.strayed_write,
+            Self::LostSegment => options.lost_segment,
             Self::DiskFull => options.disk_full,
             Self::ShortWrites => options.short_writes,
             Self::SlowDisk => options.slow_disk,
@@ -109,7 +143,7 @@ enum Act {
 }
 
 /// What a plan has done to a machine.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Condition {
     /// Its disk lost bits, or everything: it may have forgotten what it promised.
     pub is_spoilt: bool,
@@ -128,6 +162,9 @@ pub struct Condition {
     /// Its process was seen to have ended by itself.
     has_ended: bool,
     trouble: DiskTrouble,
+    /// What its disk's troubles had done when somebody looked last, and what was marked of it.
+    hits: DiskHits,
+    fired: BTreeSet<Mark>,
 }
 
 /// A directory that did not open.
@@ -144,6 +181,7 @@ pub struct Refusal {
 /// Faults, as virtual time passes.
 pub struct FaultPlan {
     options: FaultOptions,
+    manner: Manner,
     rng: Rng,
     /// The interval between blocks that the chain aims at.
     interval: Span,
@@ -162,6 +200,7 @@ impl FaultPlan {
     pub fn new(options: FaultOptions, rng: Rng, interval: Span, now: Time) -> Self {
         let mut plan = Self {
             options,
+            manner: Manner::draw(&mut rng.fork("manner")),
             rng,
             interval,
             nodes: Vec::new(),
@@ -250,7 +289,7 @@ impl FaultPlan {
     /// What was done to a machine.
     #[must_use]
     pub fn condition(&self, node: NodeIndex) -> Condition {
-        self.conditions.get(&node).copied().unwrap_or_default()
+        self.conditions.get(&node).cloned().unwrap_or_default()
     }
 
     /// Directories that did not open although nothing was done to their disks but power cuts.
@@ -274,6 +313,7 @@ impl FaultPlan {
             let act = entry.remove();
             self.perform(world, act);
         }
+        self.watch_disks(world);
         self.watch_directories(world);
     }
 
@@ -315,6 +355,7 @@ impl FaultPlan {
         let condition = self.conditions.entry(node).or_default();
         (condition.trouble, condition.is_refused) = (DiskTrouble::default(), false);
         world.trouble(node, DiskTrouble::default());
+        world.make_readable(node);
         world.go_on(node);
         if !world.is_running(node) {
             self.start(world, node);
@@ -395,7 +436,7 @@ impl FaultPlan {
         match kind {
             Kind::Kill => {
                 if let Some(node) = self.somebody(world, |_| true) {
-                    if self.rng.chance(1, CRASH_LOOP_ONE_IN) {
+                    if self.rng.chance(self.manner.loop_permille, 1_000) {
                         leave(world, Mark::CrashLoop, node);
                         self.crash_loop(world, node, CRASH_LOOP_KILLS);
                     } else {
@@ -424,22 +465,18 @@ impl FaultPlan {
                     world.pause(node, lasts);
                 }
             }
-            Kind::BitFlip => {
-                let node = self.somebody(world, |condition| condition.is_frail);
-                if let Some(node) = node
-                    && world.flip_bit(node, &mut self.rng)
-                {
-                    leave(world, Mark::BitFlip, node);
-                    self.conditions.entry(node).or_default().is_spoilt = true;
+            Kind::BitFlip | Kind::Unreadable | Kind::StrayedWrite | Kind::LostSegment => {
+                if let Some(node) = self.somebody(world, |condition| condition.is_frail) {
+                    self.spoil(world, node, kind, lasts);
                 }
             }
             Kind::DiskFull | Kind::ShortWrites | Kind::SlowDisk | Kind::FailingSync => {
                 if let Some(node) = self.somebody(world, |_| true) {
-                    let slow = self.around(Span::from_secs(2));
+                    let slow = self.around(self.manner.slow);
                     self.trouble(world, node, kind, true, slow);
                     let now = world.now();
                     self.later(now + lasts, Act::Relieve(node, kind));
-                    if self.rng.chance(1, RESET_ONE_IN) {
+                    if self.rng.chance(self.manner.reset_permille, 1_000) {
                         let after = Span::from_micros(self.rng.below(lasts.as_micros().max(1)));
                         self.later(now + after, Act::Reset(node));
                     }
@@ -456,6 +493,82 @@ impl FaultPlan {
                 if let Some(node) = self.somebody(world, |_| true) {
                     leave(world, Mark::Leave, node);
                     self.down(world, node, Crash::Kill, lasts);
+                }
+            }
+        }
+    }
+
+    /// Something happens to the bytes of a frail disk.
+    fn spoil(&mut self, world: &mut World, node: NodeIndex, kind: Kind, lasts: Span) {
+        let one = self.rng.chance(1, 2);
+        self.forget_fired(node, kind);
+        let (damage, mark) = match kind {
+            Kind::BitFlip => (Damage::Bit, Some(Mark::BitFlip)),
+            // Whether anybody wants to read them shows later, and what was written last as well.
+            Kind::Unreadable => (Damage::Unreadable, None),
+            Kind::StrayedWrite if one => (Damage::LostWrite, None),
+            Kind::StrayedWrite => (Damage::MisdirectedWrite, None),
+            _ if one => (Damage::CutSegment, Some(Mark::CutSegment)),
+            _ => (Damage::LostSegment, Some(Mark::LostSegment)),
+        };
+        if matches!(damage, Damage::CutSegment | Damage::LostSegment) {
+            self.down(world, node, Crash::Kill, lasts);
+        }
+        if !world.damage(node, damage, &mut self.rng) {
+            return;
+        }
+        self.conditions.entry(node).or_default().is_spoilt = true;
+        if let Some(mark) = mark {
+            leave(world, mark, node);
+        }
+        if kind == Kind::Unreadable {
+            self.later(world.now() + lasts, Act::Relieve(node, kind));
+        }
+    }
+
+    /// A trouble of this kind begins, which leaves a mark of its own when something hits it.
+    fn forget_fired(&mut self, node: NodeIndex, kind: Kind) {
+        let mark = match kind {
+            Kind::DiskFull => Mark::DiskFull,
+            Kind::ShortWrites => Mark::ShortWrites,
+            Kind::FailingSync => Mark::FailingSync,
+            Kind::SlowDisk => Mark::SlowDisk,
+            Kind::StrayedWrite => Mark::StrayedWrite,
+            Kind::Unreadable => Mark::Unreadable,
+            _ => return,
+        };
+        self.conditions.entry(node).or_default().fired.remove(&mark);
+    }
+
+    /// Leaves marks of what disks did that had a trouble.
+    fn watch_disks(&mut self, world: &mut World) {
+        for (node, condition) in &mut self.conditions {
+            let now = world.disk_hits(*node);
+            let before = std::mem::replace(&mut condition.hits, now);
+            let fired = &mut condition.fired;
+            for (mark, grew) in [
+                (Mark::DiskFull, now.disk.no_space > before.disk.no_space),
+                (
+                    Mark::ShortWrites,
+                    now.disk.short_writes > before.disk.short_writes,
+                ),
+                (
+                    Mark::FailingSync,
+                    now.disk.failed_syncs > before.disk.failed_syncs,
+                ),
+                (Mark::SlowDisk, now.slow > before.slow),
+                (
+                    Mark::StrayedWrite,
+                    now.disk.strayed_writes > before.disk.strayed_writes,
+                ),
+                (
+                    Mark::Unreadable,
+                    now.disk.failed_reads > before.disk.failed_reads,
+                ),
+            ] {
+                // Each trouble leaves one mark, however often it is hit.
+                if grew && fired.insert(mark) {
+                    leave(world, mark, *node);
                 }
             }
         }
@@ -525,27 +638,16 @@ impl FaultPlan {
 
     /// A trouble of a disk begins, or is over.
     fn trouble(&mut self, world: &mut World, node: NodeIndex, kind: Kind, on: bool, slow: Span) {
-        let trouble = &mut self.conditions.entry(node).or_default().trouble;
-        let mark = match kind {
-            Kind::DiskFull => {
-                trouble.no_space = on;
-                Mark::DiskFull
-            }
-            Kind::ShortWrites => {
-                trouble.short_writes = on;
-                Mark::ShortWrites
-            }
-            Kind::FailingSync => {
-                trouble.sync_fails = on;
-                Mark::FailingSync
-            }
-            _ => {
-                trouble.slow = slow;
-                Mark::SlowDisk
-            }
-        };
         if on {
-            leave(world, mark, node);
+            self.forget_fired(node, kind);
+        }
+        let trouble = &mut self.conditions.entry(node).or_default().trouble;
+        match kind {
+            Kind::Unreadable => return world.make_readable(node),
+            Kind::DiskFull => trouble.no_space = on,
+            Kind::ShortWrites => trouble.short_writes = on,
+            Kind::FailingSync => trouble.sync_fails = on,
+            _ => trouble.slow = slow,
         }
         world.trouble(node, *trouble);
     }
@@ -563,10 +665,17 @@ impl FaultPlan {
             nodes.truncate(1 + rng.below(all - 1) as usize);
             nodes
         };
-        let (mark, cut) = match self.rng.below(5) {
-            0 | 1 => (Mark::Split, Cut::Split(side(&mut self.rng))),
-            2 => (Mark::SplitOneWay, Cut::SplitOneWay(side(&mut self.rng))),
-            3 => (Mark::Isolated, Cut::Isolate(one)),
+        let cuts = self.manner.cuts;
+        let mut drawn = self.rng.below(cuts.iter().sum());
+        let kind = cuts.iter().position(|weight| {
+            let is_it = drawn < *weight;
+            drawn = drawn.saturating_sub(*weight);
+            is_it
+        });
+        let (mark, cut) = match kind.unwrap_or(0) {
+            0 => (Mark::Split, Cut::Split(side(&mut self.rng))),
+            1 => (Mark::SplitOneWay, Cut::SplitOneWay(side(&mut self.rng))),
+            2 => (Mark::Isolated, Cut::Isolate(one)),
             _ => {
                 let other = (one + 1 + self.rng.below(all - 1) as usize) % world.len();
                 (
@@ -580,7 +689,7 @@ impl FaultPlan {
         };
         world.mark(mark.name(), None);
         let until = world.now() + lasts;
-        if self.rng.chance(1, 4) {
+        if self.rng.chance(self.manner.flapping_permille, 1_000) {
             world.mark(Mark::Flapping.name(), None);
             self.flap(world, cut, None, until);
         } else {

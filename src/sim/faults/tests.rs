@@ -82,7 +82,7 @@ fn a_clock_jumps_between_two_lives() {
     pass(&mut world, &mut plan, Span::from_secs(200));
     let jumps = fired(&world, Mark::ClockJump);
     assert!(jumps > 5, "{jumps}");
-    assert_eq!(world.life(node) as u64, 1 + jumps);
+    assert_eq!(u64::from(world.life(node)), 1 + jumps);
     assert!(ahead(&world, node).unsigned_abs() <= 2 * INTERVAL.as_millis());
     assert_ne!(ahead(&world, node), 0);
 }

@@ -17,9 +17,9 @@ use crate::types::{CompactBits, EngineKind, EngineRules, Genesis, Millis, Profil
 
 use super::Switches;
 use super::adversary::AdversaryKind;
-use super::faults::{FaultOptions, Mark};
+use super::faults::FaultOptions;
 use super::network::NetworkConfig;
-use super::swarm::SwarmOptions;
+use super::swarm::{SwarmOptions, expected_marks};
 use super::workload::WorkloadOptions;
 
 use read::{Length, Sections, foreign};
@@ -446,11 +446,12 @@ impl Scenario {
         }
     }
 
-    /// The marks that some seed of many should leave.
+    /// The marks that some seed of many should leave; one that ends with a colon stands for all
+    /// that begin with it.
     #[must_use]
     pub fn expected_marks(&self) -> Vec<&'static str> {
         if self.is_swarm && self.faults.is_none() && self.workload.is_none() {
-            Mark::ALL.iter().map(|mark| mark.name()).collect()
+            expected_marks()
         } else {
             Vec::new()
         }

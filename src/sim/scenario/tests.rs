@@ -331,7 +331,7 @@ fn a_swarm_leaves_to_the_seed_what_its_file_does_not_say() {
     );
 
     let drawn = Scenario::read("test", "swarm = true", &[]).expect("it is right");
-    assert_eq!(drawn.expected_marks().len(), Mark::ALL.len());
+    assert_eq!(drawn.expected_marks(), expected_marks());
     let error = wrong("swarm = true\n[chain]\ninterval = \"1s\"");
     assert!(error.starts_with("chain: is drawn"), "{error}");
     let error = wrong("swarm = true\n[world]\nminers = 1");

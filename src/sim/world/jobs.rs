@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
-use crate::base::Time;
+use crate::base::{Span, Time};
 use crate::node::{BlockReader, Input, Job, JobId, JobResult, Workbench};
 
 use super::{Happening, World};
@@ -19,10 +19,28 @@ struct Task {
     done: Sender<JobResult>,
 }
 
-/// What a thread was given, to be waited for.
+/// A job that ends when its simulated time has passed.
 pub(super) struct UnderWay {
     job: JobId,
-    done: Receiver<JobResult>,
+    /// How long its process had been stopped when it began.
+    stood: Span,
+    result: Ending,
+}
+
+/// What comes of a job.
+enum Ending {
+    /// It is known.
+    Known(JobResult),
+    /// A thread finds it out.
+    Awaited(Receiver<JobResult>),
+}
+
+impl UnderWay {
+    /// One whose result is known.
+    pub(super) const fn done(job: JobId, stood: Span, result: JobResult) -> Self {
+        let result = Ending::Known(result);
+        Self { job, stood, result }
+    }
 }
 
 /// Threads that do jobs as a node's workers would: in any order, beside everything else. What
@@ -77,34 +95,37 @@ impl World {
         let core = cores.iter_mut().min().expect("a machine has a core");
         let end = at.max(*core) + cost;
         *core = end;
-        let place = node as u32;
-        if let Some(threads) = &self.threads {
-            let (done, taken) = bounded(1);
-            let reader = Arc::clone(&running.reader);
-            let task = Task { work, reader, done };
-            threads.tasks.send(task).expect("the threads are there");
-            let job = Box::new(UnderWay { job, done: taken });
-            let happening = Happening::Finished {
-                node: place,
-                life,
-                job,
-            };
-            return self.queue.push(end, happening);
-        }
-        let result = match &mut running.bench {
-            Some(bench) => work.run(bench),
-            None => self.memo.run(work, &running.reader),
+        let result = match (&self.threads, &mut running.bench) {
+            (Some(threads), _) => {
+                let (done, taken) = bounded(1);
+                let reader = Arc::clone(&running.reader);
+                let task = Task { work, reader, done };
+                threads.tasks.send(task).expect("the threads are there");
+                Ending::Awaited(taken)
+            }
+            (None, Some(bench)) => Ending::Known(work.run(bench)),
+            (None, None) => Ending::Known(self.memo.run(work, &running.reader)),
         };
-        self.observations.job_done(end, node, &result);
-        let input = Box::new(Input::Done { job, result });
-        let node = place;
-        self.queue.push(end, Happening::Input { node, life, input });
+        let stood = running.stood;
+        let job = Box::new(UnderWay { job, stood, result });
+        let node = node as u32;
+        self.queue
+            .push(end, Happening::Finished { node, life, job });
     }
 
-    /// A job that a thread does should be done.
-    pub(super) fn finished(&mut self, node: usize, life: u32, job: UnderWay) {
-        let result = job.done.recv().expect("a thread does what it was given");
-        let job = job.job;
+    /// A job should be done.
+    pub(super) fn finished(&mut self, node: usize, life: u32, under_way: UnderWay) {
+        let UnderWay { job, stood, result } = under_way;
+        if self.machines[node].life != life {
+            return;
+        }
+        let result = match result {
+            Ending::Known(result) => result,
+            Ending::Awaited(done) => done.recv().expect("a thread does what it was given"),
+        };
+        let Some(result) = self.job_waits(node, stood, job, result) else {
+            return;
+        };
         self.observations.job_done(self.now, node, &result);
         self.feed(node, life, Input::Done { job, result });
     }

@@ -1,6 +1,7 @@
 //! Machines: their lives, their disks and their clocks.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::base::{Rng, Span, Time};
@@ -9,14 +10,17 @@ use crate::node::{
 };
 use crate::p2p::BanList;
 use crate::store::{
-    Commits, Disk, DiskError, Faults, FaultyDisk, Keep, Lsn, MemoryDisk, Options, Store,
+    Commits, Disk, DiskError, Faults, FaultyDisk, Hits, Keep, Lsn, MemoryDisk, Options, Store,
 };
 use crate::types::{Millis, NodeKey, NodeRecord, Services, Uint256};
 use crate::wire::NodeIdentity;
 
+use super::stops::Stopped;
 use super::{Happening, NodeIndex, World, address};
 use crate::sim::Behaviour;
 
+/// How many bytes can't be read at once: a physical sector.
+const SECTORS_LOST: u64 = 4_096;
 /// How long a machine's record is good.
 const RECORD_LIFE: u64 = 400 * 86_400_000;
 
@@ -50,6 +54,32 @@ pub struct DiskTrouble {
     pub sync_fails: bool,
     /// How much longer a group of records takes.
     pub slow: Span,
+}
+
+/// What happens to the bytes of a disk at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Damage {
+    /// A bit of a file turns.
+    Bit,
+    /// Some bytes of a file can't be read from now on.
+    Unreadable,
+    /// The next write never comes to the disk, and nothing says so.
+    LostWrite,
+    /// The next write comes to another place of its file.
+    MisdirectedWrite,
+    /// A segment loses its end; of a machine that does not run.
+    CutSegment,
+    /// A segment goes; of a machine that does not run.
+    LostSegment,
+}
+
+/// How often troubles of a machine's disk took effect.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DiskHits {
+    /// What the disk counted.
+    pub disk: Hits,
+    /// Groups of records that took longer.
+    pub slow: u64,
 }
 
 /// A disk that is there between lives.
@@ -143,6 +173,10 @@ pub(super) struct Machine {
     pub(super) identity: NodeIdentity,
     disk: MachineDisk,
     trouble: DiskTrouble,
+    /// What can't be read of it.
+    unreadable: Option<(String, Range<u64>)>,
+    /// What earlier forms of the disk counted.
+    hits: DiskHits,
     pub(super) running: Option<Box<Running>>,
     /// Counts starts, so that what was under way before a crash does not arrive after it.
     pub(super) life: u32,
@@ -172,6 +206,10 @@ pub(super) struct Running {
     pub(super) loop_free: Time,
     /// What waits for its loop.
     pub(super) inbox: VecDeque<Input>,
+    /// What waits for it to go on, while it is stopped.
+    pub(super) stopped: Option<Box<Stopped>>,
+    /// How long it was stopped until now, all in all.
+    pub(super) stood: Span,
     /// Whether its loop will get to what waits by itself.
     pub(super) awaits_turn: bool,
     /// When each of its cores is done with what it does.
@@ -265,6 +303,8 @@ impl World {
             identity,
             disk: MachineDisk::new(self.config.disks, secrets.fork("disk")),
             trouble: DiskTrouble::default(),
+            unreadable: None,
+            hits: DiskHits::default(),
             running: None,
             life: 0,
             has_power: true,
@@ -337,6 +377,8 @@ impl World {
             clock,
             loop_free: now,
             inbox: VecDeque::new(),
+            stopped: None,
+            stood: Span::ZERO,
             awaits_turn: false,
             cores_free: [now; 4],
             is_full: false,
@@ -371,10 +413,12 @@ impl World {
                 Crash::PowerCut(keep) => keep,
             };
             let life = machine.life;
+            machine.hits.disk = machine.hits.disk.and(disk.hits());
             let left = disk.crash(keep);
             let rng = self.rng.fork(&format!("disk {} {life}", index.0));
             machine.disk = MachineDisk::Faulty(FaultyDisk::over(&left, Faults::default(), rng));
-            self.trouble(index, DiskTrouble::default());
+            // Neither a full disk nor a bad one gets better because a process ends.
+            self.set_faults(index, Faults::default());
         }
         for number in connections {
             self.abandon(number, index.0, is_heard);
@@ -399,25 +443,6 @@ impl World {
         }
     }
 
-    /// Stops a node's loop for so long, as SIGSTOP does.
-    pub fn pause(&mut self, index: NodeIndex, span: Span) {
-        let until = self.now + span;
-        if let Some(running) = &mut self.machines[index.0].running {
-            running.loop_free = running.loop_free.max(until);
-        }
-    }
-
-    /// Lets a loop that is stopped go on, as SIGCONT does.
-    pub fn go_on(&mut self, index: NodeIndex) {
-        let now = self.now;
-        if let Some(running) = &mut self.machines[index.0].running
-            && running.loop_free > now
-        {
-            (running.loop_free, running.awaits_turn) = (now, false);
-            self.await_turn(index.0);
-        }
-    }
-
     /// Gives a machine that does not run an empty disk.
     pub fn wipe(&mut self, index: NodeIndex) {
         let machine = &mut self.machines[index.0];
@@ -425,50 +450,119 @@ impl World {
             let rng = self
                 .rng
                 .fork(&format!("new disk {} {}", index.0, machine.life));
+            if let MachineDisk::Faulty(disk) = &machine.disk {
+                machine.hits.disk = machine.hits.disk.and(disk.hits());
+            }
             machine.disk = MachineDisk::new(self.config.disks, rng);
-            machine.refused = None;
+            (machine.refused, machine.unreadable) = (None, None);
         }
     }
 
     /// Sets what is wrong with a machine's disk from now on. A [`DiskKind::Plain`] one can only be
     /// slow.
     pub fn trouble(&mut self, index: NodeIndex, trouble: DiskTrouble) {
-        let machine = &mut self.machines[index.0];
-        machine.trouble = trouble;
+        self.machines[index.0].trouble = trouble;
+        self.set_faults(index, Faults::default());
+    }
+
+    /// Lets a disk fail by its troubles, and by `more` once.
+    fn set_faults(&self, index: NodeIndex, more: Faults) {
+        let machine = &self.machines[index.0];
         if let MachineDisk::Faulty(disk) = &machine.disk {
             let calls = disk.calls();
             disk.set_faults(Faults {
-                no_space: trouble.no_space.then_some(calls..u64::MAX),
-                short_writes: trouble.short_writes,
-                next_sync_fails: trouble.sync_fails,
-                ..Faults::default()
+                no_space: machine.trouble.no_space.then_some(calls..u64::MAX),
+                short_writes: machine.trouble.short_writes,
+                next_sync_fails: machine.trouble.sync_fails,
+                unreadable: machine.unreadable.clone(),
+                ..more
             });
         }
     }
 
-    /// How long a group of records takes on a machine's disk now.
-    pub(super) fn sync_time(&self, node: usize) -> Span {
-        self.config.sync_time + self.machines[node].trouble.slow
+    /// How often troubles of a machine's disk took effect so far.
+    #[must_use]
+    pub fn disk_hits(&self, index: NodeIndex) -> DiskHits {
+        let machine = &self.machines[index.0];
+        let mut hits = machine.hits;
+        if let MachineDisk::Faulty(disk) = &machine.disk {
+            hits.disk = hits.disk.and(disk.hits());
+        }
+        hits
     }
 
-    /// Changes a bit of something that was written to a machine's disk; says whether there was
-    /// anything.
-    pub fn flip_bit(&mut self, index: NodeIndex, rng: &mut Rng) -> bool {
+    /// How long a group of records takes on a machine's disk now.
+    pub(super) fn sync_time(&mut self, node: usize) -> Span {
+        let machine = &mut self.machines[node];
+        machine.hits.slow += u64::from(machine.trouble.slow > Span::ZERO);
+        self.config.sync_time + machine.trouble.slow
+    }
+
+    /// Damages what is on a machine's disk; says whether there was anything to damage.
+    pub fn damage(&mut self, index: NodeIndex, damage: Damage, rng: &mut Rng) -> bool {
         let disk = &self.machines[index.0].disk;
-        let files = disk.written();
+        let files = disk.written().into_iter();
+        let is_segment = |path: &str| path.ends_with(".seg");
+        let files = files.filter(|(path, bytes)| {
+            let all = !matches!(damage, Damage::CutSegment | Damage::LostSegment);
+            *bytes > 0 && (all || is_segment(path))
+        });
+        let files: Vec<(String, u64)> = files.collect();
         let total: u64 = files.iter().map(|(_, bytes)| bytes).sum();
         if total == 0 {
             return false;
         }
         let mut place = rng.below(total);
-        let bits = 1 << rng.below(8);
-        for (path, bytes) in files {
+        let mut found = files.into_iter();
+        let hit = found.find_map(|(path, bytes)| {
             if place < bytes {
-                return disk.flip(&path, place, bits).is_ok();
+                return Some(path);
             }
             place -= bytes;
+            None
+        });
+        let path = hit.expect("the place is below the sum of all");
+        let is_off = self.machines[index.0].running.is_none();
+        match (damage, disk) {
+            (Damage::Bit, disk) => disk.flip(&path, place, 1 << rng.below(8)).is_ok(),
+            (Damage::LostSegment, MachineDisk::Faulty(disk)) if is_off => {
+                let directory = path.split('/').next().unwrap_or_default();
+                disk.remove(&path).is_ok() && disk.sync_directory(directory).is_ok()
+            }
+            (Damage::CutSegment, MachineDisk::Faulty(disk)) if is_off => {
+                disk.cut(&path, place).is_ok()
+            }
+            (Damage::Unreadable, MachineDisk::Faulty(_)) => {
+                let first = place / SECTORS_LOST * SECTORS_LOST;
+                let range = first..first + SECTORS_LOST;
+                self.machines[index.0].unreadable = Some((path, range));
+                self.set_faults(index, Faults::default());
+                true
+            }
+            (Damage::LostWrite, MachineDisk::Faulty(_)) => {
+                let more = Faults {
+                    next_write_lost: true,
+                    ..Faults::default()
+                };
+                self.set_faults(index, more);
+                true
+            }
+            (Damage::MisdirectedWrite, MachineDisk::Faulty(_)) => {
+                let more = Faults {
+                    next_write_misdirected: Some(512 << rng.below(10)),
+                    ..Faults::default()
+                };
+                self.set_faults(index, more);
+                true
+            }
+            _ => false,
         }
-        false
+    }
+
+    /// Everything on a machine's disk can be read again.
+    pub fn make_readable(&mut self, index: NodeIndex) {
+        self.machines[index.0].unreadable = None;
+        self.set_faults(index, Faults::default());
     }
 
     /// Changes how a machine's clock errs. It counts from the next start, because a process reads

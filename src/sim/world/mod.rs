@@ -11,12 +11,13 @@
 //! loop is done with the input.
 //!
 //! Each file holds one part: `machines` their lives, `connections` from dial to close, `outputs`
-//! what nodes want done, `jobs` their slow work.
+//! what nodes want done, `jobs` their slow work, `stops` processes that stand still.
 
 mod connections;
 mod jobs;
 mod machines;
 mod outputs;
+mod stops;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -40,7 +41,7 @@ use super::network::{Cut, CutId, Network, NetworkConfig};
 use super::observe::{Gauges, Mark, Observations};
 use super::queue::Queue;
 
-pub use machines::{ClockError, Crash, DiskKind, DiskTrouble};
+pub use machines::{ClockError, Crash, Damage, DiskHits, DiskKind, DiskTrouble};
 
 use connections::{Connection, Side};
 use machines::Machine;
@@ -148,12 +149,14 @@ enum Happening {
         life: u32,
         input: Box<Input>,
     },
-    /// A job that is done beside the loop should be done now.
+    /// A job should be done now.
     Finished {
         node: u32,
         life: u32,
         job: Box<jobs::UnderWay>,
     },
+    /// A process that was stopped goes on.
+    GoOn { node: u32, life: u32 },
     /// A group of records goes to the disk.
     Commit { node: u32, life: u32 },
     /// Nothing went to the disk for a while.
@@ -463,6 +466,7 @@ impl World {
             } => self.deliver(connection, to, lane, kind, &bytes),
             Happening::Input { node, life, input } => self.feed(node as usize, life, *input),
             Happening::Finished { node, life, job } => self.finished(node as usize, life, *job),
+            Happening::GoOn { node, life } => self.resume_process(node as usize, life),
             Happening::Commit { node, life } => self.commit(node as usize, life),
             Happening::Idle { node, life } => self.idle(node as usize, life),
             Happening::Accept { connection } => self.accept(connection),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::base::{Span, Time};
 use crate::node::{ConnId, Event, Input, Output, Reply, Ticket};
 use crate::sim::behaviour::{Fate, Letter};
-use crate::store::{Failure, Request};
+use crate::store::{Completion, Failure, Request};
 
 use super::connections::of_conn;
 use super::{Happening, NodeIndex, World};
@@ -144,11 +144,19 @@ impl World {
         let (was_full, place) = (running.is_full, node as u32);
         running.is_full = is_full;
         let next = match (running.commits.is_empty(), is_full) {
-            (true, _) => (self.now + IDLE, Happening::Idle { node: place, life }),
-            (false, true) => (self.now + RETRY, Happening::Commit { node: place, life }),
-            (false, false) => (self.now + took, Happening::Commit { node: place, life }),
+            (true, _) => (IDLE, Happening::Idle { node: place, life }),
+            (false, true) => (RETRY, Happening::Commit { node: place, life }),
+            (false, false) => (took, Happening::Commit { node: place, life }),
         };
-        self.queue.push(next.0, next.1);
+        let is_failure = |done: &Completion| matches!(&done.result, Err(failure) if !matches!(failure, Failure::TooLarge { .. }));
+        match &mut running.stopped {
+            // What the kernel was given is done; the rest waits until the process goes on.
+            Some(stopped) => {
+                stopped.log = Some(next);
+                stopped.has_failed |= done.iter().any(is_failure);
+            }
+            None => self.queue.push(self.now + next.0, next.1),
+        }
         if is_full != was_full {
             self.feed(node, life, Input::DiskFull(is_full));
         }
@@ -157,7 +165,8 @@ impl World {
                 Ok(lsns) => lsns,
                 // A request that does not fit is the node's own fault.
                 Err(failure @ Failure::TooLarge { .. }) => panic!("{failure}"),
-                // The process ends by itself.
+                // The process ends by itself, now or when it goes on.
+                Err(_) if self.is_stopped(node) => return,
                 Err(_) => return self.process_ended(node),
             };
             if let Some(running) = &mut self.machines[node].running
@@ -176,7 +185,11 @@ impl World {
         let Some(running) = machine.running.as_mut().filter(|_| machine.life == life) else {
             return;
         };
-        if running.commits.is_empty() && running.store.idle().is_err() {
+        if let Some(stopped) = &mut running.stopped {
+            let node = node as u32;
+            // A group that waits comes first.
+            (stopped.log).get_or_insert((IDLE, Happening::Idle { node, life }));
+        } else if running.commits.is_empty() && running.store.idle().is_err() {
             self.process_ended(node);
         }
     }

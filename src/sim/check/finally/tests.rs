@@ -6,9 +6,10 @@ use crate::sim::check::CONVERGES_WITHIN;
 use crate::sim::workload::WorkloadOptions;
 use crate::types::{AccountId, EngineKind, Millis, Profile};
 
-/// A chain of short intervals goes on while its nodes are asked.
-#[test]
-fn promises_are_looked_up_in_the_blocks_that_came_meanwhile_too() {
+const CORE: [NodeIndex; 1] = [NodeIndex(0)];
+
+/// A miner at work.
+fn mined() -> (World, Watch, Arc<Genesis>) {
     let time = Millis(1_700_000_000_000);
     let genesis = Arc::new(Profile::Dev.genesis(EngineKind::Work, "world", time));
     let mut world = World::new(WorldConfig::new(1, Arc::clone(&genesis)));
@@ -16,13 +17,42 @@ fn promises_are_looked_up_in_the_blocks_that_came_meanwhile_too() {
         beneficiary: AccountId([9; 32]),
         hashrate: Some(20_000),
     };
-    let core = [world.add("miner", &[], Some(mining))];
+    world.add("miner", &[], Some(mining));
     let mut watch = Watch::default();
-    let height = |world: &World| world.published(core[0]).map(|tip| tip.header.height);
     assert!(world.run_until(CONVERGES_WITHIN, |world| {
         watch.look(world);
         height(world) > Some(Height(3))
     }));
+    (world, watch, genesis)
+}
+
+fn height(world: &World) -> Option<Height> {
+    world.published(CORE[0]).map(|tip| tip.header.height)
+}
+
+#[test]
+fn a_supply_that_is_not_what_the_blocks_say_is_found() {
+    let (mut world, mut watch, genesis) = mined();
+    world.stop_mining();
+    world.run_until(Span::from_secs(1), |world| {
+        watch.look(world);
+        false
+    });
+    let tip = world.published(CORE[0]).expect("it runs").tip;
+    let mut finally = Finally::new(&mut world, &mut watch, &CORE, genesis);
+    finally.check_validity();
+    finally.check_state();
+    assert!(finally.watch.violations().is_empty());
+    finally.reference.misjudge(&tip);
+    finally.check_state();
+    let found: Vec<Checker> = watch.violations().iter().map(|it| it.checker).collect();
+    assert_eq!(found, [Checker::Supply]);
+}
+
+/// A chain of short intervals goes on while its nodes are asked.
+#[test]
+fn promises_are_looked_up_in_the_blocks_that_came_meanwhile_too() {
+    let (mut world, mut watch, genesis) = mined();
     let options = WorkloadOptions {
         rate: 0.0,
         accounts: 0,
@@ -30,7 +60,7 @@ fn promises_are_looked_up_in_the_blocks_that_came_meanwhile_too() {
         ..WorkloadOptions::default()
     };
     let workload = Workload::new(options, &Rng::from_number(1));
-    let mut finally = Finally::new(&mut world, &mut watch, &core, genesis);
+    let mut finally = Finally::new(&mut world, &mut watch, &CORE, genesis);
     finally.check_validity();
     let before = height(finally.world);
     while height(finally.world) == before {
@@ -38,7 +68,7 @@ fn promises_are_looked_up_in_the_blocks_that_came_meanwhile_too() {
         finally.watch.look(finally.world);
     }
     finally.check_acknowledged(&workload, |_| false);
-    let tip = finally.world.published(core[0]).expect("it runs").tip;
+    let tip = finally.world.published(CORE[0]).expect("it runs").tip;
     assert!(finally.reference.knows(&tip));
     assert!(watch.violations().is_empty(), "{:?}", watch.violations());
 }
