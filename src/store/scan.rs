@@ -44,7 +44,9 @@ impl Window<'_> {
     fn get_with(&mut self, offset: u64, len: usize, ahead: usize) -> &[u8] {
         let held = self.start..self.start + self.bytes.len() as u64;
         if offset < held.start || offset + len as u64 > held.end {
-            let want = len.max(ahead).min((self.size - offset) as usize);
+            // A file that lost its end is zero where it should have more.
+            let left = usize::try_from(self.size.saturating_sub(offset)).unwrap_or(usize::MAX);
+            let want = ahead.min(left).max(len);
             self.bytes.clear();
             self.bytes.resize(want, 0);
             self.start = offset;
