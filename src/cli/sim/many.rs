@@ -16,7 +16,8 @@ use crate::sim::scenario::{Outcome, Scenario, run_to_end};
 use super::progress::Line;
 use super::{SimArgs, command, files};
 
-/// In so many seeds every mark that is expected must fire: a fault that never happens tests nothing.
+/// In so many seeds every mark that is expected must fire: a fault that never happens tests
+/// nothing.
 const SEEDS_OF_ALL_MARKS: u64 = 1_000;
 
 /// What became of a seed.

@@ -148,7 +148,10 @@ impl World {
             (false, true) => (RETRY, Happening::Commit { node: place, life }),
             (false, false) => (took, Happening::Commit { node: place, life }),
         };
-        let is_failure = |done: &Completion| matches!(&done.result, Err(failure) if !matches!(failure, Failure::TooLarge { .. }));
+        let is_failure = |done: &Completion| match &done.result {
+            Err(failure) => !matches!(failure, Failure::TooLarge { .. }),
+            Ok(_) => false,
+        };
         match &mut running.stopped {
             // What the kernel was given is done; the rest waits until the process goes on.
             Some(stopped) => {

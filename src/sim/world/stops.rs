@@ -84,7 +84,7 @@ impl World {
         running.stood = running.stood + stood;
         for free in &mut running.cores_free {
             if *free > stopped.since {
-                *free = *free + stood;
+                *free += stood;
             }
         }
         for (at, job, result) in stopped.jobs {
