@@ -428,8 +428,7 @@ impl Node {
             sync.joined(conn, tip, chain, now, out);
         });
         // The best paying first, and each account's in their order.
-        let waiting = self.mempool.candidates(u64::MAX, 0).into_iter();
-        let waiting = waiting.map(|checked| checked.wtxid);
+        let waiting = self.mempool.best_first().map(|checked| checked.wtxid);
         self.relay.joined(conn, direction, waiting, now);
         self.publish_soon(now);
     }

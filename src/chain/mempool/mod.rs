@@ -6,13 +6,14 @@
 //! together take no more memory than the limit. *Never* lets in what pays less than what would
 //! have to go for it, and lets nothing go from the midst of a queue.
 //!
-//! `queue` is one account's; `admission` has the rules for newcomers, `room` what goes when the
-//! memory is full, `follow` what a new tip changes, `floor` and `advice` what to pay.
+//! `queue` is one account's; `admission` has the rules for newcomers, `order` what a block takes,
+//! `room` what goes when the memory is full, `follow` what a new tip changes, `floor` and `advice` what to pay.
 
 mod admission;
 mod advice;
 mod floor;
 mod follow;
+mod order;
 mod queue;
 mod room;
 
@@ -36,6 +37,7 @@ pub use follow::{Followed, TipMove};
 
 use advice::Rates;
 use floor::Floor;
+use order::Front;
 use queue::{Queue, Waiting};
 
 /// How much memory the transactions that wait may take, indexes included: some 250,000 one-output
@@ -131,6 +133,8 @@ pub struct Mempool {
     by_expiry: BTreeSet<(Height, WtxId)>,
     /// The last chunk of each queue.
     ends: BTreeSet<End>,
+    /// The first chunk of each queue.
+    fronts: BTreeSet<Front>,
     rates: Rates,
     bytes: u64,
     memory: u64,
@@ -161,6 +165,7 @@ impl Mempool {
             by_txid: BTreeMap::new(),
             by_expiry: BTreeSet::new(),
             ends: BTreeSet::new(),
+            fronts: BTreeSet::new(),
             rates: Rates::default(),
             bytes: 0,
             memory: 0,
@@ -222,6 +227,11 @@ impl Mempool {
     #[must_use]
     pub fn has_txid(&self, txid: &TxId) -> bool {
         self.by_txid.contains_key(txid)
+    }
+
+    /// The ids of all, in their order.
+    pub fn txids(&self) -> impl Iterator<Item = &TxId> {
+        self.by_txid.keys()
     }
 
     /// Every transaction, by the identity of its bytes.
@@ -286,6 +296,9 @@ impl Mempool {
                 account: *account,
             });
         }
+        if let Some(first) = queue.chunks().first() {
+            self.fronts.remove(&(first.rate(), Reverse(*account)));
+        }
         for chunk in queue.chunks() {
             self.rates.remove(chunk.rate(), chunk.weight);
         }
@@ -305,6 +318,9 @@ impl Mempool {
                 rate: last.rate(),
                 account,
             });
+        }
+        if let Some(first) = queue.chunks().first() {
+            self.fronts.insert((first.rate(), Reverse(account)));
         }
         for chunk in queue.chunks() {
             self.rates.add(chunk.rate(), chunk.weight);
@@ -361,48 +377,6 @@ impl Mempool {
             mempool.put(account, queue);
         }
         mempool
-    }
-
-    /// Transactions for a block that burns `base_fee`, until they weigh `limit`: the best paying
-    /// chunks first, and each account's in order. What does not fit, or can't pay the base fee, is
-    /// left out with all that its account has behind it.
-    #[must_use]
-    pub fn candidates(&self, limit: u64, base_fee: u64) -> Vec<Arc<CheckedTransaction>> {
-        let head = |account: &AccountId, queue: &Queue, chunk: usize| {
-            let rate = queue.chunks().get(chunk)?.rate();
-            Some((rate, Reverse(*account), chunk))
-        };
-        let mut heads: BTreeSet<_> = self
-            .queues
-            .iter()
-            .filter_map(|(account, queue)| head(account, queue, 0))
-            .collect();
-        let pays = |waiting: &Waiting| {
-            let fee = u128::from(waiting.checked.transaction.fee.0);
-            fee * 1_000 >= u128::from(base_fee) * u128::from(waiting.checked.weight.0)
-        };
-        let (mut chosen, mut weight) = (Vec::new(), 0);
-        while let Some((_, Reverse(account), chunk)) = heads.pop_last() {
-            let Some(queue) = self.queues.get(&account) else {
-                continue;
-            };
-            let places = queue.start_of(chunk)..queue.chunks()[chunk].end;
-            if weight + queue.chunks()[chunk].weight > limit {
-                continue;
-            }
-            let taken = chosen.len();
-            for waiting in places.clone().filter_map(|place| queue.at(place)) {
-                if !pays(waiting) {
-                    break;
-                }
-                weight += waiting.checked.weight.0;
-                chosen.push(Arc::clone(&waiting.checked));
-            }
-            if chosen.len() - taken == places.len() {
-                heads.extend(head(&account, queue, chunk + 1));
-            }
-        }
-        chosen
     }
 }
 

@@ -6,6 +6,7 @@
 //! each pays less than the one before it. A block takes whole chunks from the front of queues, and
 //! what has to go for room goes as whole chunks from their ends.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::chain::CheckedTransaction;
@@ -19,9 +20,9 @@ pub(super) struct Waiting {
     pub(super) promised: bool,
 }
 
-/// What an account's queue takes beside its transactions: its place in two ordered maps, of which
+/// What an account's queue takes beside its transactions: its place in three ordered maps, of which
 /// random keys fill two thirds, and its lists of transactions and chunks.
-pub(super) const QUEUE_BYTES: u64 = 560;
+pub(super) const QUEUE_BYTES: u64 = 624;
 /// What a transaction takes in the maps by its two ids, likewise.
 const INDEX_BYTES: u64 = 220;
 /// What an allocation takes beyond the bytes asked for.
@@ -158,6 +159,11 @@ impl Queue {
 
     pub(super) fn at(&self, place: usize) -> Option<&Waiting> {
         self.waiting.get(place)
+    }
+
+    /// Those in a range of places.
+    pub(super) fn part(&self, places: Range<usize>) -> &[Waiting] {
+        &self.waiting[places]
     }
 
     pub(super) fn get(&self, nonce: Nonce) -> Option<&Waiting> {

@@ -352,6 +352,7 @@ proptest! {
         }
         let all = story.pool.candidates(u64::MAX, 0);
         prop_assert_eq!(all.len(), story.pool.len());
+        prop_assert!(all.iter().eq(story.pool.best_first()));
         // The naive rule: of every account's best run of next transactions none pays more than the
         // run that was taken.
         let queues: Vec<Vec<_>> = story.people[..3].iter().map(|person| {
@@ -387,6 +388,42 @@ proptest! {
         let chunks = story.pool.queues.values().flat_map(Queue::chunks);
         let most = chunks.map(|chunk| chunk.weight).max().unwrap_or(0);
         prop_assert!(some.len() == all.len() || weight + most > limit, "there was room");
+    }
+}
+
+#[test]
+fn a_block_is_filled_without_a_look_at_what_it_has_no_room_for() {
+    let people: Vec<Person> = (1..=200).map(person).collect();
+    let genesis = genesis(&people.iter().collect::<Vec<_>>(), BALANCE);
+    let mut story = Story {
+        maker: Maker::new(&genesis),
+        people,
+        pool: Mempool::default(),
+        tip: Vec::new(),
+        left: Vec::new(),
+    };
+    for from in 0..200 {
+        for nonce in 0..2 {
+            let fee = 5_000 + 10 * from as u64 - nonce;
+            let payment = story.payment(from, nonce, fee, 0, 1);
+            story.add(&payment).unwrap();
+        }
+    }
+    let weight = story.payment(0, 0, 5_000, 0, 1).weight.0;
+    for (room, most) in [(10, 30), (20, 40), (100, 120)] {
+        // Who has room for so many is given them, and who asks for the best likewise.
+        let (chosen, _) = story.pool.choose(room * weight, 0);
+        assert_eq!(chosen.len() as u64, room);
+        assert!(
+            chosen
+                .iter()
+                .eq(story.pool.best_first().take(room as usize))
+        );
+        // A base fee that few can pay ends the search, whatever waits besides.
+        let base_fee = chosen[room as usize - 2].fee_rate() / 1_000;
+        let (paying, seen) = story.pool.choose(u64::MAX, base_fee);
+        assert!(paying.len() as u64 >= room - 1, "{}", paying.len());
+        assert!(seen <= most, "{seen} chunks for {room} transactions");
     }
 }
 
