@@ -133,6 +133,10 @@ impl Node {
         if let Seal::Work { nonce, .. } = &mut header.seal {
             *nonce = found;
         }
+        // The block is put together when its work is done, and not for whoever claims so.
+        if let Err(fault) = self.chain.header_rules().check_isolated(&header) {
+            return self.refuse_block(&[call], &fault.into());
+        }
         let block = Brought::Assembled(Box::new(template.block(header.clone())));
         self.bring(Some(call), &header, block, now);
     }
