@@ -5,13 +5,14 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use super::VerifiedCache;
-use super::ledger::Executable;
+use super::ledger::{Ahead, Executable, ExecutionError, StateView, check_transaction};
+use super::state::PageError;
 use crate::codec::{Decode, DecodeError, Encode, Writer};
 use crate::consensus::{HeaderFault, HeaderRules};
 use crate::crypto::ed25519::{Item, KeyCache, verify_batch};
 use crate::types::{
-    AccountId, Block, BlockId, Genesis, GenesisId, Hash, Header, Op, Rules, Transaction,
-    TransactionIds, TxId, Weight, WtxId, ids_of_many,
+    AccountId, Amount, Block, BlockId, Genesis, GenesisId, Hash, Header, Height, Op, Rules,
+    Transaction, TransactionIds, TxId, Weight, WtxId, ids_of_many,
 };
 
 impl Executable for CheckedTransaction {
@@ -87,9 +88,15 @@ impl CheckedTransaction {
     /// What it pays per 1,000 weight, in 1/1,000 so that close offers differ.
     #[must_use]
     pub fn fee_rate(&self) -> u64 {
-        let rate = u128::from(self.transaction.fee.0) * 1_000_000 / u128::from(self.weight.0);
-        u64::try_from(rate).unwrap_or(u64::MAX)
+        fee_rate(self.transaction.fee, self.weight)
     }
+}
+
+/// What a fee is per 1,000 weight, in 1/1,000 so that close offers differ.
+#[must_use]
+pub fn fee_rate(fee: Amount, weight: Weight) -> u64 {
+    let rate = u128::from(fee.0) * 1_000_000 / u128::from(weight.0);
+    u64::try_from(rate).unwrap_or(u64::MAX)
 }
 
 /// A block that passed every check that needs nothing but the rules.
@@ -227,6 +234,10 @@ impl IsolatedFault {
     }
 }
 
+/// How many transactions of its account may have to go before a newcomer: as many may wait in the
+/// mempool.
+const AHEAD_MAX: u64 = super::mempool::QUEUE_MAX as u64;
+
 /// Keys that a bench keeps decompressed, 200 bytes each: a fifth of the work on a signature is
 /// saved for senders that come again.
 const CACHED_KEYS: usize = 8_192;
@@ -239,7 +250,7 @@ pub struct SignatureBench {
     secret: [u8; 32],
     /// How many signatures were verified here.
     #[cfg(test)]
-    pub(super) count: usize,
+    pub(crate) count: usize,
 }
 
 impl SignatureBench {
@@ -321,23 +332,79 @@ fn check_sizes(rules: &Rules, checked: &CheckedTransaction) -> Result<(), Isolat
     Ok(())
 }
 
-/// Checks transactions by themselves: sizes first, because they are cheap, then all signatures in
-/// one batch. Those that are good are known to be so when a block has them.
+/// The block that newcomers would be in.
+#[derive(Clone, Debug)]
+pub struct Prospect {
+    /// The state that it is executed on.
+    pub view: StateView,
+    /// Its height.
+    pub height: Height,
+    /// What it burns per 1,000 weight.
+    pub base_fee: u64,
+}
+
+impl Prospect {
+    /// Whether a transaction could be in that block, or after others of its account that go
+    /// before it, if it were signed as it should be.
+    pub fn has_place_for(
+        &self,
+        rules: &Rules,
+        checked: &CheckedTransaction,
+    ) -> Result<bool, PageError> {
+        let Some(account) = self.view.account(&checked.sender)? else {
+            return Ok(false);
+        };
+        let ahead = checked.transaction.nonce.0.checked_sub(account.nonce.0);
+        let Some(transactions) = ahead.filter(|ahead| *ahead <= AHEAD_MAX) else {
+            return Ok(false);
+        };
+        let ahead = Ahead {
+            transactions,
+            spent: 0,
+        };
+        let (height, base_fee) = (self.height, self.base_fee);
+        match check_transaction(&self.view, rules, height, base_fee, &ahead, checked) {
+            Ok(_) => Ok(true),
+            Err(ExecutionError::Fault(_)) => Ok(false),
+            Err(ExecutionError::Failure(error)) => Err(error),
+        }
+    }
+}
+
+/// Why a newcomer goes no further.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unfit {
+    /// It is invalid whatever the chain.
+    Faulty(IsolatedFault),
+    /// It has no place on the state that it was checked against. Nobody has looked at its
+    /// signatures: the many who could send such a thing pay nothing for it.
+    Hopeless(Arc<CheckedTransaction>),
+}
+
+/// Checks transactions, the cheapest first: sizes, then whether the block in `prospect`, if there
+/// is one, has a place for them, and last all signatures in one batch. Those that are good are
+/// known to be so when a block has them.
 pub fn check_transactions(
     genesis_id: &GenesisId,
     rules: &Rules,
+    prospect: Option<&Prospect>,
     transactions: Vec<Transaction>,
     bench: &mut SignatureBench,
-) -> Vec<Result<Arc<CheckedTransaction>, IsolatedFault>> {
+) -> Result<Vec<Result<Arc<CheckedTransaction>, Unfit>>, PageError> {
     let mut bytes = Writer::new();
     for transaction in &transactions {
         transaction.encode(&mut bytes);
     }
     let checked = CheckedTransaction::of_many(transactions, genesis_id, bytes.as_slice());
-    let mut verdicts: Vec<_> = checked
-        .iter()
-        .map(|checked| check_sizes(rules, checked).map(|()| checked))
-        .collect();
+    let mut verdicts = Vec::with_capacity(checked.len());
+    for checked in &checked {
+        let has_place = |prospect: &Prospect| prospect.has_place_for(rules, checked);
+        verdicts.push(match check_sizes(rules, checked) {
+            Err(fault) => Err(Unfit::Faulty(fault)),
+            Ok(()) if prospect.map_or(Ok(true), has_place)? => Ok(checked),
+            Ok(()) => Err(Unfit::Hopeless(Arc::clone(checked))),
+        });
+    }
     let sound: Vec<_> = verdicts
         .iter()
         .filter_map(|it| it.as_ref().ok())
@@ -348,17 +415,16 @@ pub fn check_transactions(
         if let Ok(checked) = verdict
             && accepted.next() == Some(false)
         {
-            *verdict = Err(IsolatedFault::Signature { txid: checked.txid });
+            let txid = checked.txid;
+            *verdict = Err(Unfit::Faulty(IsolatedFault::Signature { txid }));
         }
     }
     let good = verdicts.iter().filter_map(|verdict| verdict.as_ref().ok());
     bench
         .verified
         .add(genesis_id, good.map(|checked| &checked.wtxid));
-    verdicts
-        .into_iter()
-        .map(|verdict| verdict.map(Arc::clone))
-        .collect()
+    let verdicts = verdicts.into_iter();
+    Ok(verdicts.map(|verdict| verdict.map(Arc::clone)).collect())
 }
 
 /// Checks a block by itself. See [`check_blocks`].

@@ -24,8 +24,9 @@ pub mod tree;
 mod verified;
 
 pub use block::{
-    CheckedBlock, CheckedTransaction, IsolatedFault, SignatureBench, SortedPlaces,
-    TransactionPlaces, check_block, check_blocks, check_proposal, check_transactions, read_back,
+    CheckedBlock, CheckedTransaction, IsolatedFault, Prospect, SignatureBench, SortedPlaces,
+    TransactionPlaces, Unfit, check_block, check_blocks, check_proposal, check_transactions,
+    fee_rate, read_back,
 };
 pub use checkpoint::{CheckpointWriter, Kept, KeptCheckpoint, WrittenState};
 pub use execute::{

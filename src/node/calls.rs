@@ -24,7 +24,7 @@ impl Node {
     /// Answers, or starts what is needed to answer.
     pub(super) fn called(&mut self, call: CallId, question: Question, now: Time) {
         let reply = match question {
-            Question::SubmitTransaction(bytes) => return self.submit(call, &bytes),
+            Question::SubmitTransaction(bytes) => return self.submit(call, &bytes, now),
             Question::Block(id) => return self.call_block(call, id),
             Question::BlockAt(height) => match self.chain.at(height) {
                 Some(id) => return self.call_block(call, id),
@@ -48,7 +48,7 @@ impl Node {
             )),
             Question::Disconnect(peer) => self.disconnect(&peer, now),
             Question::Mempool => Ok(Reply::Mempool(MempoolInfo {
-                transactions: self.mempool.iter().map(|checked| checked.txid).collect(),
+                transactions: self.mempool.txids().copied().collect(),
                 bytes: self.mempool.bytes(),
             })),
             Question::FeeAdvice(blocks) => {

@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 use crate::chain::state::PageSource;
 use crate::chain::{
     Assembly, ChainState, CheckedBlock, CheckedTransaction, CheckpointWriter, Dropped, Executed,
-    Execution, FrontSource, IsolatedFault, Kept, SignatureBench, StateFailure, Template,
-    VerifiedCache, WrittenState, check_blocks, check_proposal, check_transactions, read_back,
+    Execution, FrontSource, IsolatedFault, Kept, Prospect, SignatureBench, StateFailure, Template,
+    Unfit, VerifiedCache, WrittenState, check_blocks, check_proposal, check_transactions,
+    read_back,
 };
 use crate::codec::{Encode, Writer};
 use crate::consensus::HeaderRules;
@@ -81,6 +82,12 @@ impl Workbench {
         Self::sharing(secret, reader, Arc::default())
     }
 
+    /// How many signatures were verified here.
+    #[cfg(test)]
+    pub(crate) const fn signatures_verified(&self) -> usize {
+        self.signatures.count
+    }
+
     /// From now on its jobs read this log.
     pub fn read_from(&mut self, reader: Arc<dyn BlockReader>) {
         self.reader = reader;
@@ -115,7 +122,7 @@ pub enum Job {
         /// The blocks as they came, each with the work of its chain.
         blocks: Vec<(Vec<u8>, Uint256)>,
     },
-    /// Check transactions by themselves.
+    /// Check transactions: by themselves, and whether the next block has a place for them.
     CheckTransactions {
         /// The chain's parameters.
         genesis: Arc<Genesis>,
@@ -123,6 +130,8 @@ pub enum Job {
         genesis_id: GenesisId,
         /// The height they would be mined at.
         height: Height,
+        /// The block that they would be in; none where they are wanted in any case.
+        prospect: Option<Box<Prospect>>,
         /// The transactions.
         transactions: Vec<Transaction>,
     },
@@ -184,13 +193,16 @@ pub enum Job {
     },
 }
 
+/// What came of a check of transactions, one verdict for each.
+pub type CheckedTransactions = Vec<Result<Arc<CheckedTransaction>, Unfit>>;
+
 /// What came of a [`Job`].
 #[derive(Debug)]
 pub enum JobResult {
     /// Of `CheckBlocks`, in the same order: good ones with what the log keeps of them.
     Blocks(Vec<Result<(Arc<CheckedBlock>, Append), IsolatedFault>>),
     /// Of `CheckTransactions`, in the same order.
-    Transactions(Vec<Result<Arc<CheckedTransaction>, IsolatedFault>>),
+    Transactions(Result<CheckedTransactions, StateFailure>),
     /// Of `CheckProposal`.
     Proposal(Result<Result<(), BlockRefusal>, StateFailure>),
     /// Of `Execute`.
@@ -288,7 +300,7 @@ impl JobResult {
             },
             Self::Checkpoint(Ok(step)) => Measured::Checkpoint(Ok(step.made.clone())),
             Self::Checkpoint(Err(why)) => Measured::Checkpoint(Err(why.clone())),
-            Self::Assembled(Err(why)) | Self::Proposal(Err(why)) => {
+            Self::Assembled(Err(why)) | Self::Proposal(Err(why)) | Self::Transactions(Err(why)) => {
                 Measured::Unreadable(why.clone())
             }
             Self::Released(released) => Measured::Released(released.changed),
@@ -332,6 +344,7 @@ impl JobResult {
             }),
             (Self::Assembled(_), Measured::Unreadable(why)) => Self::Assembled(Err(why)),
             (Self::Proposal(_), Measured::Unreadable(why)) => Self::Proposal(Err(why)),
+            (Self::Transactions(_), Measured::Unreadable(why)) => Self::Transactions(Err(why)),
             (Self::Read(_), Measured::Damaged(why)) => Self::Read(Err(why)),
             (Self::ToSend(_), Measured::Damaged(why)) => Self::ToSend(Err(why)),
             (result, _) => result,
@@ -398,12 +411,14 @@ impl Job {
                 genesis,
                 genesis_id,
                 height,
+                prospect,
                 transactions,
             } => {
                 let rules = Rules::at(&genesis, height);
                 let bench = &mut bench.signatures;
-                let checked = check_transactions(&genesis_id, rules, transactions, bench);
-                JobResult::Transactions(checked)
+                let prospect = prospect.as_deref();
+                let checked = check_transactions(&genesis_id, rules, prospect, transactions, bench);
+                JobResult::Transactions(checked.map_err(StateFailure::from))
             }
             Self::CheckProposal {
                 rules,

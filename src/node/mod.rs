@@ -61,7 +61,9 @@ pub use io::{
     BranchStatus, CallError, CallId, ChainTip, CloseCause, CloseReason, Event, Input, JobId,
     MempoolInfo, Output, PeerInfo, PeerRef, Published, Question, Reply, Ticket, TransactionStatus,
 };
-pub use job::{BLOCK_RECORD_PREFIX, BlockReader, Job, JobResult, Workbench, block_record};
+pub use job::{
+    BLOCK_RECORD_PREFIX, BlockReader, CheckedTransactions, Job, JobResult, Workbench, block_record,
+};
 
 pub use recorder::{
     Entry, Inline, LoggedBlock, Recorder, Recording, ReplayError, Replayed, Runner, Shown,

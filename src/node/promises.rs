@@ -10,13 +10,13 @@ use std::sync::Arc;
 
 use crate::base::Time;
 use crate::chain::mempool::{Followed, Leaving, Left, Next, TipMove};
-use crate::chain::{CheckedTransaction, IsolatedFault, TipChange};
+use crate::chain::{CheckedTransaction, StateFailure, TipChange};
 use crate::codec::Encode;
 use crate::store::{Append, Kind, Log, Lsn, Upkeep};
 use crate::types::{AccountId, BlockId, Height, Rules, Transaction, TxId, WtxId};
 
 use super::journal::Whereabouts;
-use super::{CallError, CallId, Effect, Node, Owner, Reply};
+use super::{CallError, CallId, CheckedTransactions, Effect, Node, Owner, Reply};
 
 /// How many transactions of the journal one check takes at the start.
 const READMIT_MAX: usize = 512;
@@ -261,7 +261,8 @@ impl Node {
             found = self.pass_over_mined(found);
             if !found.is_empty() {
                 let (lsns, transactions) = found.into_iter().unzip();
-                let job = self.check_job(transactions);
+                // What was promised waits, whatever the state says of it now.
+                let job = self.check_job(transactions, None);
                 self.run(Owner::Readmission(lsns), job);
                 return;
             }
@@ -306,9 +307,10 @@ impl Node {
     pub(super) fn readmitted(
         &mut self,
         lsns: &[Lsn],
-        checked: Vec<Result<Arc<CheckedTransaction>, IsolatedFault>>,
+        checked: Result<CheckedTransactions, StateFailure>,
         now: Time,
     ) {
+        let checked = checked.expect("no state is read in a check that no block is named for");
         let mut sound = Vec::new();
         for (lsn, checked) in lsns.iter().zip(checked) {
             // What is unsound was accepted under other rules: nothing can keep it.

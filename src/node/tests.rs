@@ -96,6 +96,8 @@ struct Alice {
     damaged: bool,
     /// What searches found, where the story lets their results wait.
     searched: Option<Vec<Input>>,
+    /// Checks of transactions take their time: what came of them, where they do.
+    late: Option<Vec<Input>>,
 }
 
 /// Somebody with money in every story.
@@ -194,6 +196,7 @@ impl Alice {
             stopped: false,
             damaged: false,
             searched: None,
+            late: None,
         }
     }
 
@@ -245,6 +248,7 @@ impl Alice {
             Output::Store(request) => self.unstored.push_back(request),
             Output::Run { job, work } => {
                 let is_search = matches!(work, Job::Search { .. });
+                let is_check = matches!(work, Job::CheckTransactions { .. });
                 let result = match work {
                     Job::Read { genesis_id, lsn } => {
                         let block = read_back(&genesis_id, &self.logged(lsn));
@@ -258,8 +262,9 @@ impl Alice {
                     work => work.run(&mut self.bench),
                 };
                 let input = Input::Done { job, result };
-                match &mut self.searched {
-                    Some(searched) if is_search => searched.push(input),
+                match (&mut self.searched, &mut self.late) {
+                    (Some(searched), _) if is_search => searched.push(input),
+                    (_, Some(late)) if is_check => late.push(input),
                     _ => done.push_back(input),
                 }
             }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::Time;
 
 use crate::chain::mempool::{Leaving, Left, Next, Origin, Refusal};
-use crate::chain::{CheckedTransaction, IsolatedFault, TransactionFault};
+use crate::chain::{CheckedTransaction, Prospect, StateFailure, TransactionFault, Unfit};
 use crate::codec::{Decode, DecodeError, Encode};
 use crate::p2p::ConnId;
 use crate::p2p::relay::Arrival;
@@ -16,7 +16,7 @@ use crate::types::{Hash, Nonce, Rules, Transaction, WtxId, wtxid_of};
 use crate::wire::message::RequestId;
 use crate::wire::{Message, MessageKind};
 
-use super::{CallError, CallId, Job, JobId, Node, Output, Owner, Reply};
+use super::{CallError, CallId, CheckedTransactions, Job, JobId, Node, Output, Owner, Reply};
 
 /// How many transactions one check takes: the signature batch of a job of a few milliseconds.
 const CHECK_MAX: usize = 512;
@@ -36,10 +36,7 @@ pub(super) enum Source {
 }
 
 /// What came of a check, with who waits for each transaction.
-type Finished = (
-    Vec<Source>,
-    Vec<Result<Arc<CheckedTransaction>, IsolatedFault>>,
-);
+type Finished = (Vec<Source>, Result<CheckedTransactions, StateFailure>);
 
 /// Transactions that wait for a job to check them.
 ///
@@ -76,7 +73,7 @@ impl Checks {
 
 impl Node {
     /// Somebody outside brings a transaction.
-    pub(super) fn submit(&mut self, call: CallId, bytes: &[u8]) {
+    pub(super) fn submit(&mut self, call: CallId, bytes: &[u8], now: Time) {
         let refusal = if !self.ready {
             CallError::Starting
         } else if self.disk_full {
@@ -85,12 +82,7 @@ impl Node {
             CallError::Busy
         } else {
             match Transaction::from_bytes(bytes) {
-                Ok(transaction) => {
-                    self.checks
-                        .waiting
-                        .push_back((Source::Call(call), transaction));
-                    return;
-                }
+                Ok(transaction) => return self.newcomer(Source::Call(call), transaction, now),
                 Err(error) => CallError::Malformed(match error {
                     DecodeError::Incomplete => "the bytes end too early".to_owned(),
                     DecodeError::Invalid(rule) => rule.to_owned(),
@@ -111,16 +103,33 @@ impl Node {
             let bytes = transaction.to_bytes();
             let wtxid = wtxid_of(&bytes);
             match self.relay.came(conn, &wtxid, bytes.len(), now) {
-                Arrival::Wanted => self
-                    .checks
-                    .waiting
-                    .push_back((Source::Peer(conn), transaction)),
+                Arrival::Wanted => self.newcomer(Source::Peer(conn), transaction, now),
                 Arrival::Surplus => {}
                 Arrival::Unasked => {
                     self.fault(conn, "it sent a transaction that nobody asked for", now);
                     return;
                 }
             }
+        }
+    }
+
+    /// A transaction is looked at before it waits for a check, which costs more than to make it:
+    /// what the mempool alone tells to be in vain goes no further.
+    fn newcomer(&mut self, source: Source, transaction: Transaction, now: Time) {
+        let (rules, height, _) = self.next_rules();
+        let genesis = self.chain.genesis_id();
+        let looked = self
+            .mempool
+            .look_at((rules, height), &transaction, genesis, now);
+        if let Err(refusal) = looked {
+            // Its ids are of use only now.
+            let checked = CheckedTransaction::new(transaction, genesis);
+            if let Source::Peer(conn) = source {
+                self.relay.checked(conn, checked.bytes as usize);
+            }
+            self.refused(source, &checked, refusal, now);
+        } else {
+            self.checks.waiting.push_back((source, transaction));
         }
     }
 
@@ -145,18 +154,39 @@ impl Node {
         while self.checks.under_way.len() < CHECKS_MAX && !self.checks.waiting.is_empty() {
             let count = self.checks.waiting.len().min(CHECK_MAX);
             let (sources, transactions) = self.checks.waiting.drain(..count).unzip();
-            let job = self.check_job(transactions);
-            let job = self.run(Owner::Transactions(sources), job);
-            self.checks.under_way.push_back(job);
+            let (_, height, base_fee) = self.next_rules();
+            let view = self.chain.tip_view();
+            let prospect = Prospect {
+                view,
+                height,
+                base_fee,
+            };
+            self.begin_check(sources, transactions, Some(prospect));
         }
     }
 
-    /// A check of transactions by themselves.
-    pub(super) fn check_job(&self, transactions: Vec<Transaction>) -> Job {
+    fn begin_check(
+        &mut self,
+        sources: Vec<Source>,
+        transactions: Vec<Transaction>,
+        prospect: Option<Prospect>,
+    ) {
+        let job = self.check_job(transactions, prospect);
+        let job = self.run(Owner::Transactions(sources), job);
+        self.checks.under_way.push_back(job);
+    }
+
+    /// A check of transactions, by themselves or for a block.
+    pub(super) fn check_job(
+        &self,
+        transactions: Vec<Transaction>,
+        prospect: Option<Prospect>,
+    ) -> Job {
         Job::CheckTransactions {
             genesis: Arc::clone(self.chain.genesis()),
             genesis_id: *self.chain.genesis_id(),
             height: self.chain.tip_entry().header.height.next(),
+            prospect: prospect.map(Box::new),
             transactions,
         }
     }
@@ -165,14 +195,22 @@ impl Node {
         &mut self,
         job: JobId,
         sources: Vec<Source>,
-        checked: Vec<Result<Arc<CheckedTransaction>, IsolatedFault>>,
+        checked: Result<CheckedTransactions, StateFailure>,
         now: Time,
     ) {
         self.checks.finished.insert(job, (sources, checked));
+        let mut again = Vec::new();
         while let Some(first) = self.checks.under_way.front()
             && let Some((sources, checked)) = self.checks.finished.remove(first)
         {
             self.checks.under_way.pop_front();
+            let checked = match checked {
+                Ok(checked) => checked,
+                Err(failure) => {
+                    self.leave_unchecked(&sources, &failure);
+                    continue;
+                }
+            };
             for (source, checked) in sources.into_iter().zip(checked) {
                 match (source, checked) {
                     (_, Ok(checked)) => {
@@ -181,15 +219,81 @@ impl Node {
                         }
                         self.admit(source, &checked, now);
                     }
+                    (_, Err(Unfit::Hopeless(checked))) => {
+                        again.extend(self.refuse_unsigned(source, &checked, now));
+                    }
                     // No honest peer passes on what is invalid whatever the chain.
-                    (Source::Peer(conn), Err(fault)) => {
+                    (Source::Peer(conn), Err(Unfit::Faulty(fault))) => {
                         self.fault(conn, format!("a transaction is invalid: {fault}"), now);
                     }
-                    (Source::Call(call), Err(fault)) => {
+                    (Source::Call(call), Err(Unfit::Faulty(fault))) => {
                         self.answer(call, Err(CallError::Malformed(fault.to_string())));
                     }
                 }
             }
+        }
+        if !again.is_empty() {
+            let (sources, transactions) = again.into_iter().unzip();
+            self.begin_check(sources, transactions, None);
+        }
+    }
+
+    /// The state can't be read, which says nothing about the transactions: the node ends.
+    fn leave_unchecked(&mut self, sources: &[Source], failure: &StateFailure) {
+        self.state_failed(failure);
+        for source in sources {
+            if let Source::Call(call) = source {
+                self.answer(*call, Err(CallError::Failed(failure.to_string())));
+            }
+        }
+    }
+
+    /// A transaction that the block after the tip had no place for when its check began. Should
+    /// the tip that came meanwhile have one, it is to be checked again, signatures and all.
+    fn refuse_unsigned(
+        &mut self,
+        source: Source,
+        checked: &CheckedTransaction,
+        now: Time,
+    ) -> Option<(Source, Transaction)> {
+        let view = self.chain.tip_view();
+        let (rules, height, base_fee) = self.next_rules();
+        let rules: Rules = *rules;
+        let next = Next {
+            view: self.page_failures.watch(&view),
+            rules: &rules,
+            height,
+            base_fee,
+            now,
+        };
+        let Some(refusal) = self.mempool.refusal(&next, checked) else {
+            return Some((source, checked.transaction.clone()));
+        };
+        if let Source::Peer(conn) = source {
+            self.relay.checked(conn, checked.bytes as usize);
+        }
+        self.refused(source, checked, refusal, now);
+        None
+    }
+
+    /// The mempool does not take a transaction, whatever its signatures.
+    fn refused(
+        &mut self,
+        source: Source,
+        checked: &CheckedTransaction,
+        refusal: Refusal,
+        now: Time,
+    ) {
+        let is_known = refusal == Refusal::Known;
+        if self.mempool.get(&checked.wtxid).is_none() {
+            self.relay.refuse(checked.wtxid);
+        }
+        match source {
+            // Known from a peer, perhaps, and not in the journal yet.
+            Source::Call(call) if is_known => self.accepted_again(call, checked, now),
+            Source::Call(call) => self.answer(call, Err(refusal.into())),
+            // The peer's chain may be another than ours for now: no fault of its.
+            Source::Peer(_) => {}
         }
     }
 
@@ -222,14 +326,7 @@ impl Node {
                 self.admitted(call, checked, &left, now);
                 self.admit_early(checked, now);
             }
-            Err(Refusal::Known) => {
-                if let Some(call) = call {
-                    // Known from a peer, perhaps, and not in the journal yet.
-                    self.accepted_again(call, checked, now);
-                }
-            }
             Err(refusal) => {
-                self.relay.refuse(checked.wtxid);
                 // One that goes before it may still be on its way by another peer.
                 if let (
                     Source::Peer(conn),
@@ -240,10 +337,7 @@ impl Node {
                     self.early
                         .insert(conn, checked.sender, *wanted, transaction);
                 }
-                // The peer's chain may be another than ours for now: no fault of its.
-                if let Some(call) = call {
-                    self.answer(call, Err(refusal.into()));
-                }
+                self.refused(source, checked, refusal, now);
             }
         }
     }

@@ -7,11 +7,11 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use crate::chain::{CheckedBlock, CheckedTransaction, Executed, Execution, IsolatedFault};
+use crate::chain::{CheckedBlock, CheckedTransaction, Executed, Execution, IsolatedFault, Unfit};
 use crate::crypto::hash::sha256;
 use crate::node::{BlockReader, Job, JobResult, Workbench};
 use crate::store::Append;
-use crate::types::{BlockId, Hash, Uint256, WtxId};
+use crate::types::{BlockId, Hash, Rules, Uint256, WtxId};
 
 /// Verdicts on transactions that are kept: those of the last minutes of a busy network.
 const TRANSACTIONS: usize = 65_536;
@@ -52,12 +52,12 @@ impl<K: Ord + Copy, V> Recent<K, V> {
 /// A block's bytes, by their hash, and the work of its chain, which its record has.
 type BlockKey = ([u8; 32], Uint256);
 type BlockVerdict = Result<(Arc<CheckedBlock>, Append), IsolatedFault>;
-type TransactionVerdict = Result<Arc<CheckedTransaction>, IsolatedFault>;
 
 /// What some node found out.
 pub(super) struct Memo {
     bench: Option<Box<Workbench>>,
-    transactions: Recent<WtxId, TransactionVerdict>,
+    /// Those that are sound by themselves.
+    transactions: Recent<WtxId, Arc<CheckedTransaction>>,
     blocks: Recent<BlockKey, BlockVerdict>,
     /// By the root of the state, the block that it is of and the block that is executed on it: a
     /// node whose state is wrong gets what comes of its own.
@@ -79,34 +79,7 @@ impl Memo {
     /// Does a job for the node whose log `reader` reads.
     pub(super) fn run(&mut self, work: Job, reader: &Arc<dyn BlockReader>) -> JobResult {
         match work {
-            Job::CheckTransactions {
-                genesis,
-                genesis_id,
-                height,
-                transactions,
-            } => {
-                let ids: Vec<WtxId> = transactions.iter().map(|it| it.wtxid()).collect();
-                let unknown = ids.iter().zip(transactions);
-                let unknown = unknown.filter(|(id, _)| !self.transactions.values.contains_key(id));
-                let (fresh, transactions): (Vec<WtxId>, Vec<_>) =
-                    unknown.map(|(id, it)| (*id, it)).unzip();
-                if !transactions.is_empty() {
-                    let job = Job::CheckTransactions {
-                        genesis,
-                        genesis_id,
-                        height,
-                        transactions,
-                    };
-                    let JobResult::Transactions(verdicts) = job.run(self.bench(reader)) else {
-                        unreachable!("a check gives verdicts");
-                    };
-                    for (id, verdict) in fresh.into_iter().zip(verdicts) {
-                        self.transactions.insert(id, verdict);
-                    }
-                }
-                let verdict = |id: &WtxId| self.transactions.values[id].clone();
-                JobResult::Transactions(ids.iter().map(verdict).collect())
-            }
+            work @ Job::CheckTransactions { .. } => self.check_transactions(work, reader),
             Job::CheckBlocks {
                 genesis,
                 rules,
@@ -139,6 +112,62 @@ impl Memo {
             }
             Job::Execute(execution) => JobResult::Executed(self.execute(*execution)),
             other => other.run(self.bench(reader)),
+        }
+    }
+
+    /// Checks transactions: of those that are known to be sound, whether the node's next block has
+    /// a place for them; the others as they are.
+    fn check_transactions(&mut self, work: Job, reader: &Arc<dyn BlockReader>) -> JobResult {
+        let Job::CheckTransactions {
+            genesis,
+            genesis_id,
+            height,
+            prospect,
+            transactions,
+        } = work
+        else {
+            unreachable!("it is a check of transactions");
+        };
+        let rules = Rules::at(&genesis, height);
+        let (mut verdicts, mut places, mut fresh) = (Vec::new(), Vec::new(), Vec::new());
+        for (place, transaction) in transactions.into_iter().enumerate() {
+            let Some(known) = self.transactions.values.get(&transaction.wtxid()) else {
+                places.push(place);
+                fresh.push(transaction);
+                verdicts.push(None);
+                continue;
+            };
+            let has_place = prospect
+                .as_ref()
+                .map_or(Ok(true), |it| it.has_place_for(rules, known));
+            let known = Arc::clone(known);
+            match has_place {
+                Ok(true) => verdicts.push(Some(Ok(known))),
+                Ok(false) => verdicts.push(Some(Err(Unfit::Hopeless(known)))),
+                Err(error) => return JobResult::Transactions(Err(error.into())),
+            }
+        }
+        if fresh.is_empty() {
+            return JobResult::Transactions(Ok(verdicts.into_iter().flatten().collect()));
+        }
+        let job = Job::CheckTransactions {
+            genesis: Arc::clone(&genesis),
+            genesis_id,
+            height,
+            prospect,
+            transactions: fresh,
+        };
+        match job.run(self.bench(reader)) {
+            JobResult::Transactions(Ok(found)) => {
+                for (place, verdict) in places.into_iter().zip(found) {
+                    if let Ok(checked) = &verdict {
+                        self.transactions.insert(checked.wtxid, Arc::clone(checked));
+                    }
+                    verdicts[place] = Some(verdict);
+                }
+                JobResult::Transactions(Ok(verdicts.into_iter().flatten().collect()))
+            }
+            failed => failed,
         }
     }
 

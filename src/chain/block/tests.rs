@@ -55,8 +55,9 @@ impl Place {
     fn admit(&mut self, transactions: &[Transaction]) -> Vec<bool> {
         let id = self.genesis.id();
         let rules = &self.genesis.rules;
-        let checked = check_transactions(&id, rules, transactions.to_vec(), &mut self.bench);
-        checked.iter().map(Result::is_ok).collect()
+        let transactions = transactions.to_vec();
+        let checked = check_transactions(&id, rules, None, transactions, &mut self.bench);
+        checked.unwrap().iter().map(Result::is_ok).collect()
     }
 }
 
@@ -167,11 +168,13 @@ fn a_transaction_that_is_too_large_is_told_before_its_signature() {
     transactions[2] = spoilt(&transactions[2]);
     let id = place.genesis.id();
     let rules = place.genesis.rules;
-    let checked = check_transactions(&id, &rules, transactions.clone(), &mut place.bench);
-    let faults: Vec<_> = checked
-        .iter()
-        .map(|it| it.as_ref().err().cloned())
-        .collect();
+    let all = transactions.clone();
+    let checked = check_transactions(&id, &rules, None, all, &mut place.bench).unwrap();
+    let fault = |it: &Result<_, Unfit>| match it {
+        Err(Unfit::Faulty(fault)) => Some(fault.clone()),
+        _ => None,
+    };
+    let faults: Vec<_> = checked.iter().map(fault).collect();
     assert_eq!([&faults[0], &faults[3]], [&None; 2]);
     assert!(matches!(
         faults[1],

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use crate::chain::CheckedTransaction;
+use crate::base::Time;
 use crate::chain::ledger::{Ahead, ExecutionError, TransactionFault, check_transaction};
 use crate::chain::state::PageError;
-use crate::types::{Height, Nonce, TxId, Weight};
+use crate::chain::{CheckedTransaction, fee_rate};
+use crate::types::{Amount, GenesisId, Height, Nonce, Rules, Transaction, TxId, Weight};
 
-use super::floor;
+use super::floor::{self, Floor};
 use super::queue::{Queue, Waiting, spends};
 use super::{Leaving, Left, Mempool, Next};
 
@@ -90,11 +91,7 @@ impl Mempool {
         checked: &Arc<CheckedTransaction>,
         origin: Origin,
     ) -> Result<Vec<Left>, Refusal> {
-        if self.has_txid(&checked.txid) {
-            return Err(Refusal::Known);
-        }
-        self.fade(next.now);
-        let place = self.admissible(next, checked)?;
+        let place = self.place_for(next, checked)?;
         let sender = checked.sender;
         let mut queue = self.take(&sender);
         let before = queue.clone();
@@ -118,7 +115,8 @@ impl Mempool {
                 if let Some(rate) = rate {
                     self.floor.raise(rate, next.rules, next.now);
                 }
-                return Err(self.full(next, checked.weight, self.rate_of_room(more)));
+                let rate = self.rate_of_room(more);
+                return Err(full(next.rules, &self.floor, checked.weight, rate));
             }
         };
         let by = checked.txid;
@@ -134,27 +132,58 @@ impl Mempool {
         Ok(left)
     }
 
-    /// The refusal of what finds no room, with what would be enough now.
-    fn full(&self, next: &Next<'_>, weight: Weight, rate: u64) -> Refusal {
-        let least = self.floor.rate(next.rules);
-        let rate = least.max(rate.saturating_add(floor::step(next.rules)));
-        let needed = (u128::from(rate) * u128::from(weight.0)).div_ceil(1_000_000);
-        Refusal::Full {
-            needed: u64::try_from(needed).unwrap_or(u64::MAX),
+    /// What of the rules of admission needs neither the transaction's account nor its signatures:
+    /// what refuses here has cost next to nothing.
+    pub fn look_at(
+        &self,
+        (rules, height): (&Rules, Height),
+        transaction: &Transaction,
+        genesis: &GenesisId,
+        now: Time,
+    ) -> Result<(), Refusal> {
+        let weight = transaction.weight();
+        let floor = self.floor.at(now, self.memory, self.limit);
+        check_terms((rules, height), &floor, transaction, weight)?;
+        let Some(queue) = self.queues.get(&transaction.sender()) else {
+            return Ok(());
+        };
+        let first = queue.at(0).map(|first| first.checked.transaction.nonce);
+        let (first, found) = (first.unwrap_or(transaction.nonce), transaction.nonce);
+        let wanted = Nonce(first.0 + queue.len() as u64);
+        if found < first || found.0 - first.0 > queue.len().max(QUEUE_MAX) as u64 {
+            let fault = TransactionFault::Nonce { wanted, found };
+            return Err(Refusal::Invalid(fault));
         }
+        let Some(place) = queue.place(found) else {
+            return Ok(());
+        };
+        let held = queue.at(place).map(|waiting| waiting.checked.txid);
+        if held == Some(transaction.txid(genesis)) {
+            return Err(Refusal::Known);
+        }
+        // More may have to go with the one of its nonce, for which it would have to pay more yet.
+        let going = std::iter::once(place);
+        replaces(rules, queue, going, (transaction.fee, weight))
+    }
+
+    /// Why a transaction that would be [added](Self::add) is refused, but for room, if it is.
+    pub fn refusal(&mut self, next: &Next<'_>, checked: &CheckedTransaction) -> Option<Refusal> {
+        self.place_for(next, checked).err()
     }
 
     /// The rules of admission, cheapest first: everything but the room.
-    fn admissible(&self, next: &Next<'_>, checked: &CheckedTransaction) -> Result<Place, Refusal> {
+    fn place_for(
+        &mut self,
+        next: &Next<'_>,
+        checked: &CheckedTransaction,
+    ) -> Result<Place, Refusal> {
+        if self.has_txid(&checked.txid) {
+            return Err(Refusal::Known);
+        }
+        self.fade(next.now);
         let transaction = &checked.transaction;
-        let least = Height(next.height.0.saturating_add(EXPIRY_AHEAD_MIN - 1));
-        let expiry = transaction.expiry;
-        if expiry != Height(0) && expiry >= next.height && expiry < least {
-            return Err(Refusal::ExpiresSoon { expiry, least });
-        }
-        if checked.fee_rate() < self.floor.rate(next.rules) {
-            return Err(self.full(next, checked.weight, 0));
-        }
+        let block = (next.rules, next.height);
+        check_terms(block, &self.floor, transaction, checked.weight)?;
         let unknown = TransactionFault::UnknownSender {
             account: checked.sender,
         };
@@ -194,19 +223,54 @@ impl Mempool {
         )?;
         if at < queue.len() {
             let going = std::iter::once(at).chain(kept..queue.len());
-            replaces(next, queue, going, checked)?;
+            replaces(next.rules, queue, going, (transaction.fee, checked.weight))?;
         }
         Ok(Place { at, kept })
+    }
+}
+
+/// What a newcomer to the mempool must offer, whoever its account is: time and a fee.
+fn check_terms(
+    (rules, height): (&Rules, Height),
+    floor: &Floor,
+    transaction: &Transaction,
+    weight: Weight,
+) -> Result<(), Refusal> {
+    let least = Height(height.0.saturating_add(EXPIRY_AHEAD_MIN - 1));
+    let expiry = transaction.expiry;
+    if expiry != Height(0) && expiry < height {
+        return Err(Refusal::Invalid(TransactionFault::Expired {
+            expiry,
+            height,
+        }));
+    }
+    if expiry != Height(0) && expiry < least {
+        return Err(Refusal::ExpiresSoon { expiry, least });
+    }
+    if fee_rate(transaction.fee, weight) < floor.rate(rules) {
+        return Err(full(rules, floor, weight, 0));
+    }
+    Ok(())
+}
+
+/// The refusal of what finds no room, with what would be enough now.
+fn full(rules: &Rules, floor: &Floor, weight: Weight, rate: u64) -> Refusal {
+    let rate = floor
+        .rate(rules)
+        .max(rate.saturating_add(floor::step(rules)));
+    let needed = (u128::from(rate) * u128::from(weight.0)).div_ceil(1_000_000);
+    Refusal::Full {
+        needed: u64::try_from(needed).unwrap_or(u64::MAX),
     }
 }
 
 /// Whether a newcomer may replace what would have to go: it pays a higher rate than each, and
 /// more in sum, by the floor for its own bytes, so that each replacement pays its relay.
 fn replaces(
-    next: &Next<'_>,
+    rules: &Rules,
     queue: &Queue,
     going: impl Iterator<Item = usize>,
-    checked: &CheckedTransaction,
+    (fee, weight): (Amount, Weight),
 ) -> Result<(), Refusal> {
     let (mut fees, mut rate, mut with) = (0_u128, 0, None);
     for old in going.filter_map(|place| queue.at(place)) {
@@ -214,13 +278,13 @@ fn replaces(
         rate = rate.max(old.checked.fee_rate());
         with = with.or(Some(old.checked.txid));
     }
-    let weight = u128::from(checked.weight.0);
-    let relay = (u128::from(floor::step(next.rules)) * weight).div_ceil(1_000_000);
+    let weight = u128::from(weight.0);
+    let relay = (u128::from(floor::step(rules)) * weight).div_ceil(1_000_000);
     let better = (u128::from(rate) + 1) * weight;
     let needed = (fees + relay).max(better.div_ceil(1_000_000));
     let needed = u64::try_from(needed).unwrap_or(u64::MAX);
     match with {
-        Some(with) if checked.transaction.fee.0 < needed => Err(Refusal::Conflict { with, needed }),
+        Some(with) if fee.0 < needed => Err(Refusal::Conflict { with, needed }),
         _ => Ok(()),
     }
 }

@@ -108,6 +108,89 @@ fn a_transaction_with_a_bad_signature_closes() {
 }
 
 #[test]
+fn no_signature_is_verified_of_what_has_no_place() {
+    let (mut alice, bob) = (Alice::new(), peer(2));
+    alice.connect(bob);
+    let waits = alice.pays(0, 7);
+    alice.gets_transaction(bob, &waits);
+    assert_eq!(alice.bench.signatures_verified(), 1);
+    let genesis = Arc::clone(&alice.maker.genesis);
+    let pays = |from: &Person, terms, amount| pay(&genesis, from, terms, person(2).account, amount);
+    let mut other_bytes = waits.clone();
+    if let Auth::Single { signature, .. } = &mut other_bytes.auth {
+        signature.0[3] ^= 1;
+    }
+    let vain = [
+        pays(&person(50), (0, 5_000), 1),
+        pays(&rich(), (1, 5_000), 2_000_000_000),
+        pays(&rich(), (65, 5_000), 1),
+        pays(&rich(), (1, 1), 1),
+        pays(&rich(), (0, 5_001), 1),
+        other_bytes.clone(),
+    ];
+    for transaction in &vain {
+        alice.gets_transaction(bob, transaction);
+        let call = alice.submit(transaction);
+        alice.store_done();
+        let is_known = transaction.txid(&genesis.id()) == waits.txid(&genesis.id());
+        assert_eq!(alice.answers[&call].is_ok(), is_known, "{transaction:?}");
+    }
+    assert_eq!(alice.node.mempool.len(), 1);
+    // Nor when no queue says what an account's nonce is.
+    let (root, who) = (alice.maker.root(), person(91).account);
+    let made = alice.maker.child(&root, who, std::slice::from_ref(&waits));
+    alice.gets_block(bob, &made);
+    assert!(alice.node.mempool.is_empty());
+    let before = alice.bench.signatures_verified();
+    for vain in [
+        waits,
+        pays(&rich(), (0, 9_000), 1),
+        pays(&rich(), (66, 5_000), 1),
+    ] {
+        alice.gets_transaction(bob, &vain);
+        let call = alice.submit(&vain);
+        assert!(alice.answers[&call].is_err(), "{vain:?}");
+    }
+    assert_eq!((before, alice.bench.signatures_verified()), (1, 1));
+    // One that has a place, or may have one soon, is verified.
+    for (nonce, verified) in [(65, 2), (1, 3)] {
+        alice.gets_transaction(bob, &pays(&rich(), (nonce, 5_000), 1));
+        assert_eq!(alice.bench.signatures_verified(), verified);
+    }
+}
+
+#[test]
+fn what_finds_a_place_while_it_is_checked_is_checked_again_with_its_signatures() {
+    for forge in [false, true] {
+        let (mut alice, bob) = (Alice::new(), peer(2));
+        alice.connect(bob);
+        let mut payment = pay(
+            &alice.maker.genesis,
+            &person(2),
+            (0, 5_000),
+            person(3).account,
+            1,
+        );
+        if forge && let Auth::Single { signature, .. } = &mut payment.auth {
+            signature.0[3] ^= 1;
+        }
+        alice.late = Some(Vec::new());
+        let call = alice.submit(&payment);
+        let (root, who) = (alice.maker.root(), person(91).account);
+        let made = alice.maker.child(&root, who, &[alice.pays(0, 1_000_000)]);
+        alice.gets_block(bob, &made);
+        let verified = alice.bench.signatures_verified();
+        for late in alice.late.take().unwrap() {
+            alice.happens(late);
+        }
+        alice.store_done();
+        assert_eq!(alice.bench.signatures_verified(), verified + 1);
+        assert_eq!(alice.answers[&call].is_ok(), !forge);
+        assert_eq!(alice.node.mempool.is_empty(), forge);
+    }
+}
+
+#[test]
 fn the_next_who_told_of_it_is_asked_after_two_seconds() {
     let (mut alice, bob, carol) = (Alice::new(), peer(2), peer(3));
     let payment = alice.pays(0, 7);

@@ -106,7 +106,7 @@ impl Observations {
 
     /// A node's job is done: the transactions that it found to be good go on to the mempool.
     pub fn job_done(&mut self, now: Time, node: usize, result: &JobResult) {
-        if let JobResult::Transactions(verdicts) = result {
+        if let JobResult::Transactions(Ok(verdicts)) = result {
             for checked in verdicts.iter().flatten() {
                 self.transaction_seen(now, node, checked.wtxid);
             }
