@@ -1,7 +1,7 @@
 # The commands of this repository. `make` lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test fmt lint test-unit deps doc bench fuzz devnet chaos sim clean install
+.PHONY: help run build test fmt lint test-unit deps doc bench bench-gates fuzz devnet chaos sim clean install
 
 PREFIX ?= /usr/local
 
@@ -36,6 +36,9 @@ doc: ## Build the documentation of the source in target/doc
 
 bench: ## Measure the parts of a node, each beside what limits it
 	cargo bench --package keel-bench
+
+bench-gates: ## Hold what is measured by counting against its bounds
+	@tests/run growth
 
 fuzz: ## Fuzz each target for 10 s, or for SECONDS_EACH
 	@fuzz/run
