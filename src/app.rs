@@ -33,7 +33,7 @@ use crate::types::{
 use crate::wire::{Network, NodeIdentity};
 
 use bans::BanPort;
-use ports::{LogPort, WorkerPort};
+use ports::{LogPort, QueryPort, WorkerPort};
 use recording::Places;
 use service_manager::ServiceManager;
 
@@ -73,6 +73,7 @@ pub fn run(config: &Config) -> Result<(), CommandError> {
     }
     let threads = |error| CommandError::failed(format!("threads can't be started: {error}"));
     let workers = WorkerPort::start(benches, &poller.waker()).map_err(threads)?;
+    let queries = QueryPort::start(&poller.waker()).map_err(threads)?;
     let log = LogPort::start(store, places, poller.waker()).map_err(threads)?;
 
     let facts = Facts {
@@ -89,6 +90,7 @@ pub fn run(config: &Config) -> Result<(), CommandError> {
     let has_cookie = cookie.is_some();
     let ports = Ports {
         workers: Box::new(workers),
+        queries: Box::new(queries),
         log: Box::new(log),
         service: Box::new(RpcService::new(facts, cookie)),
         bans: Box::new(BanPort::new(&config.directory, poller.waker())),

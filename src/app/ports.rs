@@ -11,9 +11,9 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use crate::disk::{LogThread, Rejected, Report};
 use crate::node::{Job, JobId, JobResult, Workbench};
-use crate::reactor::{LogQueue, Logged, SaveId, Saved, Workers};
+use crate::reactor::{LogQueue, Logged, Queries, Query, QueryId, SaveId, Saved, Workers};
 use crate::store::{Append, Completion, Failure, Kind, Log, Lsn, Reader, Request, Store};
-use crate::workers::Pool;
+use crate::workers::{Pool, QueryThread};
 
 use super::recording::{self, Places};
 
@@ -54,6 +54,26 @@ impl Workers for WorkerPort {
         {
             log::info!("a job was under way and is left undone");
         }
+    }
+}
+
+/// The thread that answers queries.
+pub(super) struct QueryPort(QueryThread);
+
+impl QueryPort {
+    pub(super) fn start(wake: &Wake) -> io::Result<Self> {
+        QueryThread::start(wake).map(Self)
+    }
+}
+
+impl Queries for QueryPort {
+    fn run(&mut self, query: QueryId, work: Query) {
+        self.0.run(query.0, work);
+    }
+
+    fn take_done(&mut self) -> Option<(QueryId, String)> {
+        let (number, answer) = self.0.take_done()?;
+        Some((QueryId(number), answer))
     }
 }
 

@@ -319,7 +319,7 @@ pub struct Assembly {
 }
 
 /// A block that lacks nothing but the work.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
     /// The header, with every root.
     pub header: Header,

@@ -40,7 +40,7 @@ const GROWTH: u64 = 10;
 /// A block without its work, as it was assembled.
 #[derive(Clone, Debug)]
 struct Assembled {
-    template: Template,
+    template: Arc<Template>,
     seen: Seen,
     made: Time,
 }
@@ -162,7 +162,7 @@ impl Templates {
             };
             let (seen, made) = (block.seen, block.made);
             let assembled = Assembled {
-                template,
+                template: Arc::new(template),
                 seen,
                 made,
             };
@@ -369,7 +369,7 @@ impl Node {
     ) {
         self.templates.book.assembling = false;
         let template = match assembled {
-            Ok(template) => *template,
+            Ok(template) => Arc::<Template>::from(template),
             Err(error) => {
                 self.state_failed(&error);
                 for (call, _) in std::mem::take(&mut self.templates.book.waiting) {
@@ -433,7 +433,7 @@ impl Node {
                 tip: header.parent_id,
                 offered: block.seen.offered,
             },
-            transactions: template.transactions.len(),
+            block: Arc::clone(template),
             weight: template.weight(),
             reward: template.reward,
             tips: template.tips,

@@ -2,11 +2,12 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::base::{Span, Time, decode_hex_array, encode_hex};
-use crate::chain::{ContextFault, IsolatedFault};
+use crate::chain::{ContextFault, IsolatedFault, Template};
 use crate::codec::Encode;
 use crate::consensus::HeaderFault;
 use crate::crypto::hash::sha256;
@@ -103,8 +104,8 @@ pub struct WorkTemplate {
     pub expires: Span,
     /// What to poll with for the next.
     pub poll: LongPollId,
-    /// How many transactions are in it.
-    pub transactions: usize,
+    /// The block that it was made of, which differs in time at most.
+    pub block: Arc<Template>,
     /// What they weigh together.
     pub weight: Weight,
     /// What the block creates.

@@ -41,8 +41,8 @@ pub use clock::Clock;
 #[cfg(test)]
 pub(crate) use ports::LooseDesk;
 pub use ports::{
-    BanFile, Counters, Desk, ExchangeId, LogQueue, Logged, SaveId, Saved, Service, Supervisor,
-    Workers,
+    BanFile, Counters, Desk, ExchangeId, LogQueue, Logged, Queries, Query, QueryId, SaveId, Saved,
+    Service, Supervisor, Workers,
 };
 
 use peer::PeerSocket;
@@ -183,6 +183,8 @@ pub struct ReactorConfig {
 pub struct Ports {
     /// The threads that do jobs.
     pub workers: Box<dyn Workers>,
+    /// The thread that answers queries.
+    pub queries: Box<dyn Queries>,
     /// The thread that writes the logs.
     pub log: Box<dyn LogQueue>,
     /// Who answers HTTP requests.
@@ -321,6 +323,7 @@ impl Reactor {
                 self.happened(event);
             }
             self.take_results();
+            self.take_answers();
             self.take_saved();
             self.serve_busy();
             self.fire_timers();
@@ -426,6 +429,16 @@ impl Reactor {
                 }
             }
         }
+    }
+
+    fn take_answers(&mut self) {
+        for _ in 0..RESULTS_MAX {
+            let Some((query, answer)) = self.ports.queries.take_done() else {
+                break;
+            };
+            self.with_service(|service, desk| service.queried(query, answer, desk));
+        }
+        self.run_inputs();
     }
 
     fn take_saved(&mut self) {

@@ -80,6 +80,9 @@ impl Reactor {
         for (exchange, response) in std::mem::take(&mut self.wishes.responses) {
             self.respond(exchange, &response);
         }
+        for (query, work) in self.wishes.queries.drain(..) {
+            self.ports.queries.run(query, work);
+        }
         self.saves.append(&mut self.wishes.saves);
         if std::mem::take(&mut self.wishes.stop) {
             self.stop("a call");

@@ -19,6 +19,17 @@ pub trait Workers {
     fn finish(&mut self);
 }
 
+/// What answers a caller from what is published, with the text of the answer.
+pub type Query = Box<dyn FnOnce() -> String + Send>;
+
+/// The thread that answers queries. It calls the loop's waker when one is answered.
+pub trait Queries {
+    /// Starts a query; never blocks.
+    fn run(&mut self, query: QueryId, work: Query);
+    /// Takes the answer of a query.
+    fn take_done(&mut self) -> Option<(QueryId, String)>;
+}
+
 /// What the log thread tells.
 #[derive(Debug)]
 pub enum Logged {
@@ -71,6 +82,10 @@ pub trait BanFile {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ExchangeId(pub u64);
 
+/// A query under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct QueryId(pub u64);
+
 /// A recording on its way to a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SaveId(pub u64);
@@ -90,6 +105,8 @@ pub trait Service {
     fn request(&mut self, exchange: ExchangeId, request: HttpRequest, desk: &mut Desk<'_>);
     /// The node answers a question of [`Desk::ask`].
     fn answered(&mut self, call: CallId, reply: Result<Reply, CallError>, desk: &mut Desk<'_>);
+    /// A query of [`Desk::query`] is answered.
+    fn queried(&mut self, query: QueryId, answer: String, desk: &mut Desk<'_>);
     /// A recording of [`Desk::save_record`] is in its file, so many bytes, or could not be written.
     fn saved(&mut self, save: SaveId, result: Result<Saved, String>, desk: &mut Desk<'_>);
     /// The client of an unanswered request sends no more: it may have gone, or only have said all
@@ -131,9 +148,10 @@ pub struct Counters {
 }
 
 /// What a service wants done.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Wishes {
     pub(super) questions: Vec<(CallId, Question)>,
+    pub(super) queries: Vec<(QueryId, Query)>,
     pub(super) left: Vec<CallId>,
     pub(super) responses: Vec<(ExchangeId, HttpResponse)>,
     pub(super) saves: Vec<(SaveId, PathBuf)>,
@@ -161,6 +179,14 @@ impl Desk<'_> {
         let call = CallId(*self.next_call);
         self.wishes.questions.push((call, question));
         call
+    }
+
+    /// Has a query answered beside the loop; [`Service::queried`] brings the answer.
+    pub fn query(&mut self, work: Query) -> QueryId {
+        *self.next_call += 1;
+        let query = QueryId(*self.next_call);
+        self.wishes.queries.push((query, work));
+        query
     }
 
     /// Tells the node that whoever waits for this reply may have gone.
@@ -216,6 +242,10 @@ impl LooseDesk {
 
     pub(crate) fn take_questions(&mut self) -> Vec<(CallId, Question)> {
         std::mem::take(&mut self.wishes.questions)
+    }
+
+    pub(crate) fn take_queries(&mut self) -> Vec<(QueryId, Query)> {
+        std::mem::take(&mut self.wishes.queries)
     }
 
     pub(crate) fn take_left(&mut self) -> Vec<CallId> {

@@ -7,22 +7,24 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::base::Time;
-use crate::node::{CallError, CallId, Reply};
+use crate::node::{CallError, CallId, Published, Reply};
 use crate::reactor::http::{HttpRequest, HttpResponse, Method as HttpMethod, Status};
-use crate::reactor::{Desk, ExchangeId, SaveId, Saved, Service};
+use crate::reactor::{Counters, Desk, ExchangeId, QueryId, SaveId, Saved, Service};
 use crate::types::{BlockId, Genesis, GenesisId, NodeId, NodeKey};
 
 use super::auth::Cookie;
 use super::envelope::{Call, answer, parse_body};
 use super::methods::server::unknown_method;
-use super::methods::{Next, Outcome, View, find};
+use super::methods::{Next, Outcome, Query, View, find};
 use super::params::Params;
 use super::{RpcError, metrics};
 
 /// The most bytes of the answer to a batch.
 const BATCH_BYTES_MAX: usize = 4 << 20;
-/// The most calls that wait for the node at a time.
+/// The most calls that wait at a time, for the node or for the thread of queries.
 const CALLS_MAX: usize = 4_096;
+/// The most bytes that queries under way may keep: sixteen blocks.
+const QUERY_BYTES_MAX: usize = 64 << 20;
 
 /// What never changes while a node runs.
 #[derive(Clone, Debug)]
@@ -63,13 +65,46 @@ struct Waiting {
     next: Next,
 }
 
+/// A call that is answered beside the loop.
+struct Asked {
+    exchange: ExchangeId,
+    place: usize,
+    id: Option<Value>,
+    bytes: usize,
+}
+
+/// What a query sees of the node.
+struct Moment {
+    facts: Arc<Facts>,
+    published: Option<Arc<Published>>,
+    counters: Counters,
+    now: Time,
+    is_recording: bool,
+}
+
+impl Moment {
+    fn view(&self) -> View<'_> {
+        View {
+            facts: &self.facts,
+            published: self.published.as_ref(),
+            counters: &self.counters,
+            now: self.now,
+            is_recording: self.is_recording,
+            stop: false,
+        }
+    }
+}
+
 /// The RPC of a node.
 pub struct RpcService {
-    facts: Facts,
+    facts: Arc<Facts>,
     /// What callers must show; None lets everybody in.
     cookie: Option<Cookie>,
     exchanges: BTreeMap<ExchangeId, Exchange>,
     calls: BTreeMap<CallId, Waiting>,
+    queries: BTreeMap<QueryId, Asked>,
+    /// What they keep, all together.
+    query_bytes: usize,
     /// Recordings on their way to a file, each with the call that waits for it.
     saves: BTreeMap<SaveId, (ExchangeId, usize, Option<Value>, PathBuf)>,
 }
@@ -79,16 +114,18 @@ impl RpcService {
     #[must_use]
     pub fn new(facts: Facts, cookie: Option<Cookie>) -> Self {
         Self {
-            facts,
+            facts: Arc::new(facts),
             cookie,
             exchanges: BTreeMap::new(),
             calls: BTreeMap::new(),
+            queries: BTreeMap::new(),
+            query_bytes: 0,
             saves: BTreeMap::new(),
         }
     }
 
     fn call(&mut self, exchange: ExchangeId, body: &[u8], desk: &mut Desk<'_>) {
-        if self.calls.len() >= CALLS_MAX {
+        if self.calls.len() + self.queries.len() >= CALLS_MAX {
             let text = "too many calls wait for the node; ask again soon";
             return desk.respond(exchange, HttpResponse::text(Status::TooManyRequests, text));
         }
@@ -161,6 +198,7 @@ impl RpcService {
                 };
                 self.calls.insert(call, waiting);
             }
+            Outcome::Query(query) => self.query(exchange, place, id, query, desk),
             // Each is as large as the recording, so a second one waits for the first.
             Outcome::Save(_) if !self.saves.is_empty() => {
                 let error = RpcError::busy("another recording is being saved; ask again soon");
@@ -173,6 +211,40 @@ impl RpcService {
         }
     }
 
+    /// Has a call answered beside the loop.
+    fn query(
+        &mut self,
+        exchange: ExchangeId,
+        place: usize,
+        id: Option<Value>,
+        query: Query,
+        desk: &mut Desk<'_>,
+    ) {
+        let Query { bytes, run } = query;
+        if self.query_bytes + bytes > QUERY_BYTES_MAX {
+            let error = RpcError::busy("too many large answers are under way; ask again soon");
+            return self.settle(exchange, place, id, Err(error), desk);
+        }
+        self.query_bytes += bytes;
+        let moment = Moment {
+            facts: Arc::clone(&self.facts),
+            published: desk.published.map(Arc::clone),
+            counters: *desk.counters,
+            now: desk.now,
+            is_recording: desk.is_recording,
+        };
+        let whose = id.clone();
+        let work = move || text_of(whose.as_ref(), &run(&moment.view()));
+        let query = desk.query(Box::new(work));
+        let asked = Asked {
+            exchange,
+            place,
+            id,
+            bytes,
+        };
+        self.queries.insert(query, asked);
+    }
+
     /// A call has its result: the request is answered when all its calls have.
     fn settle(
         &mut self,
@@ -182,19 +254,27 @@ impl RpcService {
         result: Result<Value, RpcError>,
         desk: &mut Desk<'_>,
     ) {
+        let text = text_of(id.as_ref(), &result);
+        self.settle_with(exchange, place, id, text, desk);
+    }
+
+    fn settle_with(
+        &mut self,
+        exchange: ExchangeId,
+        place: usize,
+        id: Option<Value>,
+        mut text: String,
+        desk: &mut Desk<'_>,
+    ) {
         let Some(batch) = self.exchanges.get_mut(&exchange) else {
             return;
         };
-        // A notification has no id and gets no answer.
-        batch.answers[place] = Some(id.map_or_else(String::new, |id| {
-            let mut text = answer(&id, &result).to_string();
-            if batch.is_array && batch.bytes + text.len() > BATCH_BYTES_MAX {
-                let error = format!("the answers of a batch have at most {BATCH_BYTES_MAX} bytes");
-                text = answer(&id, &Err(RpcError::answer_too_large(error))).to_string();
-            }
-            batch.bytes += text.len();
-            text
-        }));
+        if batch.is_array && batch.bytes + text.len() > BATCH_BYTES_MAX {
+            let error = format!("the answers of a batch have at most {BATCH_BYTES_MAX} bytes");
+            text = text_of(id.as_ref(), &Err(RpcError::answer_too_large(error)));
+        }
+        batch.bytes += text.len();
+        batch.answers[place] = Some(text);
         batch.awaited -= 1;
         if batch.awaited == 0
             && let Some(batch) = self.exchanges.remove(&exchange)
@@ -202,6 +282,11 @@ impl RpcService {
             desk.respond(exchange, batch.response());
         }
     }
+}
+
+/// An answer as it is sent. A notification has no id and gets none.
+fn text_of(id: Option<&Value>, result: &Result<Value, RpcError>) -> String {
+    id.map_or_else(String::new, |id| answer(id, result).to_string())
 }
 
 impl Exchange {
@@ -274,6 +359,14 @@ impl Service for RpcService {
         if self.exchanges.contains_key(&exchange) {
             self.go_on(exchange, place, id, outcome, desk);
         }
+    }
+
+    fn queried(&mut self, query: QueryId, answer: String, desk: &mut Desk<'_>) {
+        let Some(asked) = self.queries.remove(&query) else {
+            return;
+        };
+        self.query_bytes -= asked.bytes;
+        self.settle_with(asked.exchange, asked.place, asked.id, answer, desk);
     }
 
     fn saved(&mut self, save: SaveId, result: Result<Saved, String>, desk: &mut Desk<'_>) {

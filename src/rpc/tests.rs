@@ -94,8 +94,11 @@ impl Caller {
         self.request(Method::Post, "/", None, &body.to_string());
     }
 
-    /// The one answer that is there.
+    /// The one answer that is there, when queries are done.
     fn response(&mut self) -> (Status, String) {
+        for (query, work) in self.desk.take_queries() {
+            self.service.queried(query, work(), &mut self.desk.desk());
+        }
         let mut responses = self.desk.take_responses();
         assert_eq!(responses.len(), 1, "one answer for one request");
         let (exchange, response) = responses.remove(0);

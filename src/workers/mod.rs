@@ -7,6 +7,8 @@
 //! *Never* decides what is worth doing, and never ends a job early: a replay does every job again,
 //! and must get what was got here.
 
+mod queries;
+
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
@@ -17,6 +19,8 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, select_biased, unbounded};
 
 use crate::node::{Job, JobId, JobResult, Workbench};
+
+pub use queries::{Query, QueryThread};
 
 /// Jobs of each kind that wait in the channel, for each thread: enough that none waits for the
 /// loop.

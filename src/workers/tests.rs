@@ -76,3 +76,24 @@ fn a_pool_stops_with_jobs_waiting() {
     }
     assert!(pool.stop(Duration::from_secs(60)));
 }
+
+#[test]
+fn a_query_is_answered_while_all_jobs_wait() {
+    let (sender, waker) = unbounded();
+    let wake: Arc<dyn Fn() + Send + Sync> = Arc::new(move || {
+        let _ = sender.send(());
+    });
+    let queries = QueryThread::start(&wake).unwrap();
+    for number in 0..100 {
+        queries.run(number, Box::new(move || format!("answer {number}")));
+    }
+    for number in 0..100 {
+        waker
+            .recv_timeout(Duration::from_secs(60))
+            .expect("a wake-up for every answer");
+        assert_eq!(
+            queries.take_done(),
+            Some((number, format!("answer {number}")))
+        );
+    }
+}

@@ -23,6 +23,14 @@ fn text_of<'a>(value: &'a Value, field: &str) -> &'a str {
     value[field].as_str().expect("the field is text")
 }
 
+/// The block of a template, with its work done.
+fn solved_block(template: &Value) -> String {
+    let mut block = decode_hex(text_of(template, "block_hex")).expect("it is hex");
+    let offset = template["nonce_offset"].as_u64().expect("a place") as usize;
+    block[offset..offset + 8].copy_from_slice(&solve(template).to_le_bytes());
+    encode_hex(&block)
+}
+
 /// Finds the nonce that the template's header needs.
 fn solve(template: &Value) -> u64 {
     let header = decode_hex(text_of(template, "header_hex")).expect("it is hex");
@@ -112,4 +120,53 @@ fn a_miner_outside_mines_over_the_rpc() {
         (&json!("accepted"), &mined["hash"])
     );
     assert_eq!(other.height(), 1);
+}
+
+#[test]
+fn a_block_with_a_payment_is_proposed_submitted_and_proved_over_the_rpc() {
+    let folder = Folder::new();
+    let (key, payee) = (folder.path("payer.key"), address(&folder));
+    let payer = keel_json(&["key", "new", "--prefix", "dkeel", text(&key)]);
+    let allocation = format!("{}=10", text_of(&payer, "address"));
+    let site = Site::init(
+        folder.path("node"),
+        &["--name", "work", "--allocate", &allocation],
+    );
+    let node = site.run();
+    let pay = ["send", "--dir", site.dir(), "--key", text(&key)];
+    let paid = keel_json(&[&pay[..], &["--to", &payee, "--amount", "1.5"]].concat());
+    let txid = text_of(&paid, "txid").to_owned();
+
+    let wanted = json!({ "address": payee, "block": 1 });
+    let template = node.call("getblocktemplate", wanted);
+    assert_eq!(template["transactions"], 1);
+    let unsolved = json!({ "mode": "proposal", "data": template["block_hex"] });
+    assert_eq!(node.call("getblocktemplate", unsolved), Value::Null);
+    assert_eq!(
+        refusal(&node, "gettxproof", json!([txid])),
+        "not_found",
+        "nothing is proved before it is in a block"
+    );
+    let mined = node.call("submitblock", json!([solved_block(&template)]));
+    assert_eq!(mined["status"], "accepted");
+    let status = node.call("gettransactionstatus", json!([txid]));
+    assert_eq!(
+        (&status["status"], &status["block"]),
+        (&json!("included"), &mined["hash"])
+    );
+
+    let proof = node.call("gettxproof", json!([txid]));
+    assert_eq!(proof["header"], mined["hash"]);
+    assert_eq!(refusal(&node, "gettxproof", json!([txid, 0])), "not_found");
+    // Who names the block gets the proof from any node that has it, however long it runs.
+    let genesis = site.genesis();
+    let other = Site::init(folder.path("other"), &["--genesis", text(&genesis)]);
+    let block = node.call("getblock", json!([1, 0]));
+    let elsewhere = other.run();
+    elsewhere.call("submitblock", json!([block]));
+    for node in [node, elsewhere] {
+        for block in [json!(1), mined["hash"].clone()] {
+            assert_eq!(node.call("gettxproof", json!([txid, block])), proof);
+        }
+    }
 }

@@ -125,7 +125,7 @@ fn work_on_a_template_moves_the_tip_and_is_answered_when_that_is_durable() {
     assert_eq!(template.header.parent_id, alice.tip());
     assert_eq!(template.header.beneficiary, miner());
     assert_eq!(template.header.time, alice.clock());
-    assert_eq!(template.transactions, 1);
+    assert_eq!(template.block.transactions.len(), 1);
     assert_eq!(template.reward.0, 5_000_000_000);
     // 5,000 are paid; 200 weight at 875 per 1,000 are burned, and 1,000 for the new account.
     assert_eq!(template.tips.0, 5_000 - 175 - 1_000);
@@ -231,10 +231,14 @@ fn templates_follow_time_and_the_mempool_but_are_not_made_anew_for_each_call() {
     alice.submit(&alice.pays(0, 10));
     alice.store_done();
     let second = alice.template();
-    assert_eq!(second.transactions, 0, "made within the last second");
+    assert_eq!(
+        second.block.transactions.len(),
+        0,
+        "made within the last second"
+    );
     alice.wait(Span::from_secs(1));
     let third = alice.template();
-    assert_eq!(third.transactions, 1);
+    assert_eq!(third.block.transactions.len(), 1);
     assert_ne!(third.id, first.id);
     assert_eq!(third.header.time, alice.clock());
     // The first is remembered, and a block of it joins.
@@ -298,7 +302,7 @@ fn a_poll_is_answered_when_tips_have_grown_by_a_tenth_of_what_the_block_pays() {
     alice.store_done();
     alice.wait(Span::from_millis(1));
     let new = alice.answered_template(call);
-    assert_eq!(new.transactions, 2);
+    assert_eq!(new.block.transactions.len(), 2);
     assert!(new.poll.offered > old.poll.offered + 500_000_000);
 }
 

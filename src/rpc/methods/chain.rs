@@ -12,7 +12,7 @@ use crate::types::{Block, BlockId, Header, Rules};
 use super::super::RpcError;
 use super::super::params::{BlockRef, Params};
 use super::super::render::{block_json, finality, header_json};
-use super::{Outcome, View, unexpected};
+use super::{Outcome, Query, View, unexpected};
 
 type Ran = Result<Outcome, RpcError>;
 
@@ -130,32 +130,31 @@ pub(super) fn get_block_header(_: &mut View<'_>, params: &Params) -> Ran {
 }
 
 pub(super) fn get_block(_: &mut View<'_>, params: &Params) -> Ran {
-    let question = match params.block(0)? {
-        BlockRef::At(height) => Question::BlockAt(height),
-        BlockRef::Id(id) => Question::Block(id),
-    };
+    let question = block_question(params.block(0)?);
     let verbose = params.verbosity(1, 1)? == 1;
-    Ok(Outcome::ask(question, move |view, reply| match reply {
-        Reply::Block { bytes, .. } if !verbose => Ok(encode_hex(&bytes).into()).into(),
+    Ok(Outcome::ask(question, move |_, reply| match reply {
         Reply::Block {
             id,
             bytes,
             in_best_chain,
-        } => {
-            let block = read_block(&bytes, &id);
-            block
-                .and_then(|block| {
-                    with_place(
-                        view,
-                        block_json(view, &id, &block),
-                        &block.header,
-                        in_best_chain,
-                    )
-                })
-                .into()
-        }
+        } => Query::with(bytes.len(), move |view| {
+            if !verbose {
+                return Ok(encode_hex(&bytes).into());
+            }
+            let block = read_block(&bytes, &id)?;
+            let value = block_json(view, &id, &block);
+            with_place(view, value, &block.header, in_best_chain)
+        }),
         other => unexpected(&other),
     }))
+}
+
+/// What the node is asked for a block.
+pub(super) const fn block_question(block: BlockRef) -> Question {
+    match block {
+        BlockRef::At(height) => Question::BlockAt(height),
+        BlockRef::Id(id) => Question::Block(id),
+    }
 }
 
 /// A block that the node gave.
@@ -189,30 +188,36 @@ fn with_place(
 
 pub(super) fn get_account(view: &mut View<'_>, params: &Params) -> Ran {
     let account = params.account(0, &view.facts.genesis.hrp)?;
-    let published = view.published()?;
-    let record = published.state.account(&account)?;
-    let (balance, nonce) = record.map_or((0, 0), |record| (record.balance.0, record.nonce.0));
-    done(json!({
-        "address": view.address(&account),
-        "account_id": account.to_string(),
-        "exists": record.is_some(),
-        "balance": balance.to_string(),
-        "nonce": nonce,
-        "height": published.header.height.0,
-        "block": published.tip.to_string(),
+    view.published()?;
+    Ok(Query::with(0, move |view| {
+        let published = view.published()?;
+        let record = published.state.account(&account)?;
+        let (balance, nonce) = record.map_or((0, 0), |it| (it.balance.0, it.nonce.0));
+        Ok(json!({
+            "address": view.address(&account),
+            "account_id": account.to_string(),
+            "exists": record.is_some(),
+            "balance": balance.to_string(),
+            "nonce": nonce,
+            "height": published.header.height.0,
+            "block": published.tip.to_string(),
+        }))
     }))
 }
 
 pub(super) fn get_account_proof(view: &mut View<'_>, params: &Params) -> Ran {
     let account = params.account(0, &view.facts.genesis.hrp)?;
-    let published = view.published()?;
-    let key = StateKey::Account(account);
-    let proof = published.state.prove(&published.header, key)?;
-    let proof = Proof::State(Box::new(proof));
-    done(json!({
-        "proof": encode_hex(&proof.to_bytes()),
-        "header": published.tip.to_string(),
-        "height": published.header.height.0,
+    view.published()?;
+    Ok(Query::with(0, move |view| {
+        let published = view.published()?;
+        let key = StateKey::Account(account);
+        let proof = published.state.prove(&published.header, key)?;
+        let proof = Proof::State(Box::new(proof));
+        Ok(json!({
+            "proof": encode_hex(&proof.to_bytes()),
+            "header": published.tip.to_string(),
+            "height": published.header.height.0,
+        }))
     }))
 }
 

@@ -9,7 +9,7 @@ use crate::types::{Header, Millis, NONCE_OFFSET, Rules, Seal, TIME_OFFSET};
 
 use super::super::RpcError;
 use super::super::params::Params;
-use super::{Outcome, View, unexpected};
+use super::{Outcome, Query, View, unexpected};
 
 type Ran = Result<Outcome, RpcError>;
 
@@ -37,7 +37,17 @@ pub(super) fn get_block_template(view: &mut View<'_>, params: &Params) -> Ran {
         Some(params.parsed(1)?)
     };
     let question = Question::Template { beneficiary, after };
-    Ok(Outcome::ask(question, |view, reply| match reply {
+    let with_block = params.verbosity(4, 0)? == 1;
+    Ok(Outcome::ask(question, move |view, reply| match reply {
+        Reply::Template(template) if with_block => {
+            let bytes = template.weight.0 as usize;
+            Query::with(bytes, move |view| {
+                let mut value = template_json(view, &template);
+                let block = template.block.block(template.header.clone());
+                value["block_hex"] = encode_hex(&block.bytes).into();
+                Ok(value)
+            })
+        }
         Reply::Template(template) => Ok(template_json(view, &template)).into(),
         other => unexpected(&other),
     }))
@@ -65,7 +75,7 @@ fn template_json(view: &View<'_>, template: &WorkTemplate) -> Value {
         "maxtime": template.latest.0,
         "expires": template.expires.as_millis() / 1_000,
         "longpollid": template.poll.to_string(),
-        "transactions": template.transactions,
+        "transactions": template.block.transactions.len(),
         "weight": template.weight.0,
         "weightlimit": rules.max_block_weight,
         "base_fee": header.base_fee.to_string(),

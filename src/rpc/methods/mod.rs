@@ -53,6 +53,8 @@ pub(super) enum Outcome {
     Done(Result<Value, RpcError>),
     /// The node is to be asked; then it goes on.
     Ask(Question, Next),
+    /// Its answer takes too long for the loop.
+    Query(Query),
     /// The recording is to be written to this file.
     Save(PathBuf),
 }
@@ -61,6 +63,32 @@ impl Outcome {
     /// Asks the node.
     fn ask(question: Question, next: impl FnOnce(&mut View<'_>, Reply) -> Self + 'static) -> Self {
         Self::Ask(question, Box::new(next))
+    }
+}
+
+/// What answers a query.
+type Answer = dyn FnOnce(&View<'_>) -> Result<Value, RpcError> + Send;
+
+/// What is read, hashed or put into words beside the loop.
+pub(super) struct Query {
+    /// About how much it keeps in memory until it is answered.
+    pub(super) bytes: usize,
+    /// What answers it, from what is published when the call comes so far.
+    pub(super) run: Box<Answer>,
+}
+
+impl Query {
+    /// What every query keeps: its call, and the pages that are published.
+    const BYTES: usize = 1_024;
+
+    /// A query that keeps so many bytes of its own.
+    fn with(
+        bytes: usize,
+        run: impl FnOnce(&View<'_>) -> Result<Value, RpcError> + Send + 'static,
+    ) -> Outcome {
+        let bytes = bytes + Self::BYTES;
+        let run = Box::new(run);
+        Outcome::Query(Self { bytes, run })
     }
 }
 
@@ -262,6 +290,11 @@ pub(super) const METHODS: &[Method] = &[
                 "template, which is the default, or proposal",
             ),
             optional("data", Kind::Hex, "the bytes of the proposed block"),
+            optional(
+                "block",
+                Kind::Verbosity,
+                "1: with the bytes of the template's block, which lacks the nonce",
+            ),
         ],
         result: "object, or with mode proposal null or the reason as a string",
         run: mining::get_block_template,
@@ -326,8 +359,15 @@ pub(super) const METHODS: &[Method] = &[
     },
     Method {
         name: "gettxproof",
-        summary: "A proof that a transaction is in its block.",
-        params: &[TXID],
+        summary: "A proof that a transaction is in its block of the best chain.",
+        params: &[
+            TXID,
+            optional(
+                "block",
+                Kind::Block,
+                "the block's height or id, for a transaction that is not among the newest",
+            ),
+        ],
         result: "object: proof (hex of a TxProof), header (its id), height",
         run: transactions::get_tx_proof,
     },

@@ -13,8 +13,8 @@ use super::super::RpcError;
 use super::super::error::reason;
 use super::super::params::Params;
 use super::super::render::finality;
-use super::chain::{nothing, read_block};
-use super::{Outcome, View, unexpected};
+use super::chain::{block_question, nothing, read_block};
+use super::{Outcome, Query, View, unexpected};
 
 type Ran = Result<Outcome, RpcError>;
 
@@ -90,14 +90,14 @@ fn departed(txid: &str, status: &str, why: &Leaving) -> Value {
 
 pub(super) fn get_tx_proof(_: &mut View<'_>, params: &Params) -> Ran {
     let txid = params.txid(0)?;
+    if !params.is_missing(1) {
+        return Ok(prove_in(block_question(params.block(1)?), txid));
+    }
     Ok(Outcome::ask(
         Question::Transaction(txid),
-        |_, reply| match reply {
-            Reply::Transaction(TransactionStatus::Included { block, index, .. }) => {
-                Outcome::ask(Question::Block(block), move |_, reply| match reply {
-                    Reply::Block { id, bytes, .. } => tx_proof(&id, &bytes, index).into(),
-                    other => unexpected(&other),
-                })
+        move |_, reply| match reply {
+            Reply::Transaction(TransactionStatus::Included { block, .. }) => {
+                prove_in(Question::Block(block), txid)
             }
             Reply::Transaction(_) => Err(nothing("transaction in a block here")).into(),
             other => unexpected(&other),
@@ -105,15 +105,42 @@ pub(super) fn get_tx_proof(_: &mut View<'_>, params: &Params) -> Ran {
     ))
 }
 
-fn tx_proof(id: &BlockId, bytes: &[u8], index: u32) -> Result<Value, RpcError> {
+/// A proof of a transaction in the block that the node is asked for.
+fn prove_in(question: Question, txid: TxId) -> Outcome {
+    Outcome::ask(question, move |_, reply| match reply {
+        Reply::Block {
+            id,
+            bytes,
+            in_best_chain: true,
+        } => Query::with(bytes.len(), move |view| {
+            tx_proof(view, (&id, &bytes), &txid)
+        }),
+        Reply::Block { .. } => Err(nothing("block in the best chain")).into(),
+        other => unexpected(&other),
+    })
+}
+
+fn tx_proof(
+    view: &View<'_>,
+    (id, bytes): (&BlockId, &[u8]),
+    txid: &TxId,
+) -> Result<Value, RpcError> {
     let block = read_block(bytes, id)?;
-    let height = block.header.height.0;
+    let height = block.header.height;
+    // What readers see is durable: a block that is not yet under their tip proves nothing.
+    if height > view.published()?.header.height {
+        return Err(nothing("transaction in a block here"));
+    }
+    let genesis_id = &view.facts.genesis_id;
+    let mut transactions = block.transactions.iter().zip(0..);
+    let index = transactions.find(|(transaction, _)| transaction.txid(genesis_id) == *txid);
+    let (_, index) = index.ok_or_else(|| nothing("transaction in this block"))?;
     let proof = TxProof::new(block.header, &block.transactions, index);
-    let proof = proof.ok_or_else(|| RpcError::internal("the transaction is not in its block"))?;
+    let proof = proof.expect("the index is that of one of its transactions");
     Ok(json!({
         "proof": encode_hex(&Proof::Transaction(Box::new(proof)).to_bytes()),
         "header": id.to_string(),
-        "height": height,
+        "height": height.0,
     }))
 }
 
@@ -142,11 +169,11 @@ pub(super) fn estimate_smart_fee(_: &mut View<'_>, params: &Params) -> Ran {
 pub(super) fn get_raw_mempool(_: &mut View<'_>, _: &Params) -> Ran {
     Ok(Outcome::ask(Question::Mempool, |_, reply| match reply {
         Reply::Mempool(mempool) => {
-            let ids = mempool
-                .transactions
-                .iter()
-                .map(|txid| Value::from(txid.to_string()));
-            Ok(Value::Array(ids.collect())).into()
+            let bytes = size_of_val(mempool.transactions.as_slice());
+            Query::with(bytes, move |_| {
+                let ids = mempool.transactions.iter();
+                Ok(ids.map(|txid| Value::from(txid.to_string())).collect())
+            })
         }
         other => unexpected(&other),
     }))
