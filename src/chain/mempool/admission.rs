@@ -141,14 +141,20 @@ impl Mempool {
         genesis: &GenesisId,
         now: Time,
     ) -> Result<(), Refusal> {
+        let found = transaction.nonce;
+        let queue = self.queues.get(&transaction.sender());
+        let held = queue.and_then(|queue| Some(queue.get(found)?.checked.txid));
+        // What waits is known, whatever is asked of newcomers by now.
+        if held.is_some() && held == Some(transaction.txid(genesis)) {
+            return Err(Refusal::Known);
+        }
         let weight = transaction.weight();
         let floor = self.floor.at(now, self.memory, self.limit);
         check_terms((rules, height), &floor, transaction, weight)?;
-        let Some(queue) = self.queues.get(&transaction.sender()) else {
+        let Some(queue) = queue else {
             return Ok(());
         };
-        let first = queue.at(0).map(|first| first.checked.transaction.nonce);
-        let (first, found) = (first.unwrap_or(transaction.nonce), transaction.nonce);
+        let first = queue.at(0).map_or(found, |it| it.checked.transaction.nonce);
         let wanted = Nonce(first.0 + queue.len() as u64);
         if found < first || found.0 - first.0 > queue.len().max(QUEUE_MAX) as u64 {
             let fault = TransactionFault::Nonce { wanted, found };
@@ -157,10 +163,6 @@ impl Mempool {
         let Some(place) = queue.place(found) else {
             return Ok(());
         };
-        let held = queue.at(place).map(|waiting| waiting.checked.txid);
-        if held == Some(transaction.txid(genesis)) {
-            return Err(Refusal::Known);
-        }
         // More may have to go with the one of its nonce, for which it would have to pay more yet.
         let going = std::iter::once(place);
         replaces(rules, queue, going, (transaction.fee, weight))
