@@ -53,7 +53,12 @@ fn what_a_node_of_a_world_lived_through_is_told_again_from_its_recording() {
     let behind = seen["height"].as_u64().zip(told["height"].as_u64());
     let behind = behind.map(|(world, node)| world - node);
     assert!(behind <= Some(1), "{told}");
-    assert_eq!(told["transactions"], seen["transactions"], "{told}");
+    // Of two rivals a node knows the one that it heard of first: it looks at no other.
+    let unknown = seen["transactions"]
+        .as_u64()
+        .zip(told["transactions"].as_u64());
+    let unknown = unknown.map(|(world, node)| world - node);
+    assert!(unknown <= Some(1), "{told}");
     assert!(again.join("report.svg").is_file());
     // Half of it is as much of it as was asked for.
     let half = told["events"].as_u64().expect("a number") / 2;

@@ -7,7 +7,8 @@
 //! have to go for it, and lets nothing go from the midst of a queue.
 //!
 //! `queue` is one account's; `admission` has the rules for newcomers, `order` what a block takes,
-//! `room` what goes when the memory is full, `follow` what a new tip changes, `floor` and `advice` what to pay.
+//! `room` what goes when the memory is full, `follow` what a new tip changes, `floor` and `advice`
+//! what to pay.
 
 mod admission;
 mod advice;
