@@ -50,7 +50,8 @@ fn checkpoint(tree: &mut StateTree, store: &mut Store) -> u64 {
         store.append(&records).expect("a disk in memory has room");
     }
     let bytes = cursor.bytes();
-    cursor.finish().swap(tree, Arc::new(store.reader()));
+    let pages = Arc::new(store.reader());
+    cursor.finish().swap([(tree, pages as _)]);
     bytes
 }
 
