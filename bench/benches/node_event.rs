@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use keel::base::{Span, Time};
-use keel::chain::ChainState;
+use keel::chain::{ChainState, Front, FrontSource};
 use keel::codec::Encode;
 use keel::crypto::ed25519::SecretKey;
 use keel::node::{
@@ -51,6 +51,12 @@ fn resident() -> u64 {
 
 /// Nothing is ever read.
 struct NoLog;
+
+impl FrontSource for NoLog {
+    fn front(&self, _: Lsn) -> Option<Front> {
+        None
+    }
+}
 
 impl BlockReader for NoLog {
     fn read_block(&self, lsn: Lsn) -> Result<Arc<[u8]>, String> {
