@@ -385,7 +385,8 @@ impl Chain {
 
     /// Takes a block of the log at start: header and position, without its body.
     pub fn restore(&mut self, header: &Header, lsn: Lsn) -> Result<(), HeaderRefusal> {
-        // It passed the clock's check before it was logged, and clocks only go on.
+        // It passed the check of a clock before it was logged. The clock of this life may be behind
+        // that one, and what was shown stays all the same.
         let id = self.add_header(header, Time::from_micros(u64::MAX))?;
         self.tree.body_arrived(&id);
         self.tree.body_logged(&id, lsn);
