@@ -2,9 +2,11 @@
 
 use crate::base::{Span, Time};
 
+use crate::wire::{LANES, Lane};
+
 use super::draw::Lost;
 use super::line::{Speed, Took};
-use super::{CLASSES, NetworkConfig};
+use super::{NetworkConfig, STRICT};
 
 /// Bytes of a segment: 1,500 of a frame of Ethernet without the headers of IP and TCP.
 pub(super) const SEGMENT_BYTES: u64 = 1_460;
@@ -96,8 +98,10 @@ impl Rounds {
 pub struct Flow {
     from: u32,
     to: u32,
-    /// The last arrival in each class: no later message of the class comes earlier.
-    floors: [Time; CLASSES],
+    /// The last arrival in each lane: no later message of the lane comes earlier.
+    floors: [Time; LANES],
+    /// Bytes that were sent in each lane and for which no credit can have come back.
+    uncredited: [u32; LANES],
     rounds: Rounds,
     /// When the last byte leaves the sender.
     leaves: Time,
@@ -113,7 +117,8 @@ impl Flow {
         Self {
             from: node(from),
             to: node(to),
-            floors: [Time::EPOCH; CLASSES],
+            floors: [Time::EPOCH; LANES],
+            uncredited: [0; LANES],
             rounds: Rounds {
                 begin: Time::EPOCH,
                 sent: 0,
@@ -136,7 +141,7 @@ impl Flow {
     pub(super) fn leave(
         &mut self,
         windows: Windows,
-        class: usize,
+        lane: usize,
         took: Took,
         bytes: u64,
         round_trip: Span,
@@ -146,17 +151,18 @@ impl Flow {
             self.rounds.window = self.rounds.window.min(windows.initial);
             (self.rounds.begin, self.rounds.sent) = (took.begin, 0);
         }
-        // Something of this class or a better one arrives after all has left: it is the last.
-        let behind = self.floors[..=class]
-            .iter()
-            .any(|floor| *floor > self.leaves);
+        // Something of this lane or a better one arrives after all has left: it is the last.
+        let better = &self.floors[..lane.min(STRICT)];
+        let behind =
+            better.iter().any(|floor| *floor > self.leaves) || self.floors[lane] > self.leaves;
         if took.begin >= self.leaves || behind {
             let at = took.begin.max(self.leaves);
             let left = self.rounds.pass(at, bytes, round_trip, speed);
             return left.max(took.end);
         }
-        // Only worse classes wait here. They take turns with this message frame by frame, so that
-        // it waits at most until the next acknowledgement, and has a window of its own.
+        // Only worse lanes wait here, or such as share with this one. They take turns with this
+        // message frame by frame, so that it waits at most until the next acknowledgement, and has
+        // a window of its own.
         let at = self
             .rounds
             .begin
@@ -170,6 +176,36 @@ impl Flow {
         let left = own.pass(at, bytes, round_trip, speed);
         self.rounds.sent = self.rounds.sent.saturating_add(bytes as u32);
         left.max(took.end)
+    }
+
+    /// When the last byte of a message leaves that has the sender's line from `begin` on, and would
+    /// leave at `left` if the receiver had room for anything: what the lane's window has no room
+    /// for waits until all before it came and the word of that came back.
+    pub(super) fn spend_credit(
+        &mut self,
+        lane: usize,
+        begin: Time,
+        left: Time,
+        bytes: u64,
+        delay: Span,
+        speed: Speed,
+    ) -> Time {
+        let Some(window) = Lane::ALL[lane].window() else {
+            return left;
+        };
+        let again = self.floors[lane] + delay;
+        let under_way = &mut self.uncredited[lane];
+        if begin >= again {
+            *under_way = 0;
+        }
+        let all = u64::from(*under_way) + bytes;
+        let over = all.saturating_sub(u64::from(window));
+        if over == 0 || *under_way == 0 {
+            *under_way = u32::try_from(all).unwrap_or(u32::MAX);
+            return left;
+        }
+        *under_way = u32::try_from(bytes).unwrap_or(u32::MAX);
+        left.max(again + speed.span(over))
     }
 
     /// Counts a message among what waits to leave.
@@ -205,13 +241,13 @@ impl Flow {
     /// for that, whatever its lane.
     pub(super) fn arrive(
         &mut self,
-        class: usize,
+        lane: usize,
         last: Time,
         lost: &Lost,
         round_trip: Span,
         speed: Speed,
     ) -> Time {
-        let mut arrival = last.max(self.floors[class]);
+        let mut arrival = last.max(self.floors[lane]);
         let timeout = round_trip + TIMEOUT_MIN;
         for (behind, times) in lost.each() {
             // Each time out is twice as long as the one before it (RFC 6298, section 5.5).
@@ -234,7 +270,7 @@ impl Flow {
         if lost.repeats() > 0 {
             self.floors = self.floors.map(|floor| floor.max(arrival));
         }
-        self.floors[class] = arrival;
+        self.floors[lane] = arrival;
         arrival
     }
 }

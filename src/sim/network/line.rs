@@ -3,7 +3,7 @@
 use crate::base::{Span, Time};
 use crate::wire::FRAME_TEXT_MAX;
 
-use super::CLASSES;
+use super::{SHARED, STRICT};
 
 /// Bits behind the point of a microsecond in a speed.
 const POINT: u32 = 20;
@@ -36,24 +36,33 @@ pub(super) struct Took {
     pub(super) end: Time,
 }
 
-/// The way out: first in, first out within a class; a better class goes first.
+/// Work is counted in parts of a microsecond of which a half and a third are whole.
+const PARTS: u64 = 6;
+const _: () = assert!(SHARED == 3, "what three lanes share is counted in sixths");
+
+/// The way out: first in, first out within a lane; a better one of the strict lanes goes first, and
+/// the others share what is left, in turns as short as can be.
 ///
-/// When bytes leave is said at once and is not taken back. So what a better class sends goes at
+/// When bytes leave is said at once and is not taken back. So what a better lane sends goes at
 /// once, and what it takes from a worse one is taken from what that one sends later: the line may
-/// carry more than it can, by as much as was overtaken, and makes it good afterwards.
+/// carry more than it can, by as much as was overtaken, and makes it good afterwards. In the same
+/// way what comes late to a lane that shares takes nothing back from the other two.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Uplink {
     speed: Speed,
-    /// When each class has nothing under way, with all that goes before it. Never earlier than
-    /// the same of a better class.
-    free: [Time; CLASSES],
+    /// When each strict lane has nothing under way, with all that goes before it. Never earlier
+    /// than the same of a better one.
+    free: [Time; STRICT],
+    /// When each of the others has nothing under way, if nothing more comes to any of them.
+    shared: [Time; SHARED],
 }
 
 impl Uplink {
     pub(super) const fn new(bytes_per_second: u64) -> Self {
         Self {
             speed: Speed::new(bytes_per_second),
-            free: [Time::EPOCH; CLASSES],
+            free: [Time::EPOCH; STRICT],
+            shared: [Time::EPOCH; SHARED],
         }
     }
 
@@ -62,21 +71,74 @@ impl Uplink {
     }
 
     /// Puts a message on the line.
-    pub(super) fn put(&mut self, now: Time, class: usize, bytes: u64) -> Took {
+    pub(super) fn put(&mut self, now: Time, lane: usize, bytes: u64) -> Took {
         let span = self.speed.span(bytes);
-        let mut begin = now.max(self.free[class]);
-        let worse = self.free[CLASSES - 1].since(begin);
-        if worse > Span::ZERO && self.free[class] <= now {
+        if lane < STRICT {
+            self.put_strict(now, lane, span)
+        } else {
+            self.put_shared(now.max(self.free[STRICT - 1]), lane - STRICT, span)
+        }
+    }
+
+    fn put_strict(&mut self, now: Time, lane: usize, span: Span) -> Took {
+        let mut begin = now.max(self.free[lane]);
+        let last = self
+            .shared
+            .into_iter()
+            .fold(self.free[STRICT - 1], Time::max);
+        let worse = last.since(begin);
+        if worse > Span::ZERO && self.free[lane] <= now {
             // What is worse is cut into frames, and one of them is on the line.
             let frame = self.speed.span(FRAME_BYTES).as_micros();
             begin += Span::from_micros(worse.as_micros() % frame);
         }
         let end = begin + span;
-        self.free[class] = end;
-        for free in &mut self.free[class + 1..] {
+        self.free[lane] = end;
+        for free in &mut self.free[lane + 1..] {
             *free = (*free).max(begin) + span;
         }
+        for free in self.shared.iter_mut().filter(|free| **free > begin) {
+            *free += span;
+        }
         Took { begin, end }
+    }
+
+    /// `from` is when nothing strict is under way.
+    fn put_shared(&mut self, from: Time, lane: usize, span: Span) -> Took {
+        let begin = from.max(self.shared[lane]);
+        let is_alone = (0..SHARED).all(|other| other == lane || self.shared[other] <= from);
+        if is_alone {
+            let end = begin + span;
+            self.shared[lane] = end;
+            return Took { begin, end };
+        }
+        let mut left = self.left(from);
+        left[lane] += PARTS * span.as_micros();
+        for (free, own) in self.shared.iter_mut().zip(left) {
+            if own > 0 {
+                // By then each of the others has sent as much, or all that it has.
+                let sent: u64 = left.iter().map(|other| own.min(*other)).sum();
+                *free = from + Span::from_micros(sent.div_ceil(PARTS));
+            }
+        }
+        let end = self.shared[lane].max(begin);
+        Took { begin, end }
+    }
+
+    /// What each lane that shares has left at a time from which on they have the line: as long as
+    /// n of them have something, each has an n-th of the line.
+    fn left(&self, from: Time) -> [u64; SHARED] {
+        let mut order = [0, 1, 2];
+        order.sort_unstable_by_key(|lane| self.shared[*lane]);
+        let busy = order.map(|lane| (lane, self.shared[lane].since(from).as_micros()));
+        let mut sharing = busy.iter().filter(|(_, until)| *until > 0).count() as u64;
+        let (mut left, mut each, mut passed) = ([0; SHARED], 0, 0);
+        for (lane, until) in busy.into_iter().filter(|(_, until)| *until > 0) {
+            each += (until - passed) * PARTS / sharing;
+            left[lane] = each;
+            (passed, sharing) = (until, sharing - 1);
+        }
+        left
     }
 }
 
@@ -86,6 +148,21 @@ const SLOT: u64 = 1 << SLOT_BITS;
 /// Slots of a line: a second. What comes later than that after something else that is on its way
 /// does not wait for what comes in between.
 const SLOTS: usize = 64;
+
+/// What waits only for what is as good or better where it comes in.
+const CLASSES: usize = 4;
+
+/// The first two lanes, whose messages are small, are one class, and so are transactions and
+/// discovery. History comes behind these: what it was promised while it had a line out to itself
+/// stays, and would keep out what shares that line with it later.
+const fn class_of(lane: usize) -> usize {
+    match lane {
+        0 | 1 => 0,
+        2 => 1,
+        3 | 4 => 2,
+        _ => 3,
+    }
+}
 
 /// A slot of time of the way in.
 #[derive(Clone, Copy, Debug, Default)]
@@ -120,7 +197,8 @@ impl Downlink {
 
     /// Takes a message in that keeps the line for a span, whose first byte is there at `first` and
     /// whose last is there at `last`: when it has all of it.
-    pub(super) fn take(&mut self, first: Time, last: Time, class: usize, span: Span) -> Time {
+    pub(super) fn take(&mut self, first: Time, last: Time, lane: usize, span: Span) -> Time {
+        let class = class_of(lane);
         let mut left = span.as_micros();
         if left == 0 {
             return last;

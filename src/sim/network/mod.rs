@@ -24,6 +24,7 @@ pub use flow::Flow;
 pub use regions::{Place, Region};
 
 use crate::base::{Rng, Span, Time};
+use crate::wire::LANES;
 
 use cuts::Cuts;
 use draw::{Draw, Losses, pair_hash};
@@ -31,17 +32,17 @@ use flow::{SEGMENT_BYTES, Windows};
 use line::{Downlink, Speed, Uplink};
 use regions::Regions;
 
-/// Lanes that wait for each other only among themselves: urgent ones, what a node does all the
-/// time, and history.
-const CLASSES: usize = 3;
+/// Lanes that go before all others, the first of them first, as `wire` has it: control,
+/// announcements, and blocks near the tip.
+const STRICT: usize = 3;
+/// Lanes that share what those leave: transactions, discovery, history.
+const SHARED: usize = LANES - STRICT;
 
-/// Which class a lane belongs to: 0 and 1, 2 to 4, and the rest.
-const fn class_of(lane: u8) -> usize {
-    match lane {
-        0 | 1 => 0,
-        2..=4 => 1,
-        _ => 2,
-    }
+/// What is sent in a lane that there is not is refused by who gets it; until then it is as little
+/// urgent as anything.
+const fn place_of(lane: u8) -> usize {
+    let lane = lane as usize;
+    if lane < LANES { lane } else { LANES - 1 }
 }
 
 /// One node's line, as it is needed for each message that the node sends.
@@ -165,7 +166,7 @@ impl Network {
     /// It waits for what the flow and both nodes' lines have under way, and they have it under
     /// way from now on. Calls come in the order of `now`.
     pub fn send(&mut self, now: Time, flow: &mut Flow, lane: u8, bytes: u64) -> Time {
-        let class = class_of(lane);
+        let lane = place_of(lane);
         let (from, to) = flow.ends();
         let delay = self.delay_now(from, to);
         let segments = bytes.div_ceil(SEGMENT_BYTES).max(1);
@@ -175,17 +176,18 @@ impl Network {
         let on_line = bytes + lost.repeats() * SEGMENT_BYTES;
         sender.sent += on_line;
         let speed = sender.up.speed();
-        let took = sender.up.put(now, class, on_line);
+        let took = sender.up.put(now, lane, on_line);
         let left = if self.config.slow_start {
-            flow.leave(self.windows, class, took, bytes, delay.times(2), speed)
+            flow.leave(self.windows, lane, took, bytes, delay.times(2), speed)
         } else {
             took.end
         };
+        let left = flow.spend_credit(lane, took.begin, left, bytes, delay, speed);
         flow.queue(now, left, bytes);
 
         let span = self.down_speeds[to].span(bytes);
-        let arrival = self.downs[to].take(took.begin + delay, left + delay, class, span);
-        flow.arrive(class, arrival, &lost, delay.times(2), speed)
+        let arrival = self.downs[to].take(took.begin + delay, left + delay, lane, span);
+        flow.arrive(lane, arrival, &lost, delay.times(2), speed)
     }
 
     /// How many bytes of a flow have not left the sender's line yet.
