@@ -2,14 +2,15 @@
 //!
 //! The numbers are constants, because a run must be the same everywhere. `keel bench costs`
 //! measures them from the real code and writes them to `costs.toml`, which every world has unless
-//! it is told others.
+//! it is told others. What is charged for an input or a job follows from them here:
+//! docs/simulator.md, "Costs", says how.
 
 use std::sync::LazyLock;
 
 use serde::{Deserialize, Serialize};
 
 use crate::base::Span;
-use crate::node::{Input, Job};
+use crate::node::{Input, Job, JobResult};
 
 /// The bytes of a one-output payment in a block, by which a block's signatures are estimated.
 const PAYMENT_BYTES: u64 = 164;
@@ -20,10 +21,14 @@ const PAYMENT_BYTES: u64 = 164;
 pub struct Costs {
     /// Firing the timers that are due.
     pub timeout: u64,
-    /// Opening a small message's frame, handing it on and dealing with it.
+    /// Opening a small message's frame and dealing with the message.
     pub message: u64,
-    /// The same of each further 1,024 bytes.
+    /// Opening each further 1,024 bytes of one.
     pub message_kib: u64,
+    /// Cutting a small message that is sent into frames and sealing them.
+    pub send: u64,
+    /// The same of each further 1,024 bytes.
+    pub send_kib: u64,
     /// A handshake, at either end.
     pub handshake: u64,
     /// Any other input.
@@ -34,16 +39,24 @@ pub struct Costs {
     pub block_kib: u64,
     /// Executing a transaction.
     pub execution: u64,
-    /// Assembling a block.
+    /// Assembling a small block.
     pub assembly: u64,
-    /// What every job costs besides.
+    /// Handing a job to a core and its result back.
     pub job: u64,
     /// How many nonces a core tries.
     pub hashes_per_millisecond: u64,
-    /// Reading a block.
+    /// Reading an empty block from the log.
     pub read: u64,
-    /// A step of a checkpoint.
+    /// Reading 1,024 bytes of a block, to send them.
+    pub read_kib: u64,
+    /// Reading 1,024 bytes of a block and taking its transactions from them, to execute them.
+    pub parse_kib: u64,
+    /// Making the records of a checkpoint of a single page.
     pub pages: u64,
+    /// Making 1,024 bytes of records of pages.
+    pub pages_kib: u64,
+    /// Letting a state go of the pages that a checkpoint has.
+    pub release: u64,
 }
 
 impl Default for Costs {
@@ -76,7 +89,34 @@ impl Costs {
         })
     }
 
-    /// What a core needs for a job.
+    /// What the loop needs to send a message of so many bytes.
+    pub(super) const fn send(&self, bytes: usize) -> Span {
+        span(self.send + self.send_kib * (bytes as u64 / 1_024))
+    }
+
+    /// Whether what a job costs goes with what comes of it: how much is read or written is not
+    /// known before.
+    pub(super) const fn goes_with_result(work: &Job) -> bool {
+        matches!(
+            work,
+            Job::Read { .. } | Job::ReadToSend { .. } | Job::Checkpoint { .. }
+        )
+    }
+
+    /// What a core needs for that part of a job.
+    pub(super) fn result(&self, result: &JobResult) -> Span {
+        span(match result {
+            JobResult::ToSend(Ok(bytes)) => self.read_kib * (bytes.len() as u64 / 1_024),
+            JobResult::Read(Ok(block)) => self.parse_kib * (block.bytes.len() as u64 / 1_024),
+            JobResult::Checkpoint(Ok(step)) => {
+                let bytes = step.records.iter().map(|record| record.body.len() as u64);
+                self.pages_kib * (bytes.sum::<u64>() / 1_024)
+            }
+            _ => 0,
+        })
+    }
+
+    /// What a core needs for a job, as far as its value says.
     pub(super) fn job(&self, work: &Job) -> Span {
         let nanos = match work {
             Job::Search { count, .. } => count * 1_000_000 / self.hashes_per_millisecond.max(1),
@@ -94,7 +134,8 @@ impl Costs {
             }
             Job::Assemble(_) => self.assembly,
             Job::Read { .. } | Job::ReadToSend { .. } => self.read,
-            Job::Checkpoint { .. } | Job::Release { .. } => self.pages,
+            Job::Checkpoint { .. } => self.pages,
+            Job::Release { .. } => self.release,
             Job::Discard(_) => 0,
         };
         span(self.job + nanos)

@@ -3,7 +3,8 @@
 use crate::running::{Folder, keel_json, text};
 
 fn world(switches: &[&str]) -> serde_json::Value {
-    let mut arguments = vec!["sim", "world10k", "--nodes", "300", "--duration", "3m"];
+    let mut arguments = vec!["sim", "world10k", "--seed", "5"];
+    arguments.extend(["--nodes", "300", "--duration", "3m"]);
     for set in ["world.miners=30"].iter().chain(switches) {
         arguments.extend(["--set", set]);
     }

@@ -29,6 +29,10 @@ impl Folder {
         fs::create_dir_all(&path).map_err(|error| unwritable(&path, &error))?;
         Ok(Self(path))
     }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
 }
 
 impl Drop for Folder {

@@ -6,6 +6,7 @@ use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
 use crate::base::{Span, Time};
 use crate::node::{BlockReader, Input, Job, JobId, JobResult, Workbench};
+use crate::sim::costs::Costs;
 
 use super::{Happening, World};
 
@@ -82,6 +83,7 @@ impl World {
             return;
         };
         let cost = self.config.costs.job(&work);
+        let goes_with_result = Costs::goes_with_result(&work);
         let work = match work {
             Job::Search { header, start, .. } if self.is_barren => Job::Search {
                 header,
@@ -90,11 +92,6 @@ impl World {
             },
             work => work,
         };
-        let cores = usize::from(self.config.cores.clamp(1, 4));
-        let cores = &mut running.cores_free[..cores];
-        let core = cores.iter_mut().min().expect("a machine has a core");
-        let end = at.max(*core) + cost;
-        *core = end;
         let result = match (&self.threads, &mut running.bench) {
             (Some(threads), _) => {
                 let (done, taken) = bounded(1);
@@ -106,6 +103,21 @@ impl World {
             (None, Some(bench)) => Ending::Known(work.run(bench)),
             (None, None) => Ending::Known(self.memo.run(work, &running.reader)),
         };
+        let result = match result {
+            Ending::Awaited(done) if goes_with_result => {
+                Ending::Known(done.recv().expect("a thread does what it was given"))
+            }
+            ending => ending,
+        };
+        let cost = match &result {
+            Ending::Known(result) => cost + self.config.costs.result(result),
+            Ending::Awaited(_) => cost,
+        };
+        let cores = usize::from(self.config.cores.clamp(1, 4));
+        let cores = &mut running.cores_free[..cores];
+        let core = cores.iter_mut().min().expect("a machine has a core");
+        let end = at.max(*core) + cost;
+        *core = end;
         let stood = running.stood;
         let job = Box::new(UnderWay { job, stood, result });
         let node = node as u32;

@@ -7,8 +7,10 @@
 //!
 //! A machine is a serial server: its loop handles one input after the other, each for what it
 //! costs, and what comes meanwhile waits in the process, and is lost with it; so do its workers'
-//! cores with jobs, and its disk with groups of records. What a node does takes effect when its
-//! loop is done with the input.
+//! cores with jobs, and its disk with groups of records. What a node sends, dials, starts or
+//! stores goes when its loop is done with the input and with what is sent before it. What it
+//! closes, answers and shows to readers counts from the moment at which the loop got to the input,
+//! too early by what the input costs: so nothing has to be queued for it.
 //!
 //! Each file holds one part: `machines` their lives, `connections` from dial to close, `outputs`
 //! what nodes want done, `jobs` their slow work, `stops` processes that stand still.

@@ -115,7 +115,17 @@ impl World {
                 return;
             }
         }
+        let at = self.seal(node, at, bytes.len());
         self.send(at, conn, lane, kind, bytes);
+    }
+
+    /// A node's loop seals a message, and does nothing else meanwhile: when it is done.
+    fn seal(&mut self, node: usize, at: Time, length: usize) -> Time {
+        let sealed = at + self.config.costs.send(length);
+        if let Some(running) = &mut self.machines[node].running {
+            running.loop_free = sealed;
+        }
+        sealed
     }
 
     fn store(&mut self, node: usize, at: Time, request: Request) {
