@@ -182,6 +182,8 @@ impl Recovered {
 #[derive(Default)]
 struct Skimmed {
     blocks: Vec<(Lsn, Front)>,
+    /// Whether some records may be of blocks that are not among these, because they are damaged.
+    lacks_blocks: bool,
     tip: Option<BlockId>,
     unfinished: Option<Attempt>,
     parked: BTreeSet<BlockId>,
@@ -192,11 +194,11 @@ impl Skimmed {
     /// The id before it says whether that is whole: nothing else is checked.
     fn read(store: &mut Store, from: Lsn) -> Result<Self, Failure> {
         let mut skimmed = Self::default();
-        store.skim(Log::Blocks, from, |lsn, kind, body| match kind {
-            Kind::Block => {
-                let front = Front::of_record(body);
-                skimmed.blocks.extend(front.map(|front| (lsn, front)));
-            }
+        let damage = store.skim(Log::Blocks, from, |lsn, kind, body| match kind {
+            Kind::Block => match Front::of_record(body) {
+                Some(front) => skimmed.blocks.push((lsn, front)),
+                None => skimmed.lacks_blocks = true,
+            },
             Kind::Tip => {
                 let to = body.get(32..64).and_then(|to| to.try_into().ok());
                 skimmed.tip = to.map(BlockId).or(skimmed.tip);
@@ -205,6 +207,7 @@ impl Skimmed {
             Kind::Executing => skimmed.attempt(body),
             _ => {}
         })?;
+        skimmed.lacks_blocks |= !damage.is_empty();
         Ok(skimmed)
     }
 

@@ -68,10 +68,11 @@ impl Store {
     }
 
     /// The blocks of a sealed segment, by its Toc; where that is damaged, by the fronts of its
-    /// records. None where these leave something out.
-    pub fn sealed_blocks(&self, segment: u64) -> Result<Option<Vec<TocEntry>>, Failure> {
+    /// records. None where these leave something out. Says as well whether it was the Toc, which
+    /// has a checksum: fronts have none.
+    pub fn sealed_blocks(&self, segment: u64) -> Result<Option<(Vec<TocEntry>, bool)>, Failure> {
         match self.reader().toc(segment) {
-            Ok(Some(blocks)) => return Ok(Some(blocks)),
+            Ok(Some(blocks)) => return Ok(Some((blocks, true))),
             Err(ReadError::Disk(error)) => return Err(Failure::Unreadable(error)),
             Ok(None) | Err(_) => {}
         }
@@ -89,7 +90,7 @@ impl Store {
         // Where the damage fits into the Toc of what was found, that is all it hides.
         let toc = (segment + 1) * size - toc_size(blocks.len()).min(size);
         let is_all = damage.iter().all(|range| range.from.get() >= toc);
-        Ok(is_all.then_some(blocks))
+        Ok(is_all.then_some((blocks, false)))
     }
 
     fn walk(

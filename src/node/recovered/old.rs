@@ -61,15 +61,21 @@ impl Heights {
     fn add_sealed(&mut self, store: &Store, end: u64) -> Result<Option<u64>, Failure> {
         let size = store.segment_size(Log::Blocks);
         for segment in 0..end {
-            let Some(blocks) = store.sealed_blocks(segment)? else {
+            let Some((blocks, checked)) = store.sealed_blocks(segment)? else {
                 return Ok(None);
             };
             let limit = self.first.len() as u64;
             if blocks.iter().any(|block| block.height > limit) {
                 return Ok(Some(segment));
             }
+            let reader = store.reader();
             for block in blocks {
                 let at = Lsn::new(segment * size + u64::from(block.offset));
+                let is_it =
+                    |front: Front| (front.id.0, front.header.height.0) == (block.id, block.height);
+                if !checked && !front(&reader, at).is_some_and(is_it) {
+                    return Ok(None);
+                }
                 self.add(block.height, at, &BlockId(block.id));
             }
         }
@@ -109,6 +115,10 @@ pub(super) fn look(store: &mut Store, second: &ChainState) -> Result<Option<Foun
         return Ok(None);
     };
     let mut skimmed = Skimmed::read(store, Lsn::new(from * size))?;
+    if skimmed.lacks_blocks {
+        // Where one block of a height is found, there may have been another.
+        return Ok(None);
+    }
     let all = std::mem::take(&mut skimmed.blocks);
     let (mut newer, mut above) = (Vec::new(), None);
     for (at, front) in all {

@@ -252,3 +252,28 @@ fn a_damaged_table_is_made_again_from_the_records_and_a_lost_block_is_noticed() 
     flip(toc + 20);
     assert_eq!(look().unwrap().old, whole);
 }
+
+#[test]
+fn a_block_beside_the_chain_is_not_taken_for_a_damaged_one_of_it() {
+    let chains = Chains::new(21, &[(5, 1)]);
+    let second = chains.state(11);
+    let disk = MemoryDisk::new();
+    let mut store = open(Arc::new(disk.clone()), 64 << 10);
+    let mut of_chain = Vec::new();
+    for (header, work) in &chains.blocks {
+        let records = [record(header, *work, 0), tip(&header.id())];
+        of_chain.push(store.append(&records).unwrap()[0]);
+    }
+    store.sync().unwrap();
+    store.close().unwrap();
+    let look = || {
+        let mut store = open(Arc::new(disk.clone()), 64 << 10);
+        old::look(&mut store, &second).unwrap()
+    };
+    let found = look().unwrap();
+    assert!(found.old.positions().eq(of_chain[..10].iter().copied()));
+    // A bit of the header of the block at height 7, where the branch has one, too.
+    let place = of_chain[6].get() + 48 + 64 + 60;
+    disk.flip(&Log::Blocks.path(0), place, 1).unwrap();
+    assert!(look().is_none(), "the start looks at every record");
+}
