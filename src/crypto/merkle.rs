@@ -77,18 +77,6 @@ pub fn root_from_path(data: &[u8], index: u64, count: u64, path: &[[u8; 32]]) ->
     siblings.next().is_none().then_some(hash)
 }
 
-/// Whether `path` proves that leaf `index` of the `count` under `root` has this data.
-#[must_use]
-pub fn verify_path(
-    root: &[u8; 32],
-    data: &[u8],
-    index: u64,
-    count: u64,
-    path: &[[u8; 32]],
-) -> bool {
-    root_from_path(data, index, count, path).is_some_and(|found| found == *root)
-}
-
 fn leaf_level<T: AsRef<[u8]>>(leaves: &[T]) -> Vec<[u8; 32]> {
     let data: Vec<&[u8]> = leaves.iter().map(AsRef::as_ref).collect();
     hash_slices(&[0], &data)
@@ -109,6 +97,16 @@ fn parents(level: &[[u8; 32]]) -> Vec<[u8; 32]> {
 mod tests {
     use super::*;
     use crate::base::{decode_hex, encode_hex};
+
+    fn verify_path(
+        root: &[u8; 32],
+        data: &[u8],
+        index: u64,
+        count: u64,
+        path: &[[u8; 32]],
+    ) -> bool {
+        root_from_path(data, index, count, path) == Some(*root)
+    }
 
     /// The definition of RFC 6962 section 2.1, word for word.
     fn root_by_definition(leaves: &[Vec<u8>]) -> [u8; 32] {

@@ -257,18 +257,6 @@ impl HistoryPath {
         })
     }
 
-    /// The path of leaf `index`, from all leaves.
-    #[must_use]
-    pub fn from_leaves(leaves: &[Entry], index: u64) -> Option<Self> {
-        Self::build(index, leaves.len() as u64, |subtree| {
-            let first = usize::try_from(subtree.first).ok()?;
-            let below = leaves.get(first..first + (1 << subtree.height))?;
-            // The range over the leaves of a perfect tree is one mountain.
-            let range: History = below.iter().copied().collect();
-            range.peaks.first().copied()
-        })
-    }
-
     /// The history root that follows when `leaf` is leaf `index` of `count`; nothing when a range
     /// of `count` leaves has no such leaf, or a path of another shape.
     #[must_use]
@@ -399,13 +387,24 @@ mod tests {
         assert!(matches!(got, Err(DecodeError::Invalid(_))));
     }
 
+    /// The path of leaf `index`, from all leaves.
+    fn path_of(leaves: &[Entry], index: u64) -> Option<HistoryPath> {
+        HistoryPath::build(index, leaves.len() as u64, |subtree| {
+            let first = usize::try_from(subtree.first).ok()?;
+            let below = leaves.get(first..first + (1 << subtree.height))?;
+            // The range over the leaves of a perfect tree is one mountain.
+            let range: History = below.iter().copied().collect();
+            range.peaks.first().copied()
+        })
+    }
+
     #[test]
     fn every_path_proves_its_leaf_and_nothing_else() {
         for count in 1..=40 {
             let leaves = leaves(count);
             let root = root_by_definition(&leaves);
             for index in 0..count {
-                let path = HistoryPath::from_leaves(&leaves, index).unwrap();
+                let path = path_of(&leaves, index).unwrap();
                 let own = leaves[index as usize];
                 assert_eq!(path.root(&own, index, count), Some(root));
                 for other in (0..count + 2).filter(|other| *other != index) {
@@ -430,7 +429,7 @@ mod tests {
                     assert_eq!(changed.root(&own, index, count), None);
                 }
             }
-            assert_eq!(HistoryPath::from_leaves(&leaves, count), None);
+            assert_eq!(path_of(&leaves, count), None);
         }
     }
 

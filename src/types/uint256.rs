@@ -172,9 +172,9 @@ impl Uint256 {
         (Self(product), carry)
     }
 
-    /// The nearest number of a floating point unit, for people and charts.
-    #[must_use]
-    pub fn to_f64(self) -> f64 {
+    /// The nearest number of a floating point unit.
+    #[cfg(test)]
+    pub(crate) fn to_f64(self) -> f64 {
         self.0.iter().rev().fold(0.0, |sum, limb| {
             sum * 18_446_744_073_709_551_616.0 + *limb as f64
         })

@@ -17,7 +17,8 @@ pub(super) const KEPT_MAX: usize = 64;
 const NEWEST: usize = 2;
 /// The log may take so many times what the newest checkpoint uses of it before the oldest go.
 const LIVE_TIMES_MAX: u64 = 4;
-/// The most bytes that travel with one checkpoint: one segment's.
+/// The most bytes that travel with one checkpoint: half a segment's, so that at least one segment
+/// of which less than half is in use becomes free.
 const TRAVEL_BYTES_MAX: u64 = 128 << 20;
 
 /// A checkpoint that is kept.
