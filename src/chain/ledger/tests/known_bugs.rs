@@ -1,8 +1,13 @@
 //! Bugs that other chains had and paid for, one test each, as far as they concern the ledger. Those
 //! that need a whole node are in `node/tests/known_bugs.rs`.
 
+use std::collections::BTreeSet;
+
 use super::*;
+use crate::chain::state::PageCursor;
 use crate::consensus::{HeaderRules, genesis_header, next_base_fee};
+use crate::store::counting::CountingDisk;
+use crate::store::{Log, MemoryDisk, Options, Store};
 use crate::types::proof::TxProof;
 use crate::types::{Block, EngineKind, WtxId, strategies};
 
@@ -151,7 +156,7 @@ fn bip30_duplicate_txid() {
 #[test]
 fn cve_2012_2459_merkle_duplicate_tail() {
     let ids: Vec<WtxId> = (1..=24).map(|number| WtxId([number; 32])).collect();
-    let mut roots = std::collections::BTreeSet::new();
+    let mut roots = BTreeSet::new();
     let mut lists = 0;
     for count in 0..=ids.len() {
         for tail in 0..=count {
@@ -167,9 +172,56 @@ fn cve_2012_2459_merkle_duplicate_tail() {
     assert_ne!(Block::tx_root(&[WtxId(pair)]), Block::tx_root(&ids[..2]));
 }
 
-/// Bitcoin, March 2013: blocks within all rules asked for more locks than the database had.
+/// Payments of person 1 to account after account, as many as a block has room for.
+fn fullest_block(first_nonce: u64) -> Vec<Transaction> {
+    let (mut transactions, mut weight, mut number) = (Vec::new(), 0, 0_u32);
+    loop {
+        let ops = (0..64).map(|_| {
+            number += 1;
+            pay(numbered(number), 1)
+        });
+        let nonce = first_nonce + transactions.len() as u64;
+        let next = transaction(1, nonce, 2_900, ops.collect());
+        weight += next.weight().0;
+        if weight > 4_000_000 {
+            return transactions;
+        }
+        transactions.push(next);
+    }
+}
+
+fn numbered(number: u32) -> AccountId {
+    let mut account = [7; 32];
+    account[..4].copy_from_slice(&number.to_le_bytes());
+    AccountId(account)
+}
+
+/// The same ledger, of which nothing is in memory.
+fn on_disk(ledger: &Ledger) -> (Ledger, CountingDisk) {
+    let disk = CountingDisk::over(&MemoryDisk::new());
+    let options = Options::production([7; 32], 9, 0).with_segment_size(1 << 20);
+    let (mut store, _) = Store::open(Arc::new(disk.clone()), &options).unwrap();
+    let layout = store.layout(Log::State);
+    let mut cursor = PageCursor::new(ledger.tree.clone(), layout, BTreeSet::new());
+    while !cursor.is_done() {
+        store.append(&cursor.step().unwrap()).unwrap();
+    }
+    store.sync().unwrap();
+    let written = cursor.finish();
+    let segments = written.live().segments().map(|(segment, _)| segment);
+    let pages = store.reader().holding(Log::State, segments).unwrap();
+    let tree = written.tree(Arc::new(pages));
+    let ledger = Ledger {
+        tree,
+        ..ledger.clone()
+    };
+    (ledger, disk)
+}
+
+/// Bitcoin, March 2013: blocks within all rules asked for more locks than the database had, and
+/// whoever had another database took them.
 #[test]
-fn cve_2013_3220_block_that_touches_the_most_accounts() {
+fn cve_2013_3220_block_that_touches_the_most_accounts_in_memory_or_on_disk() {
     let rules = Rules {
         max_block_weight: 4_000_000,
         account_fee: 1,
@@ -178,43 +230,39 @@ fn cve_2013_3220_block_that_touches_the_most_accounts() {
     let mut genesis = genesis(&[(person(1), 1 << 50)]);
     genesis.rules = rules;
     let ledger = Ledger::genesis(&genesis);
-    // New accounts, as many as a block has room for.
-    let mut number = 0_u32;
-    let mut transactions = Vec::new();
-    let mut weight = 0;
-    loop {
-        let ops = (0..64).map(|_| {
-            number += 1;
-            let mut account = [7; 32];
-            account[..4].copy_from_slice(&number.to_le_bytes());
-            pay(AccountId(account), 1)
-        });
-        let next = transaction(1, transactions.len() as u64, 2_900, ops.collect());
-        weight += next.weight().0;
-        if weight > 4_000_000 {
-            break;
-        }
-        transactions.push(next);
-    }
-    let made = transactions.len() * 64;
+    // The first block makes the accounts, the second changes each.
+    let first = fullest_block(0);
+    let made = first.len() as u32 * 64;
     assert!(made > 90_000, "{made}");
-    let context = context(&ledger);
-    let (after, _) = ledger.execute(&rules, &context, &transactions).unwrap();
+    let (after, _) = ledger.execute(&rules, &context(&ledger), &first).unwrap();
     assert!(after.supply().balances());
-    let mut last = [7; 32];
-    last[..4].copy_from_slice(&(made as u32).to_le_bytes());
-    assert_eq!(balance(&after, AccountId(last)), 1);
-    let one_more = transaction(
-        1,
-        transactions.len() as u64,
-        2_900,
-        vec![pay(person(2), 1); 64],
-    );
-    transactions.push(one_more);
-    assert!(matches!(
-        ledger.execute(&rules, &context, &transactions),
-        Err(ExecutionError::Fault(BlockFault::Weight { .. }))
-    ));
+    assert_eq!(balance(&after, numbered(made)), 1);
+    let mut second = fullest_block(first.len() as u64);
+    let (stored, disk) = on_disk(&after);
+    assert_eq!(stored.root(), after.root());
+    let read = disk.bytes_read();
+    let context = context(&after);
+    let in_memory = after.execute(&rules, &context, &second).unwrap().0;
+    assert_eq!(disk.bytes_read(), read);
+    let (from_disk, inverse) = stored.execute(&rules, &context, &second).unwrap();
+    // A record has more than its 32 bytes of a key and 32 of a hash.
+    assert!(disk.bytes_read() - read > u64::from(made) * 64);
+    assert_eq!(from_disk.root(), in_memory.root());
+    assert_eq!(from_disk.supply(), in_memory.supply());
+    for number in [1, made / 2, made] {
+        assert_eq!(balance(&from_disk, numbered(number)), 2);
+    }
+    let before = from_disk.unwind(std::iter::once(&inverse)).unwrap();
+    assert_eq!(before.root(), after.root());
+    // One more is one too many, wherever the accounts are.
+    let nonce = 2 * first.len() as u64;
+    second.push(transaction(1, nonce, 2_900, vec![pay(person(2), 1); 64]));
+    for ledger in [&after, &stored] {
+        assert!(matches!(
+            ledger.execute(&rules, &context, &second),
+            Err(ExecutionError::Fault(BlockFault::Weight { .. }))
+        ));
+    }
 }
 
 /// Solana, June 2022: a durable-nonce transaction that failed used its nonce, and could be run
@@ -308,7 +356,7 @@ proptest! {
     #[test]
     fn shanghai_2016_work_that_nobody_pays_for(transaction in strategies::transaction()) {
         let signatures = transaction.auth.signature_count() as u64;
-        let mut touched = std::collections::BTreeSet::from([transaction.sender()]);
+        let mut touched = BTreeSet::from([transaction.sender()]);
         let mut data = 0;
         for op in &transaction.ops {
             match op {

@@ -104,8 +104,6 @@ fn two_hundred_thousand_easy_headers_cost_next_to_no_memory_and_the_peer_is_clos
         (memory as f64) < 1_000.0 + 2.0 * 200_000.0 * per_header,
         "{memory} bytes"
     );
-    let ten_million = 1_000.0 + 2.0 * 10_000_000.0 * per_header;
-    assert!(ten_million < 2_000_000.0);
     let tree = story.chain.tree();
     assert_eq!(tree.best_header(), tree.genesis(), "not one is kept");
     assert_eq!(story.sync.presync_memory(), 0);
