@@ -6,7 +6,6 @@ use super::append::Store;
 use super::disk::Cause;
 use super::failure::Failure;
 use super::files::Files;
-use super::reader::ReadError;
 use super::record::{
     BLOCK_BODY_MIN, Header, Kind, Log, Lsn, MUST_UNDERSTAND, TocEntry, VERSION, toc_size, u64_at,
 };
@@ -71,10 +70,9 @@ impl Store {
     /// records. None where these leave something out. Says as well whether it was the Toc, which
     /// has a checksum: fronts have none.
     pub fn sealed_blocks(&self, segment: u64) -> Result<Option<(Vec<TocEntry>, bool)>, Failure> {
-        match self.reader().toc(segment) {
-            Ok(Some(blocks)) => return Ok(Some((blocks, true))),
-            Err(ReadError::Disk(error)) => return Err(Failure::Unreadable(error)),
-            Ok(None) | Err(_) => {}
+        // One that the disk can't read is a damaged one: nothing is lost with it.
+        if let Ok(Some(blocks)) = self.reader().toc(segment) {
+            return Ok(Some((blocks, true)));
         }
         let size = self.files.shape(Log::Blocks).segment_size;
         let (mut blocks, mut damage) = (Vec::new(), Vec::new());

@@ -7,8 +7,8 @@
 //! height, the record above them says which is its parent.
 //!
 //! The record of every block above is looked at, so is that of every block beside the best chain.
-//! Of branches that end below, what an Executing record says of them is not looked for: nothing is
-//! executed on them unless they grow, and then it is written anew.
+//! Of branches that end below and have less work, what an Executing record says of them is not
+//! looked for: nothing is executed on them unless they grow, and then it is written anew.
 
 use std::collections::BTreeMap;
 
@@ -143,6 +143,11 @@ pub(super) fn look(store: &mut Store, second: &ChainState) -> Result<Option<Foun
     let Some((blocks, beside)) = best_chain(heights, second.header.parent_id, &reader) else {
         return Ok(None);
     };
+    // Nothing is executed on a lower branch that has less work; of one that has more, records say
+    // what somebody decided.
+    if beside.iter().any(|(_, front)| front.work > above.1.work) {
+        return Ok(None);
+    }
     let below = blocks.last().and_then(|(at, _)| front(&reader, *at));
     let agrees = |front: &Front| front.work_below() == above.1.work;
     let children = newer

@@ -6,10 +6,11 @@ use proptest::prelude::*;
 
 use super::old::Found;
 use super::*;
+use crate::base::Rng;
 use crate::chain::testing::{genesis, headers_on, person};
 use crate::codec::Encode;
 use crate::store::counting::CountingDisk;
-use crate::store::{Append, Disk, MemoryDisk, Options};
+use crate::store::{Append, Disk, Faults, FaultyDisk, MemoryDisk, Options};
 use crate::types::{Height, Uint256};
 
 const SEGMENT: u64 = 4 << 10;
@@ -217,6 +218,55 @@ fn a_start_reads_a_tenth_of_what_every_front_is() {
     // 44 bytes for each old block, and at each table's begin what is read too much.
     assert!(by_tables < 3_000 * 100, "{by_tables}");
     assert!(by_tables * 5 < by_records, "{by_tables} {by_records}");
+}
+
+#[test]
+fn a_table_that_the_disk_can_not_read_is_made_again_from_the_records() {
+    const SEGMENT: u64 = 64 << 10;
+    let (disk, chains) = long_log(1_500, SEGMENT);
+    let second = chains.state(1_400);
+    let look = |unreadable| {
+        let faults = Faults {
+            unreadable,
+            ..Faults::default()
+        };
+        let disk = FaultyDisk::over(&disk, faults, Rng::from_number(1));
+        let mut store = open(Arc::new(disk.clone()), SEGMENT);
+        let found = old::look(&mut store, &second).unwrap();
+        (found.map(|found| found.old), disk.hits().failed_reads)
+    };
+    let (whole, _) = look(None);
+    assert!(whole.is_some());
+    let (found, failed) = look(Some((Log::Blocks.path(2), SEGMENT - 512..SEGMENT)));
+    assert!(failed > 0 && found == whole);
+}
+
+#[test]
+fn what_was_decided_of_a_lower_branch_with_more_work_is_not_passed_over() {
+    let chains = Chains::new(200, &[(9, 1)]);
+    let second = chains.state(190);
+    for (more, is_found) in [(0, true), (1, false)] {
+        let disk = MemoryDisk::new();
+        let mut store = open(Arc::new(disk), SEGMENT);
+        let (rival, _) = &chains.blocks[200];
+        let parked = [rival.id().0.to_vec(), vec![255, 0, 0, 0, 0, 0, 0, 0]].concat();
+        let parked = Append::new(Log::Blocks, Kind::Executing, parked);
+        for (place, (header, work)) in chains.blocks[..200].iter().enumerate() {
+            let mut records = vec![record(header, *work, 60), tip(&header.id())];
+            if place == 30 {
+                // Its first block has as much work as the long chain up to the second checkpoint.
+                let most = chains.blocks[189].1;
+                let work = most.saturating_add(Uint256::from_u64(more));
+                records.extend([record(rival, work, 60), parked.clone()]);
+            }
+            store.append(&records).unwrap();
+        }
+        store.sync().unwrap();
+        let found = old::look(&mut store, &second).unwrap();
+        assert_eq!(found.is_some(), is_found);
+        let all = Skimmed::read(&mut store, Lsn::default()).unwrap();
+        assert_eq!(all.parked, BTreeSet::from([rival.id()]));
+    }
 }
 
 #[test]
