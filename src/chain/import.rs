@@ -32,7 +32,7 @@ use crate::types::{BlockId, Genesis, GenesisId, Header, Height, Uint256};
 use super::execute::{ChainState, ContextFault, Executed, Execution};
 use super::refusal::HeaderRefusal;
 use super::states::{Dropped, Route, STATES_MAX, States};
-use super::tree::{Body, Entry, FrontSource, OldBlocks, Placement, Tree, Verdict};
+use super::tree::{Body, Entry, FrontSource, OldBlocks, Tree, Verdict};
 use super::{ChainSnapshot, CheckedBlock, SortedPlaces, StateView};
 
 pub(super) use attempts::Attempts;
@@ -336,8 +336,8 @@ impl Chain {
             .map_err(HeaderRefusal::Fault)?;
         self.check_place(header, now)?;
         match self.tree.add_header(id, header.clone(), header.work()) {
-            Placement::Added | Placement::Known => Ok(id),
-            Placement::NoParent => Err(HeaderRefusal::UnknownParent(header.parent_id)),
+            true => Ok(id),
+            false => Err(self.lacks_parent(header)),
         }
     }
 
@@ -345,7 +345,7 @@ impl Chain {
     /// work.
     pub fn check_place(&self, header: &Header, now: Time) -> Result<(), HeaderRefusal> {
         let parent = self.tree.get(&header.parent_id);
-        let parent = parent.ok_or(HeaderRefusal::UnknownParent(header.parent_id))?;
+        let parent = parent.ok_or_else(|| self.lacks_parent(header))?;
         if parent.verdict == Verdict::Invalid {
             return Err(HeaderRefusal::InvalidAncestor(header.parent_id));
         }
@@ -357,6 +357,16 @@ impl Chain {
         match self.rules.held_until(header, now) {
             Some(until) => Err(HeaderRefusal::Held { until }),
             None => Ok(()),
+        }
+    }
+
+    /// Why a header's parent is not here.
+    fn lacks_parent(&self, header: &Header) -> HeaderRefusal {
+        let parent = header.parent_id;
+        let below = header.height.0.checked_sub(1);
+        match below.is_some_and(|below| self.tree.may_be_logged(&parent, Height(below))) {
+            true => HeaderRefusal::UnreadableParent(parent),
+            false => HeaderRefusal::UnknownParent(parent),
         }
     }
 
@@ -494,11 +504,14 @@ impl Chain {
 
     /// Whether somebody accepted the branch of `goal`, however deep it forks off.
     fn is_accepted(&self, goal: &BlockId) -> bool {
-        let path = || {
-            self.tree
-                .path_in_memory(goal, |id, _| self.in_best_chain(id))
+        // What is not in memory is in the best chain.
+        let is_below = |(id, first): (&BlockId, &Entry)| {
+            let ancestor = self.tree.ancestor(goal, first.header.height);
+            ancestor == Some(*id) && !self.in_best_chain(id)
         };
-        !self.accepted.is_empty() && path().iter().any(|id| self.accepted.contains(id))
+        let accepted = self.accepted.iter();
+        let mut accepted = accepted.filter_map(|id| Some((id, self.tree.in_memory(id)?)));
+        accepted.any(is_below)
     }
 
     /// Sets the branch of `goal` aside.
@@ -530,6 +543,11 @@ impl Chain {
         self.accepted.insert(first);
         self.attempts.forget(&first);
         Some(first)
+    }
+
+    /// Takes note that these begin branches that somebody accepted before a restart.
+    pub fn restore_accepted(&mut self, first: &[BlockId]) {
+        self.accepted.extend(first);
     }
 
     fn was_executed(&self, id: &BlockId) -> bool {

@@ -11,6 +11,8 @@ use crate::types::BlockId;
 pub enum HeaderRefusal {
     /// Its parent is not known.
     UnknownParent(BlockId),
+    /// Its parent is an old block whose record can't be read: blame the disk.
+    UnreadableParent(BlockId),
     /// It, or an ancestor, is invalid.
     InvalidAncestor(BlockId),
     /// It breaks a rule.
@@ -26,6 +28,7 @@ impl fmt::Display for HeaderRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::UnknownParent(id) => write!(f, "its parent {id} is not known"),
+            Self::UnreadableParent(id) => write!(f, "the record of its parent {id} is damaged"),
             Self::InvalidAncestor(id) => write!(f, "its ancestor {id} is invalid"),
             Self::Fault(fault) => write!(f, "{fault}"),
             Self::Held { until } => {

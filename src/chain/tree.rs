@@ -123,17 +123,6 @@ const fn skip_height(height: u64) -> u64 {
     }
 }
 
-/// Why a header has no place in the tree.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Placement {
-    /// It is new, and in the tree now.
-    Added,
-    /// It was there already.
-    Known,
-    /// What it follows on is not there, or can't be read.
-    NoParent,
-}
-
 /// Every header that passed its checks, from the genesis block on.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Tree {
@@ -253,6 +242,13 @@ impl Tree {
     pub fn logged_header(&self, height: Height) -> Option<Header> {
         let header = self.trunk.header_at(height.0);
         header.filter(|_| height.0 < self.logged_len())
+    }
+
+    /// Whether a block of that id may be a logged one at a height, as far as can be said without
+    /// its record.
+    #[must_use]
+    pub fn may_be_logged(&self, id: &BlockId, height: Height) -> bool {
+        height.0 < self.logged_len() && self.trunk.may_have(id, height.0)
     }
 
     /// Where a block's transactions are, which is known even where its own record is damaged.
@@ -385,14 +381,12 @@ impl Tree {
             .map_or(self.genesis, |(_, _, id)| *id)
     }
 
-    /// Adds a header that passed its checks under its parent, with its own work.
-    pub fn add_header(&mut self, id: BlockId, header: Header, own_work: Uint256) -> Placement {
-        if self.height(&id).is_some() {
-            return Placement::Known;
-        }
+    /// Adds a header that is not here and passed its checks under its parent, with its own work.
+    /// Says whether that could be done: the parent may have to be read from the log.
+    pub fn add_header(&mut self, id: BlockId, header: Header, own_work: Uint256) -> bool {
         let parent = header.parent_id;
         let Some(below) = self.get(&parent) else {
-            return Placement::NoParent;
+            return false;
         };
         let (work, verdict) = (below.work.saturating_add(own_work), below.verdict);
         let below = below.header_rank(parent);
@@ -416,7 +410,7 @@ impl Tree {
         self.list_child(parent, id);
         self.entries.insert(id, entry);
         self.keep_old_by_height();
-        Placement::Added
+        true
     }
 
     fn next_arrival(&mut self) -> u64 {

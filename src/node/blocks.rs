@@ -17,7 +17,7 @@ use crate::wire::message::{ANNOUNCE_HEADERS_MAX, GET_BLOCKS_MAX, HEADERS_MAX, Re
 use crate::wire::{Lane, Message, MessageKind};
 
 use super::{
-    CallError, Effect, Event, Job, Node, Output, Owner, Reply, Timer, block_record, header_of,
+    CallError, CallId, Effect, Event, Job, Node, Output, Owner, Timer, block_record, header_of,
 };
 
 /// How many blocks may be under way or in check at once: so many small ones that workers stay busy,
@@ -32,8 +32,11 @@ const COPIED_MAX: usize = 64 << 10;
 /// How many blocks a peer may have asked for in a lane and not got.
 const ASKED_PER_PEER: usize = 8 * GET_BLOCKS_MAX;
 
-/// In the place of an attempt's number: it came to an end, or the block may be tried again.
+/// In the place of an attempt's number: it came to an end.
 pub(super) const ATTEMPT_ENDED: u8 = 0;
+/// In the place of an attempt's number: the block begins a branch that somebody accepted. It may be
+/// tried again, however deep its branch forks off.
+pub(super) const ATTEMPT_ACCEPTED: u8 = 254;
 /// In the place of an attempt's number: the block is parked.
 pub(super) const ATTEMPT_PARKED: u8 = 255;
 
@@ -275,15 +278,17 @@ impl Node {
         self.event(Event::Parked { id, why });
     }
 
-    /// Takes a parked branch back in, because somebody says so.
-    pub(super) fn accept_branch(&mut self, id: &BlockId, now: Time) -> Result<Reply, CallError> {
-        let first = self.chain.accept_branch(id);
-        let first = first.ok_or(CallError::NotFound("parked block"))?;
-        let record = attempt_record(&first, ATTEMPT_ENDED);
-        self.store(vec![record], false, vec![Effect::Nothing]);
+    /// Takes a parked branch back in, because somebody says so. A start that finds the branch
+    /// before it is the tip's would park it again, so that the answer waits until the log has what
+    /// was said.
+    pub(super) fn accept_branch(&mut self, call: CallId, id: &BlockId, now: Time) {
+        let Some(first) = self.chain.accept_branch(id) else {
+            return self.answer(call, Err(CallError::NotFound("parked block")));
+        };
+        let record = attempt_record(&first, ATTEMPT_ACCEPTED);
+        self.store(vec![record], true, vec![Effect::BranchAccepted(call)]);
         self.sync.changed();
         self.advance(now);
-        Ok(Reply::Done)
     }
 
     /// Has a job free what the chain no longer needs.

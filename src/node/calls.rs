@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::base::Time;
 use crate::chain::CheckedBlock;
 use crate::chain::tree::Verdict;
-use crate::types::{BlockId, TxId};
+use crate::types::{BlockId, Height, TxId};
 
 use super::journal::Whereabouts;
 use super::{
@@ -28,14 +28,12 @@ impl Node {
             Question::Block(id) => return self.call_block(call, id),
             Question::BlockAt(height) => match self.chain.at(height) {
                 Some(id) => return self.call_block(call, id),
-                None => Err(CallError::NotFound("height in the best chain")),
+                None => Err(self.no_block_at(height)),
             },
-            Question::HeaderAt(height) => self
-                .chain
-                .at(height)
-                .map_or(Err(CallError::NotFound("height in the best chain")), |id| {
-                    self.header_reply(&id)
-                }),
+            Question::HeaderAt(height) => match self.chain.at(height) {
+                Some(id) => self.header_reply(&id),
+                None => Err(self.no_block_at(height)),
+            },
             Question::Header(id) => self.header_reply(&id),
             Question::Transaction(txid) => self.transaction_status(&txid).map(Reply::Transaction),
             Question::Peers => Ok(Reply::Peers(self.peer_infos(now))),
@@ -87,7 +85,7 @@ impl Node {
                 None => Err(CallError::NotFound("added peer")),
             },
             Question::ChainTips => Ok(Reply::ChainTips(self.chain_tips())),
-            Question::AcceptBranch(id) => self.accept_branch(&id, now),
+            Question::AcceptBranch(id) => return self.accept_branch(call, &id, now),
         };
         self.answer(call, reply);
     }
@@ -121,6 +119,15 @@ impl Node {
         tips.sort_by_key(|tip| (tip.status, std::cmp::Reverse(tip.height), tip.id));
         tips.truncate(CHAIN_TIPS_MAX);
         tips
+    }
+
+    /// Why no block of the best chain can be named at a height. Of an old one the id is not known
+    /// where its record and the one above are damaged.
+    fn no_block_at(&self, height: Height) -> CallError {
+        CallError::NotFound(match height <= self.chain.tip_entry().header.height {
+            true => DAMAGED,
+            false => "height in the best chain",
+        })
     }
 
     fn header_reply(&self, id: &BlockId) -> Result<Reply, CallError> {

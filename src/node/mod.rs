@@ -204,6 +204,8 @@ enum Effect {
         txid: TxId,
         wtxid: WtxId,
     },
+    /// The log knows that somebody accepted a branch: tell who did.
+    BranchAccepted(CallId),
     /// Pages of a checkpoint are in the log, the last of them here.
     Pages { last: Lsn },
     /// The checkpoint whose record stands here is complete.
@@ -248,7 +250,7 @@ pub struct Node {
     timers: Timers<Timer>,
     rng: Rng,
     outputs: VecDeque<Output>,
-    /// Those of them that wait.
+    /// Blocks that came and wait for a worker that checks them.
     arrived: Arrived,
     /// The tip that readers may see: its Tip record is durable. Its state is held.
     published: BlockId,
@@ -296,6 +298,7 @@ impl Node {
         for id in &recovered.parked {
             chain.park(id);
         }
+        chain.restore_accepted(&recovered.accepted);
         chain.hold_state(chain.tip());
         let shown = Some(logged_tip).filter(|tip| *tip != chain.tip());
         let unreached = shown.filter(|tip| chain.tree().is_complete(tip));
@@ -632,6 +635,7 @@ impl Node {
                         self.promised(call, txid, wtxid);
                     }
                 }
+                Effect::BranchAccepted(call) => self.answer(call, Ok(Reply::Done)),
                 Effect::Pages { last } => {
                     assert!(*lsn == last, "{ONE_WRITER}");
                     self.pages_stored();

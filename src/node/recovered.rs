@@ -14,7 +14,7 @@ use crate::codec::Decode;
 use crate::store::{Failure, Kind, Layout, Log, Lsn, Reader as LogReader, Store};
 use crate::types::{BlockId, Header, Transaction, WtxId, wtxid_of};
 
-use super::blocks::{ATTEMPT_ENDED, ATTEMPT_PARKED};
+use super::blocks::{ATTEMPT_ACCEPTED, ATTEMPT_ENDED, ATTEMPT_PARKED};
 
 /// An Accepted record's body begins with the time it was received.
 const ACCEPTED_PREFIX: usize = 8;
@@ -37,6 +37,8 @@ pub struct Recovered {
     pub unfinished: Option<Attempt>,
     /// Blocks that were parked because every attempt on them ended with the process.
     pub parked: Vec<BlockId>,
+    /// The first blocks of branches that somebody accepted, however deep they fork off.
+    pub accepted: Vec<BlockId>,
     /// What the journal holds.
     pub journal: JournalFound,
     /// The checkpoints that are kept and can be used.
@@ -136,6 +138,7 @@ impl Recovered {
             tip: skimmed.tip,
             unfinished: skimmed.unfinished.filter(|_| !was_clean),
             parked: skimmed.parked.into_iter().collect(),
+            accepted: skimmed.accepted.into_iter().collect(),
             journal,
             genesis: None,
         })
@@ -187,6 +190,7 @@ struct Skimmed {
     tip: Option<BlockId>,
     unfinished: Option<Attempt>,
     parked: BTreeSet<BlockId>,
+    accepted: BTreeSet<BlockId>,
 }
 
 impl Skimmed {
@@ -217,6 +221,13 @@ impl Skimmed {
             return;
         };
         let id = BlockId(*id);
+        if rest.first() == Some(&ATTEMPT_ACCEPTED) {
+            // It says nothing of what is being executed meanwhile.
+            self.parked.remove(&id);
+            self.accepted.insert(id);
+            self.unfinished.take_if(|attempt| attempt.id == id);
+            return;
+        }
         self.unfinished = None;
         match rest.first() {
             Some(&ATTEMPT_ENDED) => {

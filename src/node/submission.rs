@@ -217,7 +217,9 @@ impl Node {
     /// nobody could have made it otherwise; else its maker chose a time that is too late.
     fn stopped_by(&self, header: &Header, refusal: HeaderRefusal, now: Time) -> Stop {
         let until = match refusal {
-            HeaderRefusal::UnknownParent(id) => return BlockRefusal::UnknownParent(id).into(),
+            HeaderRefusal::UnknownParent(id) | HeaderRefusal::UnreadableParent(id) => {
+                return BlockRefusal::UnknownParent(id).into();
+            }
             HeaderRefusal::InvalidAncestor(id) => return BlockRefusal::InvalidAncestor(id).into(),
             HeaderRefusal::Fault(fault) => return BlockRefusal::from(fault).into(),
             HeaderRefusal::Held { until } => until,

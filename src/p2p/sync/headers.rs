@@ -44,7 +44,8 @@ pub(super) struct Question {
 enum Taken {
     /// All are in the tree.
     All,
-    /// Those up to one that is ahead of the clock are.
+    /// Those up to one that is ahead of the clock are, or none because what they follow on can't
+    /// be read from the disk.
     Held,
     /// None is, because the chain that ends with them has too little work to be kept.
     TooLittle,
@@ -213,6 +214,9 @@ impl Sync {
             Ok(Next::TooLittle) => self.too_little(conn, chain, now, out),
             // It may be its chain that changed: nobody is to blame.
             Ok(Next::Another) => out.push(Action::Unresponsive(conn, "headers it had shown")),
+            Err(HeaderRefusal::UnreadableParent(_)) => {
+                self.answered(conn, false, chain, now, out);
+            }
             Err(refusal) => {
                 let rule = format!("a header is invalid: {refusal}");
                 out.push(Action::Fault(conn, rule));
@@ -281,7 +285,7 @@ impl Sync {
                 return;
             }
         }
-        let is_broken = whole && !again && told.is_some_and(|id| tree.get(&id).is_none());
+        let is_broken = whole && !again && told.is_some_and(|id| tree.height(&id).is_none());
         if is_broken && self.breaks_its_word(conn, out) {
             return;
         }
@@ -391,6 +395,8 @@ impl Sync {
                     self.due.set_earlier(Due::Held(conn), until);
                     return Taken::Held;
                 }
+                // It is fetched again, and the peer asked when it tells of more.
+                Err(HeaderRefusal::UnreadableParent(_)) => return Taken::Held,
                 Err(refusal) => {
                     let rule = format!("a header is invalid: {refusal}");
                     out.push(Action::Fault(conn, rule));

@@ -1,6 +1,10 @@
 //! Who is asked for headers, and what becomes of those that come.
 
+use std::sync::Arc;
+
 use super::*;
+use crate::chain::{Front, FrontSource, OldBlocks, ShortId};
+use crate::store::Lsn;
 
 /// The requests for headers among actions: who, and their numbers.
 fn questions(out: &[Action]) -> Vec<(ConnId, u32)> {
@@ -63,6 +67,67 @@ impl Story {
         let tree = self.chain.tree();
         let best = tree.get(&tree.best_header()).unwrap();
         Time::from_millis(best.header.time.0 + 10_000)
+    }
+}
+
+/// The fronts of a log, but for one that the disk can't read.
+struct Damaged {
+    fronts: Vec<Front>,
+    at: Lsn,
+}
+
+impl FrontSource for Damaged {
+    fn front(&self, at: Lsn) -> Option<Front> {
+        let place = usize::try_from(at.get()).ok()?;
+        self.fronts.get(place).filter(|_| at != self.at).cloned()
+    }
+}
+
+#[test]
+fn a_peer_whose_branch_begins_at_a_block_that_the_disk_can_not_read_is_not_blamed() {
+    let source = Story::new(0, &[]).chain;
+    let root = source.tip_entry().header.clone();
+    let headers = headers_on(&source, &root, &[0; 30], 0);
+    let mut work = root.work();
+    let front = |header: &Header| {
+        work = work.saturating_add(header.work());
+        let (id, header) = (header.id(), header.clone());
+        Front { id, work, header }
+    };
+    let fronts: Vec<Front> = headers.iter().map(front).collect();
+    let (old, new) = headers.split_at(25);
+    let branch = headers_on(&source, &headers[9], &[0; 3], 1);
+    let stranger = headers_on(&source, &branch[0], &[0; 3], 1);
+    for (place, is_readable) in [(4, true), (9, false)] {
+        let mut story = Story::new(0, &[]);
+        let at = Lsn::new(place);
+        let source = Damaged {
+            fronts: fronts.clone(),
+            at,
+        };
+        story.chain.read_from(Arc::new(source));
+        let places = (0..24).map(|at| (Lsn::new(at as u64), ShortId::of(&fronts[at].id)));
+        let above = (Lsn::new(24), fronts[24].clone());
+        story
+            .chain
+            .restore_old(&OldBlocks::below(above, places.collect()));
+        assert_eq!(old.len(), 25);
+        for header in new {
+            story.chain.add_header(header, time(0)).unwrap();
+        }
+        let out = story.meets(BOB, 100, time(0));
+        let out = story.answers(questions(&out)[0], &branch);
+        let known = story.chain.tree().height(&branch[2].id());
+        assert_eq!(known.is_some(), is_readable);
+        let blamed = out.iter().any(|action| matches!(action, Action::Fault(..)));
+        assert!(!blamed, "{out:?}");
+        let unreadable = story.chain.take_unreadable();
+        assert_eq!(unreadable.contains(&headers[9].id()), !is_readable);
+        // Who sends what follows on nothing is still to blame.
+        let mut story = Story::new(0, &[]);
+        let out = story.meets(BOB, 100, time(0));
+        let out = story.answers(questions(&out)[0], &stranger);
+        assert!(matches!(&out[..], [Action::Fault(BOB, _)]), "{out:?}");
     }
 }
 
