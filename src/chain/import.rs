@@ -480,10 +480,15 @@ impl Chain {
         {
             return Some(Step::Begin(attempt));
         }
-        let Some(Route { base, undos, .. }) = self.route(&first, self.is_accepted(&goal)) else {
+        let Some(Route { base, undos, ahead }) = self.route(&first, self.is_accepted(&goal)) else {
             // The tip went on while blocks were read, and what was within reach no longer is.
             return Some(Step::Park(self.park_branch(&goal)));
         };
+        if !ahead.is_empty() {
+            // The state that the plan began with is gone: it begins further below.
+            self.plan = None;
+            return self.next_step();
+        }
         self.executing = true;
         Some(Step::Execute(Box::new(Execution {
             genesis: Arc::clone(&self.genesis),
@@ -737,8 +742,8 @@ impl Chain {
 
     fn trim_states(&mut self) {
         let next = self.plan.as_ref().and_then(|(_, ahead)| ahead.last());
-        let base = next.and_then(|id| self.tree.in_memory(id));
-        let base = base.map_or(self.tip, |entry| entry.header.parent_id);
+        let base = next.and_then(|id| self.tree.place(id));
+        let base = base.map_or(self.tip, |(_, parent)| parent);
         // The newest are for readers, who are not interested in what the next run leaves behind.
         let most = if self.is_settled() { STATES_MAX } else { 0 };
         self.states.trim(most, &[self.tip, base], &mut self.dropped);

@@ -681,3 +681,55 @@ fn while_blocks_wait_only_the_state_that_they_follow_on_is_kept() {
     assert!(story.chain.is_settled());
     assert_eq!(story.chain.states.order().len(), STATES_MAX);
 }
+
+/// A branch that forks off among blocks that are in the log alone, where what leads to it has to
+/// come again: meanwhile the state that it goes on from must stay.
+#[test]
+fn an_accepted_branch_that_waits_for_a_block_goes_on_from_where_it_stopped() {
+    let (mut story, records) = shallow_story();
+    let (root, who) = (story.maker.root(), person(3).account);
+    let trunk = story
+        .maker
+        .branch(&root, who, super::super::states::UNDOS_MAX + 40);
+    for part in trunk.chunks(RUN_BLOCKS_MAX) {
+        records.takes(&mut story, part);
+    }
+    for _ in 0..10 {
+        let_all_go(&mut story.chain);
+    }
+    assert!(story.chain.tree.in_memory(&trunk[20].id).is_none());
+    let length = trunk.len() - 19;
+    let other = story
+        .maker
+        .branch(&trunk[19].state, person(4).account, length);
+    records.takes(&mut story, &other);
+    story.is_at(trunk.last().unwrap());
+    let damaged = &trunk[10];
+    let lacking = story.chain.bodies.remove(&damaged.id);
+    let accepted = story.chain.accept_branch(&other[0].id);
+    assert_eq!(accepted, Some(other[0].id));
+    let executed = story.executed;
+    loop {
+        match story.chain.next_step() {
+            Some(Step::Read(id, _)) => {
+                let made = trunk.iter().find(|made| made.id == id).unwrap();
+                if id == damaged.id && lacking.is_some() {
+                    assert!(story.chain.body_damaged(&id));
+                } else {
+                    story.chain.body_read(Arc::clone(&made.checked));
+                }
+            }
+            Some(Step::Execute(execution)) => {
+                story.executed += execution.blocks.len();
+                assert_eq!(story.chain.executed(execution.run()).invalid, None);
+            }
+            Some(step) => panic!("{step:?}"),
+            None => break,
+        }
+    }
+    assert_eq!(story.executed - executed, 10, "those below it");
+    records.takes(&mut story, std::slice::from_ref(damaged));
+    story.is_at(other.last().unwrap());
+    let all = 20 + other.len();
+    assert_eq!(story.executed - executed, all, "none of them twice");
+}
