@@ -1,10 +1,10 @@
 //! Finding where each log ends, without changing anything.
 
-use super::disk::{Disk, DiskFile, read_full};
+use super::disk::{Disk, DiskError, DiskFile, read_full};
 use super::failure::{Failure, OpenError};
 use super::files::Files;
 use super::record::{BLOCK_BODY_MIN, HEADER, Header, Kind, Log, Lsn, SegmentStart, TocEntry};
-use super::recovery::{Options, SEGMENT_SIZES};
+use super::recovery::{Options, is_segment_size};
 use super::replay::{BadRange, Item, Look, check_known, known_bad, walk_segment};
 use super::scan::{Scan, Shape};
 use super::superblock::Super;
@@ -18,6 +18,8 @@ pub(super) struct Found {
     pub(super) first: u64,
     /// The last segment that was written to, if one was.
     pub(super) last: Option<u64>,
+    /// Why it is not known whether the last segment was written to, if the disk would not say.
+    unread: Option<DiskError>,
     /// The segments behind it: made ahead, and empty but for a torn first record.
     pub(super) ahead: Vec<u64>,
     /// Files to be removed: half made, or forgotten.
@@ -48,24 +50,26 @@ impl Found {
         if log.is_cache() {
             first = segments.first().copied().unwrap_or(first).max(first);
         }
-        let (mut size, mut fallback) = (None, None);
-        let mut last = None;
+        let (mut size, mut longest) = (None, None);
+        let (mut last, mut unread) = (None, None);
         for segment in &segments {
             let path = log.path(*segment);
             let file = disk.open(&path)?;
             match read_start(&*file, &path, log, log_id, *segment)? {
                 Start::Whole(start) => {
                     size = size.or(Some(start.segment_size));
-                    last = Some(*segment);
+                    (last, unread) = (Some(*segment), None);
                 }
-                Start::Unreadable => last = Some(*segment),
+                Start::Unreadable(error) => (last, unread) = (Some(*segment), Some(error)),
                 Start::None => {}
             }
-            let file_size = Some(file.size()?).filter(|size| SEGMENT_SIZES.contains(size));
-            fallback = fallback.or(file_size);
+            longest = longest.max(Some(file.size()?).filter(|size| is_segment_size(*size)));
         }
         let configured = options.segment_sizes[log.number()];
-        let size = size.or(fallback).unwrap_or(configured);
+        // Where no segment says how long it is, the files do: all have one size from the beginning,
+        // but one may have lost its end. Of a single one the size does not matter yet.
+        let several = longest.filter(|longest| segments.len() > 1 || *longest > configured);
+        let size = size.or(several).unwrap_or(configured);
         let durable = now.durable[log.number()];
         if durable > 0 && !log.is_cache() {
             // Acknowledged records are there even when their segment's first one is damaged.
@@ -85,6 +89,7 @@ impl Found {
             },
             first,
             last,
+            unread,
             ahead: segments.iter().copied().filter(is_ahead).collect(),
             leftovers,
         })
@@ -103,7 +108,7 @@ enum Start {
     Whole(SegmentStart),
     None,
     /// The disk does not say: no reason to take it for empty.
-    Unreadable,
+    Unreadable(DiskError),
 }
 
 /// Reads the first record of a segment; an error when it belongs elsewhere.
@@ -115,8 +120,8 @@ fn read_start(
     segment: u64,
 ) -> Result<Start, OpenError> {
     let mut bytes = [0; SegmentStart::SIZE as usize];
-    if read_full(file, 0, &mut bytes).is_err() {
-        return Ok(Start::Unreadable);
+    if let Err(error) = read_full(file, 0, &mut bytes) {
+        return Ok(Start::Unreadable(error));
     }
     let Some((header, _)) = Header::read(&bytes) else {
         return Ok(Start::None);
@@ -130,7 +135,7 @@ fn read_start(
         && start.log == log
         && start.index == segment
         && start.index.checked_mul(start.segment_size) == Some(header.lsn)
-        && SEGMENT_SIZES.contains(&start.segment_size);
+        && is_segment_size(start.segment_size);
     if placed {
         Ok(Start::Whole(start))
     } else {
@@ -249,7 +254,10 @@ impl Tail {
             let beyond = scan.look_beyond(if clean { 4_096 } else { UNSYNCED_MAX });
             self.durable = self.durable.max(beyond.durable);
             if base + at >= self.durable {
-                if let Some(error) = scan.unreadable() {
+                // A disk that would not say whether anything stands here may say now that nothing
+                // does; then the log ends in a segment before this one.
+                let unread = found.unread.clone().filter(|_| at == 0);
+                if let Some(error) = scan.unreadable().or(unread) {
                     // What can't be read now may be acknowledged: it is not cut.
                     return Err(OpenError::Disk(error));
                 }

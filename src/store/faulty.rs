@@ -60,6 +60,8 @@ pub struct Faults {
     pub next_write_misdirected: Option<u64>,
     /// These bytes of a file can't be read.
     pub unreadable: Option<(String, Range<u64>)>,
+    /// They can be read again after they could not once.
+    pub readable_again: bool,
     /// How long each sync takes, added up by [`FaultyDisk::waited`].
     pub sync_delay: Span,
 }
@@ -519,6 +521,9 @@ impl DiskFile for FaultyFile {
             && bytes.start < offset + into.len() as u64
         {
             state.hits.failed_reads += 1;
+            if state.faults.readable_again {
+                state.faults.unreadable = None;
+            }
             let cause = Cause::Other("input/output error".to_owned());
             return Err(DiskError::new(cause, "read", &self.path));
         }

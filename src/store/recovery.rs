@@ -15,7 +15,13 @@ use super::superblock::{self, Super, SuperFile};
 use super::writer::Writer;
 
 /// The smallest and the largest segment.
-pub(super) const SEGMENT_SIZES: std::ops::RangeInclusive<u64> = 4 << 10..=1 << 30;
+const SEGMENT_SIZES: std::ops::RangeInclusive<u64> = 4 << 10..=1 << 30;
+
+/// Whether segments may be that long.
+pub(super) fn is_segment_size(size: u64) -> bool {
+    SEGMENT_SIZES.contains(&size) && size.is_multiple_of(4_096)
+}
+
 /// How much is moved at a time.
 const CHUNK: usize = 1 << 20;
 /// How many tails that begin at one position are kept.
@@ -132,7 +138,7 @@ impl Store {
     /// Opens a directory, or makes a new one.
     pub fn open(disk: Arc<dyn Disk>, options: &Options) -> Result<(Self, Recovered), OpenError> {
         for (log, size) in Log::ALL.into_iter().zip(options.segment_sizes) {
-            if !SEGMENT_SIZES.contains(&size) || !size.is_multiple_of(4_096) {
+            if !is_segment_size(size) {
                 return Err(OpenError::SegmentSize { log, size });
             }
         }

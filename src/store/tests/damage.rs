@@ -352,3 +352,46 @@ fn a_forged_record_in_a_body_is_never_shown() {
     let ids: Vec<u8> = outcome.shown.iter().map(|(_, _, body)| body[0]).collect();
     assert_eq!(ids, [1, 0xee, 3]);
 }
+
+#[test]
+fn a_segment_that_lost_its_end_and_its_begin_does_not_say_how_long_segments_are() {
+    for (cut_to, configured) in [(9_000, SEGMENT), (8_192, SEGMENT), (8_192, 4 * SEGMENT)] {
+        let disk = FaultyDisk::over(&MemoryDisk::new(), Faults::default(), Rng::from_number(1));
+        let (mut store, _) = Store::open(Arc::new(disk.clone()), &options(SEGMENT)).unwrap();
+        let record = Append::new(Log::State, Kind::Page, vec![1; 1_000]);
+        store.append(&vec![record; 3]).unwrap();
+        store.sync().unwrap();
+        store.idle().unwrap();
+        assert_eq!(store.end(Log::State).get() / SEGMENT, 0);
+        drop(store);
+        let first = Log::State.path(0);
+        disk.cut(&first, cut_to).unwrap();
+        disk.flip(&first, 8, 1).unwrap();
+        let opened = Store::open(Arc::new(disk.clone()), &options(configured));
+        let (store, _) = opened.unwrap();
+        assert_eq!(store.segment_size(Log::State), SEGMENT);
+    }
+}
+
+#[test]
+fn a_segment_that_could_not_be_read_once_does_not_become_the_last_one() {
+    let disk = FaultyDisk::over(&MemoryDisk::new(), Faults::default(), Rng::from_number(1));
+    let open = || Store::open(Arc::new(disk.clone()), &options(SEGMENT));
+    let (mut store, _) = open().unwrap();
+    let record = Append::new(Log::State, Kind::Page, vec![1; 1_000]);
+    let written = store.append(std::slice::from_ref(&record)).unwrap();
+    store.sync().unwrap();
+    store.idle().unwrap();
+    drop(store);
+    disk.set_faults(Faults {
+        unreadable: Some((Log::State.path(1), 0..1)),
+        readable_again: true,
+        ..Faults::default()
+    });
+    let refused = open().map(|_| ());
+    assert!(matches!(refused, Err(OpenError::Disk(_))), "{refused:?}");
+    let (mut store, _) = open().unwrap();
+    let mut layout = store.layout(Log::State);
+    assert_eq!(store.append(&[record]).unwrap(), [layout.place(1_000)]);
+    assert!(store.reader().read(Log::State, written[0]).is_ok());
+}
