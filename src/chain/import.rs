@@ -17,6 +17,7 @@ mod attempts;
 mod best;
 mod bodies;
 mod damaged;
+mod headers;
 mod old;
 mod places;
 
@@ -39,6 +40,7 @@ pub(super) use attempts::Attempts;
 pub(super) use damaged::Repair;
 
 pub use attempts::{ATTEMPTS_MAX, Attempt};
+pub use headers::{HeadersAfter, UnreadableHeader};
 
 /// How many blocks below the tip a state may be from which a branch is executed again without
 /// being asked, unless [`Chain::set_reach`] says otherwise: two intervals of checkpoints. A branch

@@ -32,7 +32,10 @@ pub use checkpoint::{CheckpointWriter, Kept, KeptCheckpoint, WrittenState};
 pub use execute::{
     Assembly, ChainState, ContextFault, Executed, Execution, StateFailure, Template,
 };
-pub use import::{ATTEMPTS_MAX, Attempt, Chain, Outcome, ParkedBranch, Step, TipChange};
+pub use import::{
+    ATTEMPTS_MAX, Attempt, Chain, HeadersAfter, Outcome, ParkedBranch, Step, TipChange,
+    UnreadableHeader,
+};
 pub use ledger::{PageFailures, StateView, TransactionFault};
 pub use mempool::Mempool;
 pub use refusal::HeaderRefusal;

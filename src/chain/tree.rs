@@ -237,6 +237,20 @@ impl Tree {
             .filter(|_| height.0 < self.logged_len())
     }
 
+    /// Where a logged block stands whose record is not known to be damaged, from its height.
+    #[must_use]
+    pub fn readable_at(&self, height: Height) -> Option<Lsn> {
+        self.trunk.logged.readable_at(height.0)
+    }
+
+    /// The header of a logged block at a position could not be read, by somebody who was told of
+    /// that position.
+    pub fn header_unreadable(&mut self, at: Lsn, height: Height) {
+        if self.trunk.logged.position(height.0) == Some(at) {
+            self.trunk.logged.fronts.fail(at, height.0);
+        }
+    }
+
     /// The header of a logged block, from its height.
     #[must_use]
     pub fn logged_header(&self, height: Height) -> Option<Header> {

@@ -13,7 +13,7 @@ use crate::codec::{Encode, Writer};
 use crate::p2p::{Action, Arrival, ConnId, Room, Sync};
 use crate::store::{Append, Kind, Log};
 use crate::types::{BlockId, Hash, Height, TxId, Uint256};
-use crate::wire::message::{ANNOUNCE_HEADERS_MAX, GET_BLOCKS_MAX, HEADERS_MAX, RequestId};
+use crate::wire::message::{ANNOUNCE_HEADERS_MAX, GET_BLOCKS_MAX, RequestId};
 use crate::wire::{Lane, Message, MessageKind};
 
 use super::{
@@ -510,21 +510,6 @@ impl Node {
                 );
             }
         }
-    }
-
-    /// Answers GET_HEADERS.
-    pub(super) fn give_headers(
-        &mut self,
-        conn: ConnId,
-        lane: Lane,
-        request: RequestId,
-        max: u16,
-        stop: &BlockId,
-        locator: &[BlockId],
-    ) {
-        let limit = usize::from(max).min(HEADERS_MAX);
-        let headers = self.chain.headers_after(locator, stop, limit);
-        self.send_in(conn, lane, &Message::Headers { request, headers });
     }
 
     /// Queues what GET_BLOCKS asks for.

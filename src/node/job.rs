@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 use crate::chain::state::PageSource;
 use crate::chain::{
     Assembly, ChainState, CheckedBlock, CheckedTransaction, CheckpointWriter, Dropped, Executed,
-    Execution, FrontSource, IsolatedFault, Kept, Prospect, SignatureBench, StateFailure, Template,
-    Unfit, VerifiedCache, WrittenState, check_blocks, check_proposal, check_transactions,
-    read_back,
+    Execution, FrontSource, HeadersAfter, IsolatedFault, Kept, Prospect, SignatureBench,
+    StateFailure, Template, Unfit, UnreadableHeader, VerifiedCache, WrittenState, check_blocks,
+    check_proposal, check_transactions, read_back,
 };
 use crate::codec::{Encode, Writer};
 use crate::consensus::HeaderRules;
@@ -168,6 +168,8 @@ pub enum Job {
         /// Where the block's record stands.
         lsn: Lsn,
     },
+    /// Read headers of old blocks from the log.
+    ReadHeaders(Box<HeadersAfter>),
     /// Read a block from the log.
     Read {
         /// The chain.
@@ -215,6 +217,8 @@ pub enum JobResult {
     Discarded,
     /// Of `ReadToSend`: the body of a BLOCK message.
     ToSend(Result<Arc<[u8]>, String>),
+    /// Of `ReadHeaders`: as many as could be read, and what could not.
+    Headers(Vec<Header>, Option<UnreadableHeader>),
     /// Of `Read`.
     Read(Result<Arc<CheckedBlock>, String>),
     /// Of `Checkpoint`.
@@ -284,6 +288,8 @@ pub enum Measured {
     Unreadable(StateFailure),
     /// A block can't be read, and why.
     Damaged(String),
+    /// A header can't be read.
+    UnreadableHeader(UnreadableHeader),
 }
 
 impl JobResult {
@@ -305,15 +311,17 @@ impl JobResult {
             }
             Self::Released(released) => Measured::Released(released.changed),
             Self::Read(Err(why)) | Self::ToSend(Err(why)) => Measured::Damaged(why.clone()),
+            Self::Headers(_, Some(unreadable)) => Measured::UnreadableHeader(*unreadable),
             _ => Measured::Nothing,
         }
     }
 
-    /// Why a block could not be read, if it could not.
+    /// Why a block or a header could not be read, if one could not.
     #[must_use]
     pub fn unread(&self) -> Option<&str> {
         match self {
             Self::Read(Err(why)) | Self::ToSend(Err(why)) => Some(why),
+            Self::Headers(_, Some(_)) => Some("the header of an old block can't be read"),
             _ => None,
         }
     }
@@ -345,6 +353,10 @@ impl JobResult {
             (Self::Assembled(_), Measured::Unreadable(why)) => Self::Assembled(Err(why)),
             (Self::Proposal(_), Measured::Unreadable(why)) => Self::Proposal(Err(why)),
             (Self::Transactions(_), Measured::Unreadable(why)) => Self::Transactions(Err(why)),
+            (Self::Headers(mut headers, _), Measured::UnreadableHeader(unreadable)) => {
+                headers.truncate(unreadable.read as usize);
+                Self::Headers(headers, Some(unreadable))
+            }
             (Self::Read(_), Measured::Damaged(why)) => Self::Read(Err(why)),
             (Self::ToSend(_), Measured::Damaged(why)) => Self::ToSend(Err(why)),
             (result, _) => result,
@@ -365,6 +377,7 @@ impl Job {
             Self::Search { .. } => "search",
             Self::Discard(_) => "discard",
             Self::ReadToSend { .. } => "read-to-send",
+            Self::ReadHeaders(_) => "read-headers",
             Self::Read { .. } => "read",
             Self::Checkpoint { .. } => "checkpoint",
             Self::Release { .. } => "release",
@@ -379,7 +392,10 @@ impl Job {
     pub const fn is_urgent(&self) -> bool {
         !matches!(
             self,
-            Self::CheckBlocks { .. } | Self::Search { .. } | Self::ReadToSend { .. }
+            Self::CheckBlocks { .. }
+                | Self::Search { .. }
+                | Self::ReadToSend { .. }
+                | Self::ReadHeaders(_)
         )
     }
 
@@ -442,6 +458,10 @@ impl Job {
             Self::Discard(dropped) => {
                 drop(dropped);
                 JobResult::Discarded
+            }
+            Self::ReadHeaders(after) => {
+                let (headers, unreadable) = after.read(&*bench.reader);
+                JobResult::Headers(headers, unreadable)
             }
             Self::ReadToSend { request, lsn } => {
                 let block = bench.reader.read_block(lsn);

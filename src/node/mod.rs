@@ -20,6 +20,7 @@ mod arrived;
 mod blocks;
 mod calls;
 mod checkpoints;
+mod headers;
 mod io;
 mod job;
 mod journal;
@@ -52,6 +53,7 @@ use crate::types::{
     AccountId, BlockId, Genesis, Hash, Header, Height, NodeKey, NodeRecord, PeerAddress, Rules,
     TxId, Uint256, WtxId,
 };
+use crate::wire::message::RequestId;
 use crate::wire::{ConnectionLimits, Lane, Message};
 
 pub use crate::p2p::{ConnId, Direction};
@@ -169,6 +171,12 @@ enum Owner {
     Discard,
     /// Reading a block that a peer asked for in a lane.
     Serve(ConnId, Lane),
+    /// Reading headers that a peer asked for in a lane, with the number of its request.
+    Headers {
+        conn: ConnId,
+        lane: Lane,
+        request: RequestId,
+    },
     /// Reading a block that somebody outside asked for.
     Call { call: CallId, id: BlockId },
     /// Checking a block that somebody outside brought.
@@ -561,6 +569,14 @@ impl Node {
             (Owner::Serve(conn, lane), JobResult::ToSend(body)) => {
                 self.serve_read(conn, lane, body);
             }
+            (
+                Owner::Headers {
+                    conn,
+                    lane,
+                    request,
+                },
+                JobResult::Headers(headers, unreadable),
+            ) => self.headers_read((conn, lane, request), headers, unreadable),
             (Owner::Discard, JobResult::Discarded) => {}
             (Owner::Call { call, id }, JobResult::Read(block)) => {
                 self.call_read(call, id, block);

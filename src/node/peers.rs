@@ -96,6 +96,8 @@ pub(super) struct Peer {
     pub(super) bytes_out: u64,
     odd: (Time, u32),
     pub(super) serving: Serving,
+    /// How many of its questions for headers wait for a read.
+    pub(super) headers_read: u32,
 }
 
 impl Peer {
@@ -227,6 +229,7 @@ impl Node {
             bytes_out: 0,
             odd: (now, 0),
             serving: Serving::default(),
+            headers_read: 0,
         };
         self.peers.insert(conn, peer);
         self.timers

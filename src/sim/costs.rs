@@ -134,6 +134,7 @@ impl Costs {
             }
             Job::Assemble(_) => self.assembly,
             Job::Read { .. } | Job::ReadToSend { .. } => self.read,
+            Job::ReadHeaders(after) => self.read * after.to_read() as u64,
             Job::Checkpoint { .. } => self.pages,
             Job::Release { .. } => self.release,
             Job::Discard(_) => 0,

@@ -65,28 +65,6 @@ impl Chain {
         ids
     }
 
-    /// Headers of the best chain after the first id of `locator` that is in it, up to `stop` and
-    /// at most `limit`.
-    #[must_use]
-    pub fn headers_after(&self, locator: &[BlockId], stop: &BlockId, limit: usize) -> Vec<Header> {
-        let fork = locator.iter().find(|id| self.in_best_chain(id));
-        let start = fork
-            .and_then(|id| self.tree.height(id))
-            .map_or(0, |height| height.0);
-        let mut headers = Vec::new();
-        for height in (start + 1..=self.top()).take(limit) {
-            // Where a record is damaged, the rest is told of when it is here again.
-            let Some(header) = self.header_at(Height(height)) else {
-                break;
-            };
-            if !headers.is_empty() && header.parent_id == *stop {
-                break;
-            }
-            headers.push(header);
-        }
-        headers
-    }
-
     /// The header of the best chain at a height, if it can be read.
     #[must_use]
     pub fn header_at(&self, height: Height) -> Option<Header> {

@@ -393,7 +393,7 @@ fn finds_all(mut chain: Chain, headers: &[Header], branch: &[Header]) {
     let leaves: BTreeSet<BlockId> = chain.tree.leaves().map(|(id, _)| *id).collect();
     assert_eq!(leaves, BTreeSet::from([tip, dead]));
     let after = chain.headers_after(&[dead, ids[49]], &BlockId::ZERO, 300);
-    assert_eq!(after, headers[50..350]);
+    assert_eq!(after.at_hand().unwrap(), headers[50..350]);
     assert!(chain.locator().iter().all(|id| chain.in_best_chain(id)));
 }
 
@@ -442,6 +442,50 @@ fn let_all_go(chain: &mut Chain) {
 }
 
 #[test]
+fn old_headers_are_read_by_whoever_is_given_their_places_and_damage_ends_them() {
+    let (mut story, records) = shallow_story();
+    let (root, who) = (story.maker.root(), person(3).account);
+    let trunk = story.maker.branch(&root, who, 40);
+    records.takes(&mut story, &trunk);
+    let_all_go(&mut story.chain);
+    let old = story.chain.tree.logged_len();
+    let all: Vec<Header> = trunk.iter().map(|made| made.header.clone()).collect();
+    let at = story.chain.logged_at(&trunk[20].id).unwrap();
+    let lost = records.0.lock().remove(&at).unwrap();
+    story.chain.begin_event();
+    let after = |chain: &Chain| chain.headers_after(&[], &BlockId::ZERO, 38);
+    let asked = after(&story.chain);
+    assert_eq!(asked.to_read() as u64, old - 1);
+    assert_eq!(story.chain.take_unreadable(), [], "nothing was read");
+    let (headers, unreadable) = asked.read(&*records);
+    assert_eq!(headers, all[..20]);
+    let unreadable = unreadable.unwrap();
+    let found = (unreadable.at, unreadable.height, unreadable.read);
+    assert_eq!(found, (at, Height(21), 20));
+    story.chain.header_unreadable(unreadable);
+    assert_eq!(story.chain.take_unreadable(), [lost.id]);
+    // It is told of no more until it is logged again; what was said of another place is old news.
+    assert_eq!(
+        after(&story.chain).read(&*records),
+        (all[..20].to_vec(), None)
+    );
+    let again = Lsn::new(1 << 20);
+    records.0.lock().insert(again, lost);
+    story.chain.logged(&trunk[20].id, again);
+    story.chain.header_unreadable(unreadable);
+    assert_eq!(story.chain.take_unreadable(), []);
+    assert_eq!(
+        after(&story.chain).read(&*records),
+        (all[..38].to_vec(), None)
+    );
+    // What is in memory is at hand.
+    let near = story
+        .chain
+        .headers_after(&[trunk[36].id], &BlockId::ZERO, 2);
+    assert_eq!(near.at_hand().unwrap(), all[37..39]);
+}
+
+#[test]
 fn the_best_chain_is_left_below_what_is_in_the_log_alone_and_taken_back() {
     let (mut story, records) = shallow_story();
     let (root, who) = (story.maker.root(), person(3).account);
@@ -460,7 +504,10 @@ fn the_best_chain_is_left_below_what_is_in_the_log_alone_and_taken_back() {
     }
     let all: Vec<Header> = trunk.iter().map(|made| made.header.clone()).collect();
     let after = |chain: &Chain, from: usize, stop: usize| {
-        chain.headers_after(&[trunk[from].id], &trunk[stop].id, 100)
+        let after = chain.headers_after(&[trunk[from].id], &trunk[stop].id, 100);
+        let (headers, unreadable) = after.read(&*records);
+        assert_eq!(unreadable, None);
+        headers
     };
     assert_eq!(after(&story.chain, 2, 39), all[3..]);
     assert_eq!(after(&story.chain, 2, 20), all[3..21]);
@@ -514,7 +561,7 @@ fn a_damaged_record_does_not_keep_the_best_chain_from_being_left() {
     assert_eq!(story.chain.tree.height(&trunk[20].id), None);
     assert_eq!(story.chain.wanted_again().count(), 0);
     assert_eq!(
-        after_genesis(&story.chain),
+        after_genesis(&story.chain, &records),
         trunk[..10]
             .iter()
             .chain(&other)
@@ -523,8 +570,9 @@ fn a_damaged_record_does_not_keep_the_best_chain_from_being_left() {
     );
 }
 
-fn after_genesis(chain: &Chain) -> Vec<BlockId> {
-    let headers = chain.headers_after(&[], &BlockId::ZERO, 1_000);
+fn after_genesis(chain: &Chain, records: &Records) -> Vec<BlockId> {
+    let after = chain.headers_after(&[], &BlockId::ZERO, 1_000);
+    let (headers, _) = after.read(records);
     headers.iter().map(Header::id).collect()
 }
 

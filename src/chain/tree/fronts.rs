@@ -86,7 +86,7 @@ impl Fronts {
 
     /// The front at a position, which is that of the block at a height.
     pub(super) fn read(&self, at: Lsn, height: u64) -> Option<Front> {
-        if self.known.borrow().contains(&at) {
+        if self.is_unreadable(at) {
             return None;
         }
         let front = self.source.as_ref().and_then(|source| source.front(at));
@@ -96,6 +96,11 @@ impl Fronts {
             self.fail(at, height);
         }
         front
+    }
+
+    /// Whether the front at a position could not be read once.
+    pub(super) fn is_unreadable(&self, at: Lsn) -> bool {
+        self.known.borrow().contains(&at)
     }
 
     /// The front at a position can't be read, or is wrong.

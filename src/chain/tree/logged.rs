@@ -150,6 +150,12 @@ impl Logged {
             .copied()
     }
 
+    /// Where a block stands that is not known to be unreadable.
+    pub(super) fn readable_at(&self, height: u64) -> Option<Lsn> {
+        let at = self.position(height);
+        at.filter(|at| !self.fronts.is_unreadable(*at))
+    }
+
     /// Where all of them stand.
     pub(super) fn positions(&self) -> impl Iterator<Item = Lsn> {
         self.positions

@@ -195,17 +195,24 @@ fn a_peer_that_asks_for_headers_behind_a_damaged_one_gets_them_when_it_is_mended
 fn a_recording_replays_across_blocks_that_become_old_and_damage_of_old_ones() {
     let (mut world, [_, second]) = story(5, 60);
     let before = get(&mut world, second, Height(15)).unwrap();
+    let other = get(&mut world, second, Height(25)).unwrap();
     world.crash(second, Crash::Kill);
     damage_header(&world, second, &id_of(&before));
+    damage_header(&world, second, &id_of(&other));
     start_recorded(&mut world, second);
     let (_, old) = headers(&world, second);
     assert!(old > 30);
     let call = world.call(second, Question::Header(id_of(&before)));
     assert!(answer(&mut world, call).is_err());
+    // Of the other one a job finds out that reads headers for a peer.
+    let third = world.add("third", &[second], None);
     let goal = height(&world, second) + 40;
     assert!(world.run_until(Span::from_secs(24_000), |w| height(w, second) >= goal));
     assert!(headers(&world, second).1 > old + 30);
+    assert_eq!(told(&world, second), 2);
+    assert!(world.run_until(Span::from_secs(1_200), |w| height(w, third) >= goal));
     assert_eq!(get(&mut world, second, Height(15)), Ok(before));
+    assert_eq!(get(&mut world, second, Height(25)), Ok(other));
     let (recording, hash) = world.recording(second).unwrap();
     let recording = Recording::from_bytes(&recording.to_bytes()).unwrap();
     let mut runner = crate::node::Inline::new(recording.reader());
