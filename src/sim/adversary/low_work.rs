@@ -38,6 +38,8 @@ pub struct LowWorkHeaderFlood {
     branches: u64,
     /// What it can still spend.
     hashes: Uint256,
+    /// Whether the branch does not go on.
+    is_done: bool,
     greeted: Greeted,
 }
 
@@ -59,7 +61,7 @@ impl LowWorkHeaderFlood {
             hands.rng.below(tip + 1)
         };
         self.branches += 1;
-        (self.base, self.branch) = (None, Vec::new());
+        (self.base, self.branch, self.is_done) = (None, Vec::new(), false);
         self.places.clear();
         self.asked = Some(hands.call(Question::HeaderAt(Height(height))));
     }
@@ -106,6 +108,20 @@ impl LowWorkHeaderFlood {
             self.branch.push(header);
         }
         self.branch.len() < BRANCH_MAX
+    }
+
+    /// Tells of the branch's end, whose parent nobody knows: whoever hears of it asks what lies
+    /// below.
+    fn tell(&mut self, hands: &mut Hands<'_>) {
+        let Some(last) = self.branch.last() else {
+            return;
+        };
+        let headers = vec![last.clone()];
+        for (conn, _) in self.greeted.open(hands) {
+            let headers = headers.clone();
+            send(hands, conn, &Message::Announce { headers });
+        }
+        hands.mark("low-work: told of a branch");
     }
 
     /// The headers that follow on the first id of a locator that the branch has.
@@ -170,18 +186,14 @@ impl Behaviour for LowWorkHeaderFlood {
     }
 
     fn wake(&mut self, hands: &mut Hands<'_>) {
-        let goes_on = self.grow(hands);
-        if let Some(last) = self.branch.last() {
-            // The parent is known to nobody: whoever hears of it asks what lies below.
-            let headers = vec![last.clone()];
-            for (conn, _) in self.greeted.open(hands) {
-                let headers = headers.clone();
-                send(hands, conn, &Message::Announce { headers });
+        // A branch stays for a while when it is done: whoever hears of it asks for it first.
+        if self.base.is_none() || self.is_done {
+            if self.asked.is_none() {
+                self.begin(hands);
             }
-            hands.mark("low-work: told of a branch");
-        }
-        if self.asked.is_none() && (self.base.is_none() || !goes_on) {
-            self.begin(hands);
+        } else {
+            self.is_done = !self.grow(hands);
+            self.tell(hands);
         }
         hands.wake_at(hands.now + PAUSE);
     }

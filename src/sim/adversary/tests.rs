@@ -13,7 +13,9 @@ use crate::types::{
     BlockId, CompactBits, EngineKind, EngineRules, Genesis, Millis, NodeKey, Profile,
     WORK_HEADER_BYTES,
 };
-use crate::wire::MessageKind;
+
+mod blocks;
+mod worth;
 
 /// What the honest miners hash in a second, together: at first a block in two seconds.
 const HASHRATE: u64 = 256;
@@ -211,60 +213,6 @@ fn garbage_costs_its_sender_every_connection() {
     assert_eq!(fired.count(), 10, "{kinds:?}");
 }
 
-/// A scene of one kind of invalid blocks, after two minutes, with what must hold in all of them.
-fn invalid(flaw: Flaw) -> Scene {
-    let adversary = Box::new(InvalidBlockMiner::of(vec![flaw]));
-    let mut scene = Scene::with(genesis(&[(MINERS, Amount(1))], |_| {}), 5, adversary);
-    scene.run(120);
-    scene.assert_agreement(40);
-    scene.assert_honest_unharmed();
-    scene
-}
-
-#[test]
-fn a_block_whose_body_breaks_a_rule_is_nobodys_and_costs_its_sender_the_connection() {
-    for (flaw, rule) in [
-        (Flaw::StateRoot, "state_root is"),
-        (Flaw::Signature, "a signature of transaction"),
-        (Flaw::Overspending, "the sender's account"),
-        (Flaw::TooHeavy, "the block weighs"),
-    ] {
-        let scene = invalid(flaw);
-        scene.assert_discouraged_for(&["is invalid"]);
-        // Its blocks are known to be invalid, and why, and nothing was ever built on one.
-        let mut condemned = 0;
-        for (_, _, event) in scene.world.events() {
-            if let Event::InvalidBlock { why, .. } = event {
-                assert!(why.contains(rule), "{flaw:?}: {why}");
-                condemned += 1;
-            }
-        }
-        assert!(condemned >= 3, "{flaw:?}: {condemned}");
-        let rogue = AccountId([0x66; 32]);
-        for node in &scene.honest {
-            assert_eq!(scene.balance(*node, rogue), 0, "{flaw:?}");
-        }
-    }
-}
-
-#[test]
-fn a_body_that_is_not_its_headers_says_nothing_against_the_header() {
-    let scene = invalid(Flaw::TxRoot);
-    scene.assert_discouraged_for(&["root"]);
-    let condemned = |event: &Event| matches!(event, Event::InvalidBlock { .. });
-    let events = scene.world.events();
-    assert!(!events.iter().any(|(_, _, event)| condemned(event)));
-    // Where one half gets another body, the other half has the block, and all take it from them.
-    let scene = invalid(Flaw::TwoBodies);
-    scene.assert_discouraged_for(&["root"]);
-    let events = scene.world.events();
-    assert!(!events.iter().any(|(_, _, event)| condemned(event)));
-    for node in &scene.honest {
-        let paid = scene.balance(*node, AccountId([0x66; 32]));
-        assert!(paid > 0, "{node:?} has its good blocks");
-    }
-}
-
 #[test]
 fn what_a_withholding_relay_tells_of_comes_by_others_in_time() {
     let options = WorkloadOptions {
@@ -301,61 +249,6 @@ fn what_a_withholding_relay_tells_of_comes_by_others_in_time() {
         published.mempool_count
     });
     assert!(waiting.max().unwrap() < 60, "transactions reach the miners");
-}
-
-/// A flood beside honest nodes, and the bytes of transactions that they sent each other or got from
-/// it, per node; and what the flood's money pays for.
-fn flooded(miners: bool, rivals: bool) -> (Scene, u64, u64) {
-    let mut flood = TransactionFlood::drawn(&Rng::from_number(3));
-    if rivals {
-        flood = flood.with_rivals();
-    }
-    let (account, balance) = flood.allocation();
-    let genesis = genesis(&[(account, balance), (MINERS, Amount(1))], |_| {});
-    let floor = genesis.rules.base_fee_min;
-    let mut world = World::new(WorldConfig::new(7, genesis));
-    let mut honest: Vec<NodeIndex> = Vec::new();
-    for place in 0..4 {
-        let mining = (miners && place == 0).then_some(Mining {
-            beneficiary: MINERS,
-            hashrate: Some(HASHRATE),
-        });
-        let before = honest.clone();
-        honest.push(world.add(&format!("honest {place}"), &before, mining));
-    }
-    let adversary = world.add_behaving("flood", &honest, None, Box::new(flood));
-    world.run(Span::from_secs(120));
-    let kinds: BTreeMap<u8, u64> = world
-        .observations()
-        .traffic()
-        .kinds()
-        .map(|(kind, volume)| (kind, volume.bytes))
-        .collect();
-    let bytes = kinds.get(&MessageKind::Txs.byte()).copied().unwrap_or(0);
-    let scene = Scene {
-        world,
-        honest,
-        adversary,
-    };
-    // The adversary's own node takes part as the honest do.
-    let per_node = bytes / (scene.honest.len() as u64 + 1);
-    (scene, per_node, balance.0 * 1_000 / floor)
-}
-
-#[test]
-fn a_flood_of_transactions_is_bounded_by_its_money() {
-    let (mut scene, bytes, paid_for) = flooded(false, false);
-    println!("no blocks: {bytes} bytes a node, {paid_for} paid for");
-    // Frames add a little to the bytes.
-    assert!(bytes <= paid_for * 11 / 10, "{bytes} of {paid_for}");
-    assert!(
-        bytes >= paid_for / 4,
-        "{bytes} of {paid_for}: it is no flood"
-    );
-    assert!(scene.fired("flood: told of a transaction") > 100);
-    scene.assert_agreement(0);
-    scene.assert_honest_unharmed();
-    assert!(!scene.is_blamed());
 }
 
 #[test]
@@ -444,6 +337,49 @@ fn chosen_times_leave_the_honest_in_agreement() {
         assert!(tip.header.time.0 <= now + limit, "{strategy:?}");
         let twisted = scene.balance(scene.honest[0], AccountId([0x71; 32]));
         assert!(twisted >= 20 * 5_000_000_000, "{strategy:?}: {twisted}");
+    }
+}
+
+/// The tests of each kind; a new kind does not compile without.
+const fn scenes(kind: AdversaryKind) -> &'static [&'static str] {
+    match kind {
+        AdversaryKind::Silent => &["a_silent_peer_is_let_go_and_not_blamed"],
+        AdversaryKind::GarbageSender => &["garbage_costs_its_sender_every_connection"],
+        AdversaryKind::InvalidBlockMiner => &[
+            "a_block_whose_body_breaks_a_rule_is_nobodys_and_costs_its_sender_the_connection",
+            "a_body_that_is_not_its_headers_says_nothing_against_the_header",
+        ],
+        AdversaryKind::SelfishMiner => {
+            &["a_selfish_miner_earns_more_than_its_share_and_breaks_no_rule"]
+        }
+        AdversaryKind::WithholdingRelay => {
+            &["what_a_withholding_relay_tells_of_comes_by_others_in_time"]
+        }
+        AdversaryKind::LowWorkHeaderFlood => &["branches_of_next_to_no_work_are_not_kept"],
+        AdversaryKind::TransactionFlood => &[
+            "a_flood_of_transactions_is_bounded_by_its_money",
+            "a_flood_pays_for_what_is_mined_and_rivals_cost_it_a_block_each_time",
+        ],
+        AdversaryKind::TwoFacedHeight => &["a_peer_of_two_faces_is_found_out_by_each"],
+        AdversaryKind::TimeTwister => &["chosen_times_leave_the_honest_in_agreement"],
+    }
+}
+
+#[test]
+fn every_kind_has_its_scenes() {
+    let sources = [
+        include_str!("tests.rs"),
+        include_str!("tests/blocks.rs"),
+        include_str!("tests/worth.rs"),
+    ];
+    for kind in AdversaryKind::ALL {
+        let names = scenes(kind);
+        assert!(!names.is_empty(), "{kind} has no scene");
+        for name in names {
+            let head = format!("#[test]\nfn {name}() {{\n");
+            let found = sources.iter().any(|source| source.contains(&head));
+            assert!(found, "the scene {name} of {kind} is gone");
+        }
     }
 }
 
