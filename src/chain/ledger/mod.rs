@@ -322,6 +322,12 @@ impl StateView {
         self.ledger.height
     }
 
+    /// The ledger, for whoever executes blocks on it that the chain does not have.
+    #[must_use]
+    pub const fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
     /// The root of the state.
     #[must_use]
     pub const fn root(&self) -> Hash {

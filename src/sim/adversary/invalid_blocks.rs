@@ -1,68 +1,150 @@
 //! A miner that does real work on blocks that break a rule.
 
+mod forge;
+
 use std::collections::BTreeMap;
 
-use crate::base::{Rng, Span};
+use crate::base::Rng;
 use crate::codec::{Decode, Encode};
 use crate::node::{CallError, CallId, ConnId, Question, Reply};
 use crate::sim::workload::Account;
+use crate::sim::workload::arrivals::Arrivals;
 use crate::sim::{Behaviour, Fate, Hands, Letter};
-use crate::types::{
-    AccountId, Amount, Auth, Block, BlockId, Hash, Header, Height, Nonce, Op, Seal, Transaction,
-};
+use crate::types::{AccountId, Amount, Block, BlockId, Hash, Header, Height, Nonce, Op, Seal};
 use crate::wire::{Message, MessageKind};
 
 use super::craft::{Greeted, block, is, read, seal, send, send_in};
+use forge::Ground;
 
-/// How long it waits between two blocks.
-const PAUSE: Span = Span::from_secs(7);
+/// What it has, where nobody says otherwise: enough for a block of the heaviest transactions.
+const BALANCE: Amount = Amount(1_000_000_000);
+/// Who it mines for.
+const BENEFICIARY: AccountId = AccountId([0x66; 32]);
 /// Blocks of its own that it remembers, to serve them.
 const KEPT_MAX: usize = 16;
+/// Its power, where nobody says otherwise: this part of what the chain's miners hash, as that of
+/// other adversaries that mine in a swarm.
+const POWER_PARTS: u64 = 12;
 
-/// The rule that a block breaks.
+/// The rule that a block breaks. But for it the block is sound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Flaw {
-    /// The state root is not that of the state after it.
+    /// The id is above the target.
+    Work,
+    /// The target is easier than the chain ever allows.
+    EasyBits,
+    /// The target is not what the target rule gives.
+    Bits,
+    /// The height leaves one out.
+    Height,
+    /// The time is a step after the parent's, less a millisecond.
+    EarlyTime,
+    /// The time is ahead of all clocks by more than nodes bear: they hold the block back, and
+    /// blame nobody.
+    LateTime,
+    /// The base fee is not what the fee rule gives.
+    BaseFee,
+    /// The weight of the parent is not what it weighs.
+    ParentWeight,
+    /// The root over all ancestors is none of them.
+    HistoryRoot,
+    /// The state root is that of nothing.
     StateRoot,
-    /// A signature is wrong.
-    Signature,
-    /// A transaction spends what its account does not have.
-    Overspending,
-    /// The transactions weigh more than a block may.
-    TooHeavy,
+    /// The state root is that of a reward which is one unit too high.
+    Reward,
     /// The header's root is not that of the transactions.
     TxRoot,
     /// The block is good, and goes to half of the peers with another body.
     TwoBodies,
+    /// The transactions weigh more than a block may.
+    TooHeavy,
+    /// A transaction has more bytes than one may.
+    LongTransaction,
+    /// A signature is wrong.
+    Signature,
+    /// A transaction is that of an account which does not exist.
+    UnknownSender,
+    /// A transaction leaves out a nonce.
+    Nonce,
+    /// The same transaction is in it twice.
+    Twice,
+    /// A transaction has expired with the parent.
+    Expired,
+    /// A transaction spends more than its account has.
+    Overspending,
+    /// A transaction pays less than the base fee.
+    Fee,
+    /// A transaction creates two accounts and pays for one.
+    AccountFee,
 }
 
 impl Flaw {
     /// Every flaw.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 23] = [
+        Self::Work,
+        Self::EasyBits,
+        Self::Bits,
+        Self::Height,
+        Self::EarlyTime,
+        Self::LateTime,
+        Self::BaseFee,
+        Self::ParentWeight,
+        Self::HistoryRoot,
         Self::StateRoot,
-        Self::Signature,
-        Self::Overspending,
-        Self::TooHeavy,
+        Self::Reward,
         Self::TxRoot,
         Self::TwoBodies,
+        Self::TooHeavy,
+        Self::LongTransaction,
+        Self::Signature,
+        Self::UnknownSender,
+        Self::Nonce,
+        Self::Twice,
+        Self::Expired,
+        Self::Overspending,
+        Self::Fee,
+        Self::AccountFee,
     ];
 
-    const fn mark(self) -> &'static str {
+    pub(super) const fn mark(self) -> &'static str {
         match self {
+            Self::Work => "invalid block: work not done",
+            Self::EasyBits => "invalid block: target above the limit",
+            Self::Bits => "invalid block: another target",
+            Self::Height => "invalid block: height",
+            Self::EarlyTime => "invalid block: too early",
+            Self::LateTime => "invalid block: ahead of the clock",
+            Self::BaseFee => "invalid block: base fee",
+            Self::ParentWeight => "invalid block: weight of the parent",
+            Self::HistoryRoot => "invalid block: root of the history",
             Self::StateRoot => "invalid block: state root",
-            Self::Signature => "invalid block: signature",
-            Self::Overspending => "invalid block: overspending",
-            Self::TooHeavy => "invalid block: too heavy",
+            Self::Reward => "invalid block: reward",
             Self::TxRoot => "invalid block: root of transactions",
             Self::TwoBodies => "invalid block: two bodies of one header",
+            Self::TooHeavy => "invalid block: too heavy",
+            Self::LongTransaction => "invalid block: long transaction",
+            Self::Signature => "invalid block: signature",
+            Self::UnknownSender => "invalid block: unknown sender",
+            Self::Nonce => "invalid block: nonce",
+            Self::Twice => "invalid block: a transaction twice",
+            Self::Expired => "invalid block: expired",
+            Self::Overspending => "invalid block: overspending",
+            Self::Fee => "invalid block: fee",
+            Self::AccountFee => "invalid block: an account not paid for",
         }
     }
 }
 
-/// Makes one block after the other, each with the next of its flaws.
+/// Makes one block after the other, each with the next of its flaws, as often as a miner of its
+/// power finds one. It takes the template of that moment: how long a miner looks for a nonce says
+/// nothing about how long it goes on looking, so that it does not matter what it looked at before.
 #[derive(Clone, Debug)]
 pub struct InvalidBlockMiner {
     flaws: Vec<Flaw>,
+    /// The account that its blocks' transactions are of.
+    purse: Account,
+    /// Which part of what the chain's miners hash it has.
+    power_parts: u64,
     made: usize,
     /// The call for a template, and what the block is to be.
     asked: Option<(CallId, Flaw)>,
@@ -74,11 +156,13 @@ pub struct InvalidBlockMiner {
 }
 
 impl InvalidBlockMiner {
-    /// A miner of blocks with these flaws in turn.
+    /// A miner of blocks with these flaws in turn, whose purse is drawn.
     #[must_use]
-    pub fn of(flaws: Vec<Flaw>) -> Self {
+    pub fn of(flaws: Vec<Flaw>, rng: &Rng) -> Self {
         Self {
             flaws,
+            purse: Account::single(&mut rng.fork("purse of invalid blocks")),
+            power_parts: POWER_PARTS,
             made: 0,
             asked: None,
             blocks: BTreeMap::new(),
@@ -87,24 +171,53 @@ impl InvalidBlockMiner {
         }
     }
 
+    /// A miner of all flaws in an order that is drawn.
+    #[must_use]
+    pub fn drawn(rng: &Rng) -> Self {
+        let mut flaws = Flaw::ALL.to_vec();
+        rng.fork("flaws").shuffle(&mut flaws);
+        Self::of(flaws, rng)
+    }
+
+    /// The same with this part of what the chain's miners hash.
+    #[must_use]
+    pub const fn with_power_parts(mut self, parts: u64) -> Self {
+        self.power_parts = parts;
+        self
+    }
+
+    /// What the genesis must give it.
+    #[must_use]
+    pub const fn allocation(&self) -> (AccountId, Amount) {
+        (self.purse.id(), BALANCE)
+    }
+
+    /// Is woken when it finds its next block: as often as the chain's miners, who find one in an
+    /// interval, by its part of their power.
+    fn wake_when_found(&self, hands: &mut Hands<'_>) {
+        let interval = u64::from(hands.genesis.rules.interval_ms) * self.power_parts;
+        let found = Arrivals::at_rate(1_000.0 / interval as f64);
+        let gap = found.gap(hands.rng);
+        hands.wake_at(hands.now + gap);
+    }
+
     /// Makes the block of a template's parent that has this flaw, and tells of it.
-    fn make(&mut self, mut header: Header, flaw: Flaw, hands: &mut Hands<'_>) {
-        let transactions = match flaw {
-            Flaw::StateRoot | Flaw::TxRoot | Flaw::TwoBodies => Vec::new(),
-            Flaw::Signature => vec![forged(hands, 200)],
-            Flaw::Overspending => vec![unfunded(hands)],
-            Flaw::TooHeavy => too_many(hands),
-        };
-        let wtxids: Vec<_> = transactions.iter().map(Transaction::wtxid).collect();
-        header.tx_root = match flaw {
-            Flaw::TxRoot => Hash(hands.rng.bytes32()),
-            _ => Block::tx_root(&wtxids),
-        };
-        // Without the rewards and the transactions the root can't be right: it is not even tried.
-        header.state_root = Hash(hands.rng.bytes32());
-        if !seal(&mut header) {
+    fn make(&mut self, header: Header, flaw: Flaw, hands: &mut Hands<'_>) {
+        let tip = hands.published.filter(|tip| tip.tip == header.parent_id);
+        let Some(parent) = tip else {
             return;
-        }
+        };
+        let ground = Ground {
+            genesis: hands.genesis,
+            parent,
+            header,
+            purse: &self.purse,
+            now: hands.now,
+            rng: hands.rng,
+        };
+        let Some((header, transactions)) = ground.forge(flaw) else {
+            return;
+        };
         hands.mark(flaw.mark());
         if self.blocks.len() >= KEPT_MAX {
             self.blocks.pop_first();
@@ -173,19 +286,19 @@ impl Behaviour for InvalidBlockMiner {
 
     fn start(&mut self, hands: &mut Hands<'_>) {
         self.asked = None;
-        hands.wake_at(hands.now + PAUSE);
+        self.wake_when_found(hands);
     }
 
     fn wake(&mut self, hands: &mut Hands<'_>) {
         if let Some(flaw) = self.flaws.get(self.made % self.flaws.len().max(1)) {
             let question = Question::Template {
-                beneficiary: AccountId([0x66; 32]),
+                beneficiary: BENEFICIARY,
                 after: None,
             };
             self.asked = Some((hands.call(question), *flaw));
             self.made += 1;
         }
-        hands.wake_at(hands.now + PAUSE);
+        self.wake_when_found(hands);
     }
 
     fn answered(&mut self, call: CallId, reply: &Result<Reply, CallError>, hands: &mut Hands<'_>) {
@@ -228,47 +341,15 @@ impl Behaviour for InvalidBlockMiner {
         if !self.doubled.contains(&body.header.id()) {
             return Fate::Pass;
         }
-        body.transactions.push(forged(hands, 200));
+        // Of nobody, as whoever looks at it would see; but it is not what the header is of.
+        let (id, nobody) = (hands.genesis.id(), Account::single(hands.rng));
+        let ops = vec![Op::Data(vec![0x2a; 200])];
+        let other = nobody.sign(&id, Nonce(0), Amount(0), Height(0), ops, hands.rng);
+        body.transactions.push(other);
         hands.mark(Flaw::TwoBodies.mark());
         let block = body.to_bytes();
         let message = Message::Block { request, block };
         send_in(hands, letter.conn, letter.lane, &message);
         Fate::Drop
     }
-}
-
-/// A transaction of nobody's, whose signature is wrong.
-fn forged(hands: &mut Hands<'_>, data: usize) -> Transaction {
-    let mut forged = signed(hands, vec![Op::Data(vec![0x2a; data])]);
-    if let Auth::Single { signature, .. } = &mut forged.auth {
-        signature.0[0] ^= 1;
-    }
-    forged
-}
-
-/// A transaction that is sound by itself, of an account that has nothing.
-fn unfunded(hands: &mut Hands<'_>) -> Transaction {
-    let pay = Op::Transfer {
-        to: AccountId([7; 32]),
-        amount: Amount(1_000_000),
-    };
-    signed(hands, vec![pay])
-}
-
-fn signed(hands: &mut Hands<'_>, ops: Vec<Op>) -> Transaction {
-    let account = Account::single(hands.rng);
-    let (fee, forever) = (Amount(1_000_000), Height(0));
-    let id = hands.genesis.id();
-    let mut rng: Rng = hands.rng.fork("signers");
-    account.sign(&id, Nonce(0), fee, forever, ops, &mut rng)
-}
-
-/// Transactions that weigh more together than a block may, and are few in bytes: one that is
-/// repeated, because weight is looked at first.
-fn too_many(hands: &mut Hands<'_>) -> Vec<Transaction> {
-    let op = Op::Data(vec![0x2a; 1_000]);
-    let one = signed(hands, vec![op; 8]);
-    let limit = u64::from(hands.genesis.rules.max_block_weight);
-    let count = limit / one.weight().0 + 1;
-    vec![one; count as usize]
 }

@@ -1,9 +1,10 @@
 //! Machines that do not keep to the rules, as named types.
 //!
 //! *Owns* what each of them does besides what its production node does. *Invariants*: an adversary
-//! has no more than an honest node of its own, its links, its work and its money; what it draws
-//! comes from its own [`Rng`], so that the same seed gives the same attack. *Never* reaches into
-//! another machine.
+//! has no more than an honest node of its own, its links, its money, and work that is charged as
+//! time: it has a block when a miner of its power would have found one, though looking for the
+//! nonce takes no virtual time then. What it draws comes from its own [`Rng`], so that the same seed
+//! gives the same attack. *Never* reaches into another machine.
 //!
 //! What each does, and what must hold beside it, is in docs/simulator.md, "Adversaries"; `tests`
 //! has a test of each.
@@ -119,7 +120,11 @@ impl AdversaryKind {
     /// [`behaviour`] of the same stream spends from.
     #[must_use]
     pub fn allocation(self, rng: &Rng) -> Option<(AccountId, Amount)> {
-        (self == Self::TransactionFlood).then(|| TransactionFlood::drawn(rng).allocation())
+        match self {
+            Self::TransactionFlood => Some(TransactionFlood::drawn(rng).allocation()),
+            Self::InvalidBlockMiner => Some(InvalidBlockMiner::drawn(rng).allocation()),
+            _ => None,
+        }
     }
 }
 
@@ -129,7 +134,7 @@ pub fn behaviour(kind: AdversaryKind, rng: &Rng) -> Box<dyn Behaviour> {
     match kind {
         AdversaryKind::Silent => Box::new(Silent),
         AdversaryKind::GarbageSender => Box::new(GarbageSender::new()),
-        AdversaryKind::InvalidBlockMiner => Box::new(InvalidBlockMiner::of(Flaw::ALL.to_vec())),
+        AdversaryKind::InvalidBlockMiner => Box::new(InvalidBlockMiner::drawn(rng)),
         AdversaryKind::SelfishMiner => Box::new(SelfishMiner::new()),
         AdversaryKind::WithholdingRelay => Box::new(WithholdingRelay::new()),
         AdversaryKind::LowWorkHeaderFlood => Box::new(LowWorkHeaderFlood::new()),

@@ -346,7 +346,7 @@ const fn scenes(kind: AdversaryKind) -> &'static [&'static str] {
         AdversaryKind::Silent => &["a_silent_peer_is_let_go_and_not_blamed"],
         AdversaryKind::GarbageSender => &["garbage_costs_its_sender_every_connection"],
         AdversaryKind::InvalidBlockMiner => &[
-            "a_block_whose_body_breaks_a_rule_is_nobodys_and_costs_its_sender_the_connection",
+            "a_block_that_breaks_a_rule_is_nobodys_and_costs_its_sender_the_connection",
             "a_body_that_is_not_its_headers_says_nothing_against_the_header",
         ],
         AdversaryKind::SelfishMiner => {

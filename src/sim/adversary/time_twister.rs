@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::base::{Span, Time};
 use crate::consensus::{HeaderRules, ParentView};
 use crate::node::{CallError, CallId, Question, Reply};
+use crate::sim::workload::arrivals::Arrivals;
 use crate::sim::{Behaviour, Hands};
 use crate::types::{AccountId, CompactBits, Height, Millis, Rules, Seal, work_of_target};
 
@@ -138,10 +139,17 @@ fn expected_hashes(bits: CompactBits) -> u64 {
     }
 }
 
-/// Finds a block in every interval, with whatever work that takes, and chooses its time.
+/// Hashes this many times what the chain's miners do when it comes.
+const POWER: f64 = 2.0;
+
+/// A miner with two thirds of all work, which chooses its blocks' times. It finds them as often as
+/// one of its power does, and asks for a template when it finds one: how long it has looked for a
+/// nonce says nothing about how long it goes on looking.
 #[derive(Clone, Debug)]
 pub struct TimeTwister {
     strategy: TimeStrategy,
+    /// What a block cost when it came: what the chain's miners hash in an interval.
+    first_cost: Option<u64>,
     asked: Option<CallId>,
 }
 
@@ -151,13 +159,36 @@ impl TimeTwister {
     pub const fn new(strategy: TimeStrategy) -> Self {
         Self {
             strategy,
+            first_cost: None,
             asked: None,
         }
+    }
+
+    /// Is woken when it finds its next block.
+    fn wake_when_found(&mut self, hands: &mut Hands<'_>) {
+        let interval = Self::pace(hands).as_millis() as f64 / 1_000.0;
+        let cost = next_cost(hands);
+        self.first_cost = self.first_cost.or(cost);
+        let eased = match (self.first_cost, cost) {
+            (Some(first), Some(cost)) => first as f64 / cost as f64,
+            _ => 1.0,
+        };
+        // Products and quotients of IEEE 754, which are the same everywhere.
+        let found = Arrivals::at_rate(POWER * eased / interval);
+        let gap = found.gap(hands.rng);
+        hands.wake_at(hands.now + gap);
     }
 
     fn pace(hands: &Hands<'_>) -> Span {
         Span::from_millis(u64::from(hands.genesis.rules.interval_ms))
     }
+}
+
+/// The hashes that the next block costs, if its node shows a tip.
+fn next_cost(hands: &Hands<'_>) -> Option<u64> {
+    let rules = HeaderRules::new(Arc::clone(hands.genesis)).ok()?;
+    let tip = ParentView::from(&hands.published?.header);
+    Some(expected_hashes(rules.next_bits(&tip)))
 }
 
 impl Behaviour for TimeTwister {
@@ -167,7 +198,7 @@ impl Behaviour for TimeTwister {
 
     fn start(&mut self, hands: &mut Hands<'_>) {
         self.asked = None;
-        hands.wake_at(hands.now + Self::pace(hands));
+        self.wake_when_found(hands);
     }
 
     fn wake(&mut self, hands: &mut Hands<'_>) {
@@ -176,7 +207,7 @@ impl Behaviour for TimeTwister {
             after: None,
         };
         self.asked = Some(hands.call(question));
-        hands.wake_at(hands.now + Self::pace(hands));
+        self.wake_when_found(hands);
     }
 
     fn answered(&mut self, call: CallId, reply: &Result<Reply, CallError>, hands: &mut Hands<'_>) {
