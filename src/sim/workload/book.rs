@@ -26,6 +26,8 @@ pub enum PaymentKind {
     Data,
     /// It pays more to take the place of one that waits.
     Replacement,
+    /// It does so too, and pays somebody else.
+    Redirected,
     /// It expires soon.
     Expiring,
     /// It is one of two of the same nonce, made at once at two nodes.
@@ -34,11 +36,12 @@ pub enum PaymentKind {
 
 impl PaymentKind {
     /// Every kind.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Plain,
         Self::Fresh,
         Self::Data,
         Self::Replacement,
+        Self::Redirected,
         Self::Expiring,
         Self::DoubleSpend,
     ];
@@ -51,6 +54,7 @@ impl PaymentKind {
             Self::Fresh => "fresh",
             Self::Data => "data",
             Self::Replacement => "replacement",
+            Self::Redirected => "redirected",
             Self::Expiring => "expiring",
             Self::DoubleSpend => "double spend",
         }

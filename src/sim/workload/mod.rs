@@ -55,6 +55,9 @@ const DATA_OP_BYTES: usize = 256;
 const CREATED_MAX: u64 = 4;
 const SEVERAL_ONE_IN: u64 = 4;
 
+/// One replacement out of so many pays somebody else than what it replaces.
+const REDIRECTED_ONE_IN: u64 = 2;
+
 /// One who pays.
 struct Payer {
     account: Account,
@@ -364,14 +367,7 @@ impl Workload {
             let elsewhere = self.somewhere(world, Some(sight.node));
             let node = elsewhere.map_or(sight.node, |(node, _)| node);
             let other = self.draw_known(payer);
-            let redirect = |op: &Op| match op {
-                Op::Transfer { amount, .. } => Op::Transfer {
-                    to: other,
-                    amount: Amount(amount.0 + 1),
-                },
-                Op::Data(bytes) => Op::Data(bytes.clone()),
-            };
-            let ops = ops.iter().map(redirect).collect();
+            let ops = redirected(&ops, other, 1);
             let account = &self.payers[payer].account;
             let second = account.sign(&genesis.id(), nonce, fee, expiry, ops, &mut self.rng);
             self.ask(payer, second, kind, node, world);
@@ -459,7 +455,8 @@ impl Workload {
         Amount(fee)
     }
 
-    /// Pays a higher fee for what waits already, or pays somebody else in its place.
+    /// Pays a higher fee for what waits already, or pays somebody else in its place: one of the two
+    /// is ever mined.
     fn replace(&mut self, payer: usize, sight: &Sight, world: &mut World) -> bool {
         let id = self.payers[payer].account.id();
         let waiting = self.payers[payer].next - sight.nonce;
@@ -476,16 +473,16 @@ impl Workload {
             return false;
         }
         let genesis = Arc::clone(&world.config().genesis);
-        let (expiry, ops) = (old.expiry, old.ops.clone());
-        let account = &self.payers[payer].account;
+        let other = self.draw_known(payer);
+        let elsewhere = redirected(&old.ops, other, 0);
+        let (ops, kind) = if elsewhere != old.ops && self.rng.chance(1, REDIRECTED_ONE_IN) {
+            (elsewhere, PaymentKind::Redirected)
+        } else {
+            (old.ops.clone(), PaymentKind::Replacement)
+        };
+        let (expiry, account) = (old.expiry, &self.payers[payer].account);
         let transaction = account.sign(&genesis.id(), nonce, fee, expiry, ops, &mut self.rng);
-        self.ask(
-            payer,
-            transaction,
-            PaymentKind::Replacement,
-            sight.node,
-            world,
-        );
+        self.ask(payer, transaction, kind, sight.node, world);
         true
     }
 
@@ -538,6 +535,18 @@ impl Workload {
             }
         }
     }
+}
+
+/// What operations do when somebody else gets what they pay, and so much more each.
+fn redirected(ops: &[Op], to: AccountId, more: u64) -> Vec<Op> {
+    let redirect = |op: &Op| match op {
+        Op::Transfer { amount, .. } => Op::Transfer {
+            to,
+            amount: Amount(amount.0 + more),
+        },
+        Op::Data(bytes) => Op::Data(bytes.clone()),
+    };
+    ops.iter().map(redirect).collect()
 }
 
 /// What a payment of this weight burns at a base fee.

@@ -20,7 +20,8 @@ pub struct WorkloadOptions {
     pub fresh: u32,
     /// Transactions that anchor bytes and pay nobody.
     pub data: u32,
-    /// Payments that replace one of the same account and nonce by paying more.
+    /// Payments that replace one of the same account and nonce by paying more, half of them to
+    /// somebody else.
     pub replacements: u32,
     /// Payments that expire within a few blocks more than nodes ask for.
     pub expiring: u32,
