@@ -3,8 +3,8 @@
 //! *Owns* what each of them does besides what its production node does. *Invariants*: an adversary
 //! has no more than an honest node of its own, its links, its money, and work that is charged as
 //! time: it has a block when a miner of its power would have found one, though looking for the
-//! nonce takes no virtual time then. What it draws comes from its own [`Rng`], so that the same seed
-//! gives the same attack. *Never* reaches into another machine.
+//! nonce takes no virtual time then. What it draws comes from its own [`Rng`], so that the same
+//! seed gives the same attack. *Never* reaches into another machine.
 //!
 //! What each does, and what must hold beside it, is in docs/simulator.md, "Adversaries"; `tests`
 //! has a test of each.

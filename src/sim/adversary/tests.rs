@@ -234,7 +234,9 @@ fn what_a_withholding_relay_tells_of_comes_by_others_in_time() {
     scene.assert_agreement(80);
     scene.assert_honest_unharmed();
     assert!(!scene.is_blamed());
-    assert!(scene.fired("withholding: transactions") > 0);
+    for mark in ["withholding: a block", "withholding: transactions"] {
+        assert!(scene.fired(mark) > 0, "{mark}");
+    }
     // A block that it told of first, and that a node then asked it for, is asked of somebody else
     // after two seconds.
     let everywhere = scene.honest.len() as u32;
@@ -331,6 +333,11 @@ fn chosen_times_leave_the_honest_in_agreement() {
         scene.assert_agreement(50);
         scene.assert_honest_unharmed();
         assert!(!scene.is_blamed(), "{strategy:?}");
+        // As many as two thirds of all power find, and each in the chain that all agree on.
+        assert!(
+            scene.fired("time-twister: chose a block's time") > 50,
+            "{strategy:?}"
+        );
         let tip = Arc::clone(scene.world.published(scene.honest[0]).unwrap());
         let now = scene.world.now().as_millis();
         let limit = scene.world.config().genesis.rules.future_limit_ms();
@@ -350,7 +357,7 @@ const fn scenes(kind: AdversaryKind) -> &'static [&'static str] {
             "a_body_that_is_not_its_headers_says_nothing_against_the_header",
         ],
         AdversaryKind::SelfishMiner => {
-            &["a_selfish_miner_earns_more_than_its_share_and_breaks_no_rule"]
+            &["a_selfish_miner_earns_what_the_paper_says_and_breaks_no_rule"]
         }
         AdversaryKind::WithholdingRelay => {
             &["what_a_withholding_relay_tells_of_comes_by_others_in_time"]
