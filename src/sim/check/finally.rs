@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::base::Span;
 use crate::codec::{Decode, DecodeError, Reader};
 use crate::node::{CallError, CallId, Node, Question, Reply, TransactionStatus};
-use crate::sim::workload::{Acknowledged, Facts, Place, Standing, Workload};
+use crate::sim::workload::{Acknowledged, Facts, Payment, PaymentKind, Place, Standing, Workload};
 use crate::sim::{NodeIndex, World};
 use crate::types::{AccountId, BlockId, Genesis, Header, Height, TxId};
 
@@ -22,11 +22,11 @@ const CALLS_MAX: usize = 64;
 pub struct Outcomes {
     /// In the best chain.
     pub included: u64,
-    /// Another of its account and nonce is in the best chain.
+    /// The other of two that were made at once, of one account and nonce, is in the best chain.
     pub conflicting: u64,
     /// Too late for any block.
     pub expired: u64,
-    /// Replaced by another that waits.
+    /// One that its account made to replace it is in the best chain, or waits.
     pub replaced: u64,
     /// In the mempool, or kept aside, at the node that answered for it.
     pub waiting: u64,
@@ -261,6 +261,7 @@ impl<'a> Finally<'a> {
             let (account, nonce) = (payment.account, payment.nonce.0);
             match included.get(&(account, nonce)) {
                 Some(txid) if *txid == payment.txid => outcomes.included += 1,
+                Some(rival) if replaces(workload, payment, rival) => outcomes.replaced += 1,
                 Some(_) => outcomes.conflicting += 1,
                 None if is_late(payment.expiry, height) => outcomes.expired += 1,
                 None if excused(one.by) => outcomes.excused += 1,
@@ -334,6 +335,19 @@ impl<'a> Finally<'a> {
             Standing::Kept | Standing::Stranded | Standing::Unfunded => outcomes.waiting += 1,
         }
     }
+}
+
+/// Whether `rival` was made to take the place of a payment, and not beside it.
+fn replaces(workload: &Workload, payment: &Payment, rival: &TxId) -> bool {
+    let rivals = workload.rivals(&payment.account, payment.nonce);
+    let rival = rivals.iter().find(|made| made.txid == *rival);
+    rival.is_some_and(|rival| {
+        let is_meant = matches!(
+            rival.kind,
+            PaymentKind::Replacement | PaymentKind::Redirected
+        );
+        is_meant && rival.fee > payment.fee
+    })
 }
 
 /// What the reference says of the chain that ends with a tip.

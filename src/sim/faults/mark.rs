@@ -114,9 +114,9 @@ marks! {
     InvalidBlock "invalid-block";
     /// A node discouraged a peer.
     Discouraged "discouraged";
-    /// A promised transaction was replaced by another.
+    /// A promised transaction was replaced by its account.
     Replaced "replaced";
-    /// A promised transaction lost its nonce to another.
+    /// A promised transaction lost its nonce to the other of two that were made at once.
     DoubleSpent "double-spent";
     /// A promised transaction expired.
     Expired "expired";
