@@ -64,6 +64,8 @@ const ADVERSARY_POWER: (u64, u64) = (40, 10);
 const UNSIMPLIFIED_ONE_IN: u64 = 8;
 /// How often recordings are replayed in one run at most.
 const REPLAYS_MAX: u32 = 3;
+/// After how many events it is told how far it is: some milliseconds.
+const PROGRESS_EVERY: u64 = 1_024;
 /// How often a recording takes a new snapshot, in bytes.
 const RECORD_BASE: u64 = 400_000;
 
@@ -132,6 +134,24 @@ pub struct Look {
     pub follow: Option<(NodeIndex, Tell)>,
     /// After how many happenings the run stops.
     pub until: Option<u64>,
+    /// Who is told now and then how far it is.
+    pub progress: Option<TellProgress>,
+}
+
+/// Who is told how far a run is.
+pub type TellProgress = Box<dyn FnMut(&Progress)>;
+
+/// How far a run is.
+#[derive(Clone, Copy, Debug)]
+pub struct Progress {
+    /// The time that passed in the world.
+    pub passed: Span,
+    /// For how long faults come; how long it takes after that shows then.
+    pub safety: Span,
+    /// How many events there were.
+    pub events: u64,
+    /// The middle height of the nodes.
+    pub height: Height,
 }
 
 /// Runs a seed.
@@ -145,6 +165,7 @@ pub fn run(seed: u64, options: &SwarmOptions) -> Verdict {
 pub fn run_under(seed: u64, options: &SwarmOptions, look: Look) -> Verdict {
     let mut run = Run::new(seed, options);
     run.until = look.until.unwrap_or(u64::MAX);
+    run.progress = look.progress;
     if let Some((node, tell)) = look.follow {
         run.world.follow(node, tell);
         run.followed = Some(node);
@@ -214,6 +235,8 @@ struct Run {
     read: usize,
     /// After how many happenings it stops.
     until: u64,
+    /// Who is told how far it is.
+    progress: Option<TellProgress>,
     /// The node that somebody follows, and the life in which its recording began.
     followed: Option<NodeIndex>,
     followed_life: Option<u32>,
@@ -260,6 +283,7 @@ impl Run {
             replays: 0,
             read: 0,
             until: u64::MAX,
+            progress: None,
             followed: None,
             followed_life: None,
             world,
@@ -378,10 +402,28 @@ impl Run {
     /// Lets time pass until `until`, under watch.
     fn pass(&mut self, until: Time) {
         self.record_followed();
+        let span = until.since(self.world.now());
+        self.run_until(span, |_| false);
+    }
+
+    /// Lets time pass for so long, until this holds or the run is to be stopped, under watch.
+    fn run_until(&mut self, span: Span, mut holds: impl FnMut(&World) -> bool) {
         let (world, watch, last) = (&mut self.world, &mut self.watch, self.until);
-        world.run_until(until.since(world.now()), |world| {
+        let (began, safety) = (self.began, self.end.since(self.began));
+        let progress = &mut self.progress;
+        world.run_until(span, |world| {
             watch.look(world);
-            world.happenings() >= last
+            if let Some(tell) = progress
+                && world.happenings().is_multiple_of(PROGRESS_EVERY)
+            {
+                tell(&Progress {
+                    passed: world.now().since(began),
+                    safety,
+                    events: world.happenings(),
+                    height: world.observations().blocks().heights().1,
+                });
+            }
+            holds(world) || world.happenings() >= last
         });
     }
 
@@ -511,11 +553,9 @@ impl Run {
         while !agreed && self.world.now() < until {
             self.operate(core);
             self.record_followed();
-            let (watch, last) = (&mut self.watch, self.until);
-            self.world.run_until(Span::from_secs(1), |world| {
-                watch.look(world);
+            self.run_until(Span::from_secs(1), |world| {
                 agreed = agree(world, core, goal);
-                agreed || world.happenings() >= last
+                agreed
             });
             if self.is_over() {
                 return false;
@@ -595,6 +635,7 @@ impl Run {
             (Mark::Loss, config.network.loss_per_million > 0),
             (Mark::SealedFrames, !config.switches.plain_frames),
             (Mark::OwnVerdicts, !config.switches.memoised_verdicts),
+            (Mark::Threads, !config.switches.simulated_costs),
         ] {
             if is_so {
                 marks.add(mark);
@@ -686,7 +727,9 @@ fn draw_world(rng: &mut Rng, seed: u64, genesis: Arc<Genesis>) -> WorldConfig {
         switches: Switches {
             plain_frames: !rng.chance(1, UNSIMPLIFIED_ONE_IN),
             memoised_verdicts: !rng.chance(1, UNSIMPLIFIED_ONE_IN),
-            ..Switches::default()
+            // By a stream of its own: nothing else that is drawn, and nothing that happens, is
+            // another for it.
+            simulated_costs: !rng.fork("threads").chance(1, UNSIMPLIFIED_ONE_IN),
         },
         ..WorldConfig::new(seed, genesis)
     }

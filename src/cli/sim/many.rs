@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::base::Span;
 use crate::cli::{CommandError, ExitCode, Output};
-use crate::sim::report::{Report, count, span};
+use crate::sim::report::{Report, count, named, span};
 use crate::sim::scenario::{Outcome, Scenario, run_to_end};
 
 use super::progress::Line;
@@ -26,6 +26,8 @@ struct Told {
     /// What was wrong with it; nothing where all held.
     violations: Vec<String>,
     marks: Vec<(&'static str, u64)>,
+    /// The switches, and whether they were on; nothing where it panicked.
+    switches: Vec<(&'static str, bool)>,
     events: u64,
     passed: Span,
     /// The whole of it, if it failed and is wanted.
@@ -39,6 +41,8 @@ struct Tally {
     failed: Vec<(u64, Vec<String>)>,
     /// How often each mark fired, and in how many seeds.
     marks: BTreeMap<&'static str, (u64, u64)>,
+    /// In how many seeds each switch was on.
+    switches: BTreeMap<&'static str, u64>,
     events: u64,
     passed: u64,
 }
@@ -142,6 +146,7 @@ fn work(scenario: &Scenario, next: &AtomicU64, last: u64, keep: bool, tell: &Sen
                 seed,
                 violations: outcome.facts.violations.clone(),
                 marks: marks(&outcome),
+                switches: named(outcome.facts.switches).to_vec(),
                 events: outcome.facts.events,
                 passed: outcome.facts.end.since(outcome.seen.began()),
                 outcome: (keep && !outcome.facts.violations.is_empty()).then(|| Box::new(outcome)),
@@ -153,6 +158,7 @@ fn work(scenario: &Scenario, next: &AtomicU64, last: u64, keep: bool, tell: &Sen
                     seed,
                     violations: vec![format!("panic: {}", text.unwrap_or("without a message"))],
                     marks: Vec::new(),
+                    switches: Vec::new(),
                     events: 0,
                     passed: Span::ZERO,
                     outcome: None,
@@ -203,6 +209,9 @@ impl Tally {
             *all += times;
             *seeds += 1;
         }
+        for (switch, is_on) in told.switches {
+            *self.switches.entry(switch).or_default() += u64::from(is_on);
+        }
         if !told.violations.is_empty() {
             self.failed.push((told.seed, told.violations));
             self.failed.sort();
@@ -228,6 +237,7 @@ impl Tally {
             "events": self.events,
             "virtual_ms": self.passed / 1_000,
             "wall_ms": elapsed.as_millis(),
+            "simplified": self.switches,
             "marks": marks,
             "never_fired": never,
         })
@@ -250,6 +260,13 @@ impl Tally {
             count(self.events),
             span(elapsed)
         );
+        let switches = self.switches.iter();
+        let switches: Vec<String> = switches
+            .map(|(switch, seeds)| format!("{switch} in {}", count(*seeds)))
+            .collect();
+        if !switches.is_empty() {
+            text.push_str(&format!("simplified: {}\n", switches.join(", ")));
+        }
         if !marks.is_empty() {
             text.push_str("marks that fired:\n");
             for line in super::columns(&marks).lines() {

@@ -1,5 +1,9 @@
 //! One seed, watched.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
 use serde_json::json;
 
 use crate::base::{Span, Time};
@@ -7,7 +11,7 @@ use crate::cli::{CommandError, ExitCode, Output};
 use crate::sim::report::{Report, count, share, span};
 use crate::sim::scenario::{Outcome, Progress, Run, Scenario, run_swarm};
 use crate::sim::swarm::Look;
-use crate::sim::{NodeIndex, Tell};
+use crate::sim::{NodeIndex, Tell, swarm};
 
 use super::progress::{Line, peak_memory};
 use super::{SimArgs, command, files};
@@ -26,21 +30,17 @@ pub(super) fn run(
         files::make(folder)?;
     }
     let seed = args.seed.unwrap_or_else(|| scenario.seed());
-    let mut line = Line::new();
+    let line = Rc::new(RefCell::new(Line::new()));
     let tell = args
         .trace
         .map(|node| teller(node, scenario.nodes(), *output))
         .transpose()?;
     let mut outcome = if scenario.is_swarm() {
-        let look = Look {
-            follow: tell,
-            until: args.until,
-        };
-        run_swarm(scenario, seed, look)
+        run_drawn(args, scenario, seed, tell, &line)
     } else {
-        run_in_slices(args, scenario, seed, tell, &mut line)
+        run_in_slices(args, scenario, seed, tell, &mut line.borrow_mut())
     };
-    outcome.facts.wall = Span::from_micros(micros(line.elapsed()));
+    outcome.facts.wall = Span::from_micros(micros(line.borrow().elapsed()));
     outcome.facts.memory = peak_memory();
     outcome.facts.command = command(args, seed);
     if let (Some(folder), Some(bytes)) = (&args.out, &outcome.recording) {
@@ -54,6 +54,28 @@ pub(super) fn run(
         ))),
         _ => Ok(()),
     }
+}
+
+/// Runs a seed of a swarm.
+fn run_drawn(
+    args: &SimArgs,
+    scenario: &Scenario,
+    seed: u64,
+    tell: Option<(NodeIndex, Tell)>,
+    line: &Rc<RefCell<Line>>,
+) -> Outcome {
+    let shown = Rc::clone(line);
+    let show = move |progress: &swarm::Progress| {
+        (shown.borrow_mut()).show(|elapsed| drawn_progress(progress, elapsed));
+    };
+    let look = Look {
+        follow: tell,
+        until: args.until,
+        progress: args.trace.is_none().then(|| Box::new(show) as _),
+    };
+    let outcome = run_swarm(scenario, seed, look);
+    line.borrow_mut().clear();
+    outcome
 }
 
 fn run_in_slices(
@@ -99,7 +121,7 @@ pub(super) fn teller(
     Ok((NodeIndex(node), tell))
 }
 
-pub(super) fn micros(elapsed: std::time::Duration) -> u64 {
+pub(super) fn micros(elapsed: Duration) -> u64 {
     u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX)
 }
 
@@ -117,6 +139,22 @@ fn progress(progress: &Progress, elapsed: Span) -> String {
         count(progress.events),
         span(elapsed),
         span(left)
+    )
+}
+
+/// How far a seed of a swarm is. How long all takes is not known before it is well again.
+fn drawn_progress(progress: &swarm::Progress, elapsed: Duration) -> String {
+    let (passed, safety) = (progress.passed, progress.safety);
+    let phase = if passed < safety {
+        format!("{} of {} with faults", span(passed), span(safety))
+    } else {
+        format!("{}, all is well again", span(passed))
+    };
+    format!(
+        "{phase}, height {}, {} events; {} so far",
+        progress.height,
+        count(progress.events),
+        span(Span::from_micros(micros(elapsed)))
     )
 }
 

@@ -70,6 +70,8 @@ marks! {
     SealedFrames "sealed-frames";
     /// Every node reached its own verdicts.
     OwnVerdicts "own-verdicts";
+    /// Threads did the jobs, beside the loop.
+    Threads "threads";
     /// The network fell in two.
     Split "split";
     /// One side of a split was not heard by the other.

@@ -23,7 +23,8 @@ pub use summary::{Quantiles, Summary};
 pub use units::{bytes, count, share, span};
 
 /// The switches' names, and whether they were on.
-const fn named(switches: Switches) -> [(&'static str, bool); 3] {
+#[must_use]
+pub const fn named(switches: Switches) -> [(&'static str, bool); 3] {
     [
         ("plain frames", switches.plain_frames),
         ("memoised verdicts", switches.memoised_verdicts),

@@ -57,11 +57,9 @@ impl Run {
         while !agreed && self.world.now() < until {
             self.operate(&nodes);
             self.record_followed();
-            let (watch, last) = (&mut self.watch, self.until);
-            self.world.run_until(Span::from_secs(1), |world| {
-                watch.look(world);
+            self.run_until(Span::from_secs(1), |world| {
                 agreed = same_work(world, &nodes);
-                agreed || world.happenings() >= last
+                agreed
             });
             if self.is_over() {
                 return erring;

@@ -65,6 +65,7 @@ fn a_seed_is_stopped_at_an_event_and_a_node_of_it_is_followed_and_recorded() {
         Look {
             follow: Some((NodeIndex(0), tell)),
             until,
+            progress: Some(Box::new(|_| {})),
         }
     };
     let whole = run(5, &options);
