@@ -184,6 +184,7 @@ pub fn run_under(seed: u64, options: &SwarmOptions, look: Look) -> Verdict {
     if !run.is_over() {
         outcomes = run.check(&nodes);
     }
+    run.plan.finish(&mut run.world);
     let marks = run.marks(&outcomes);
     let followed = run.followed.filter(|node| node.0 < run.world.len());
     let recording = followed.and_then(|node| run.world.recording(node));

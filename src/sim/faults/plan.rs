@@ -178,6 +178,53 @@ pub struct Refusal {
     pub why: String,
 }
 
+/// When what goes on is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Over {
+    /// When a machine that is down starts.
+    Start(NodeIndex),
+    /// When a trouble of a machine's disk is over.
+    Relief(NodeIndex, Kind),
+    /// When a machine's clock is set anew.
+    Clock(NodeIndex),
+    /// When a machine's process is killed no more.
+    Loop(NodeIndex),
+    /// When a machine's process, which is stopped, goes on, or is down.
+    GoOn(NodeIndex, Time),
+    /// When a cut is mended.
+    Mending(Time),
+}
+
+impl Over {
+    /// Of which machine it is, where it is one's.
+    const fn node(self) -> Option<NodeIndex> {
+        match self {
+            Self::Start(node)
+            | Self::Relief(node, _)
+            | Self::Clock(node)
+            | Self::Loop(node)
+            | Self::GoOn(node, _) => Some(node),
+            Self::Mending(_) => None,
+        }
+    }
+
+    /// The time at which it is over at the latest.
+    const fn at(self) -> Option<Time> {
+        match self {
+            Self::GoOn(_, at) | Self::Mending(at) => Some(at),
+            Self::Start(_) | Self::Relief(..) | Self::Clock(_) | Self::Loop(_) => None,
+        }
+    }
+}
+
+/// Something that goes on; its mark is left when it is over, with both times.
+#[derive(Clone, Copy, Debug)]
+struct Ongoing {
+    mark: Mark,
+    since: Time,
+    over: Over,
+}
+
 /// Faults, as virtual time passes.
 pub struct FaultPlan {
     options: FaultOptions,
@@ -192,6 +239,7 @@ pub struct FaultPlan {
     acts: u64,
     cuts: Vec<CutId>,
     refusals: Vec<Refusal>,
+    ongoing: Vec<Ongoing>,
 }
 
 impl FaultPlan {
@@ -209,6 +257,7 @@ impl FaultPlan {
             acts: 0,
             cuts: Vec::new(),
             refusals: Vec::new(),
+            ongoing: Vec::new(),
         };
         for kind in Kind::ALL {
             plan.expect_next(kind, now);
@@ -238,14 +287,7 @@ impl FaultPlan {
             clock = self.draw_clock(false);
         }
         let node = world.add_with_clock(name, peers, mining, clock);
-        if condition.has_wrong_clock {
-            leave(world, Mark::ClockWrong, node);
-        } else if clock.skew_micros != 0 {
-            leave(world, Mark::ClockSkew, node);
-        }
-        if clock.drift_ppm != 0 {
-            leave(world, Mark::ClockDrift, node);
-        }
+        self.begin_clock(world.now(), node, clock, condition.has_wrong_clock);
         condition.is_frail = self.rng.chance(frail.into(), 1_000);
         let frail = self.conditions.values().filter(|it| it.is_frail).count();
         // Most disks stay good, whatever the dice say.
@@ -253,6 +295,43 @@ impl FaultPlan {
         self.nodes.push(node);
         self.conditions.insert(node, condition);
         node
+    }
+
+    /// A machine has a clock that errs from now on.
+    fn begin_clock(&mut self, now: Time, node: NodeIndex, clock: ClockError, is_wrong: bool) {
+        let over = Over::Clock(node);
+        if is_wrong {
+            self.begin(now, Mark::ClockWrong, over);
+        } else if clock.skew_micros != 0 {
+            self.begin(now, Mark::ClockSkew, over);
+        }
+        if clock.drift_ppm != 0 {
+            self.begin(now, Mark::ClockDrift, over);
+        }
+    }
+
+    /// Something begins that goes on.
+    fn begin(&mut self, now: Time, mark: Mark, over: Over) {
+        let since = now;
+        self.ongoing.push(Ongoing { mark, since, over });
+    }
+
+    /// Leaves the marks of what is over.
+    fn end(&mut self, world: &mut World, mut is_over: impl FnMut(&Over) -> bool) {
+        let now = world.now();
+        for ongoing in self
+            .ongoing
+            .extract_if(.., |ongoing| is_over(&ongoing.over))
+        {
+            let Ongoing { mark, since, over } = ongoing;
+            let until = over.at().map_or(now, |at| at.min(now));
+            world.mark_span(since, until, mark.name(), over.node());
+        }
+    }
+
+    /// Leaves the marks of all that still goes on: the run is over.
+    pub fn finish(&mut self, world: &mut World) {
+        self.end(world, |_| true);
     }
 
     /// A clock that is off, by more than the rules bear where it is `wrong`.
@@ -282,6 +361,8 @@ impl FaultPlan {
         let is_wrong = was_wrong && self.rng.chance(1, 2);
         let clock = self.draw_clock(is_wrong);
         world.set_clock(node, clock);
+        self.end(world, |over| *over == Over::Clock(node));
+        self.begin_clock(world.now(), node, clock, is_wrong);
         let condition = self.conditions.entry(node).or_default();
         (condition.has_wrong_clock, condition.has_jumped) = (is_wrong, true);
     }
@@ -313,6 +394,7 @@ impl FaultPlan {
             let act = entry.remove();
             self.perform(world, act);
         }
+        self.end(world, |over| over.at().is_some_and(|at| at <= now));
         self.watch_disks(world);
         self.watch_directories(world);
     }
@@ -325,6 +407,9 @@ impl FaultPlan {
         for cut in std::mem::take(&mut self.cuts) {
             world.mend(cut);
         }
+        self.end(world, |over| {
+            matches!(over, Over::Mending(_) | Over::Loop(_))
+        });
         let core = self.choose_core(powers);
         for node in &core {
             self.make_whole(world, *node);
@@ -357,6 +442,10 @@ impl FaultPlan {
         world.trouble(node, DiskTrouble::default());
         world.make_readable(node);
         world.go_on(node);
+        self.end(world, |over| match over {
+            Over::Relief(of, _) | Over::GoOn(of, _) => *of == node,
+            Over::Start(_) | Over::Clock(_) | Over::Loop(_) | Over::Mending(_) => false,
+        });
         if !world.is_running(node) {
             self.start(world, node);
         }
@@ -437,10 +526,10 @@ impl FaultPlan {
             Kind::Kill => {
                 if let Some(node) = self.somebody(world, |_| true) {
                     if self.rng.chance(self.manner.loop_permille, 1_000) {
-                        leave(world, Mark::CrashLoop, node);
+                        self.begin(world.now(), Mark::CrashLoop, Over::Loop(node));
                         self.crash_loop(world, node, CRASH_LOOP_KILLS);
                     } else {
-                        leave(world, Mark::Kill, node);
+                        self.begin(world.now(), Mark::Kill, Over::Start(node));
                         self.down(world, node, Crash::Kill, lasts);
                     }
                 }
@@ -461,7 +550,8 @@ impl FaultPlan {
             }
             Kind::Pause => {
                 if let Some(node) = self.somebody(world, |_| true) {
-                    leave(world, Mark::Pause, node);
+                    let now = world.now();
+                    self.begin(now, Mark::Pause, Over::GoOn(node, now + lasts));
                     world.pause(node, lasts);
                 }
             }
@@ -491,7 +581,7 @@ impl FaultPlan {
             }
             Kind::Leave => {
                 if let Some(node) = self.somebody(world, |_| true) {
-                    leave(world, Mark::Leave, node);
+                    self.begin(world.now(), Mark::Leave, Over::Start(node));
                     self.down(world, node, Crash::Kill, lasts);
                 }
             }
@@ -542,32 +632,58 @@ impl FaultPlan {
 
     /// Leaves marks of what disks did that had a trouble.
     fn watch_disks(&mut self, world: &mut World) {
+        let since = world.now();
         for (node, condition) in &mut self.conditions {
             let now = world.disk_hits(*node);
             let before = std::mem::replace(&mut condition.hits, now);
-            let fired = &mut condition.fired;
-            for (mark, grew) in [
-                (Mark::DiskFull, now.disk.no_space > before.disk.no_space),
+            let (fired, trouble) = (&mut condition.fired, condition.trouble);
+            let (hits, had) = (now.disk, before.disk);
+            for (kind, mark, grew, goes_on) in [
                 (
+                    Kind::DiskFull,
+                    Mark::DiskFull,
+                    hits.no_space > had.no_space,
+                    trouble.no_space,
+                ),
+                (
+                    Kind::ShortWrites,
                     Mark::ShortWrites,
-                    now.disk.short_writes > before.disk.short_writes,
+                    hits.short_writes > had.short_writes,
+                    trouble.short_writes,
                 ),
                 (
+                    Kind::FailingSync,
                     Mark::FailingSync,
-                    now.disk.failed_syncs > before.disk.failed_syncs,
+                    hits.failed_syncs > had.failed_syncs,
+                    trouble.sync_fails,
                 ),
-                (Mark::SlowDisk, now.slow > before.slow),
                 (
+                    Kind::SlowDisk,
+                    Mark::SlowDisk,
+                    now.slow > before.slow,
+                    trouble.slow > Span::ZERO,
+                ),
+                (
+                    Kind::StrayedWrite,
                     Mark::StrayedWrite,
-                    now.disk.strayed_writes > before.disk.strayed_writes,
+                    hits.strayed_writes > had.strayed_writes,
+                    false,
                 ),
                 (
+                    Kind::Unreadable,
                     Mark::Unreadable,
-                    now.disk.failed_reads > before.disk.failed_reads,
+                    hits.failed_reads > had.failed_reads,
+                    false,
                 ),
             ] {
-                // Each trouble leaves one mark, however often it is hit.
-                if grew && fired.insert(mark) {
+                // Each trouble leaves one mark, however often it is hit: from then on, to its end.
+                if !grew || !fired.insert(mark) {
+                    continue;
+                }
+                if goes_on {
+                    let over = Over::Relief(*node, kind);
+                    self.ongoing.push(Ongoing { mark, since, over });
+                } else {
                     leave(world, mark, *node);
                 }
             }
@@ -595,12 +711,16 @@ impl FaultPlan {
             Keep::Sectors => Mark::PowerCutSectors,
             Keep::Reordered => Mark::PowerCutReordered,
         };
-        leave(world, mark, node);
+        self.begin(world.now(), mark, Over::Start(node));
         self.down(world, node, Crash::PowerCut(keep), lasts);
     }
 
     fn down(&mut self, world: &mut World, node: NodeIndex, how: Crash, lasts: Span) {
         world.crash(node, how);
+        self.end(
+            world,
+            |over| matches!(over, Over::GoOn(of, _) if *of == node),
+        );
         self.conditions.entry(node).or_default().is_down = true;
         self.later(world.now() + lasts, Act::Start(node));
     }
@@ -622,6 +742,8 @@ impl FaultPlan {
         if !refused && (!world.is_running(node) || left > 0) {
             let left = left.saturating_sub(u64::from(world.is_running(node)));
             self.later(world.now() + after, Act::Loop { node, left });
+        } else {
+            self.end(world, |over| *over == Over::Loop(node));
         }
     }
 
@@ -634,10 +756,13 @@ impl FaultPlan {
                 leave(world, Mark::ClockJump, node);
             }
         }
+        self.end(world, |over| *over == Over::Start(node));
     }
 
     /// A trouble of a disk begins, or is over.
     fn trouble(&mut self, world: &mut World, node: NodeIndex, kind: Kind, on: bool, slow: Span) {
+        // Where one begins while another of its kind goes on, each has a mark of its own.
+        self.end(world, |over| *over == Over::Relief(node, kind));
         if on {
             self.forget_fired(node, kind);
         }
@@ -687,10 +812,10 @@ impl FaultPlan {
                 )
             }
         };
-        world.mark(mark.name(), None);
-        let until = world.now() + lasts;
+        let (now, until) = (world.now(), world.now() + lasts);
+        self.begin(now, mark, Over::Mending(until));
         if self.rng.chance(self.manner.flapping_permille, 1_000) {
-            world.mark(Mark::Flapping.name(), None);
+            self.begin(now, Mark::Flapping, Over::Mending(until));
             self.flap(world, cut, None, until);
         } else {
             let id = world.cut(cut);

@@ -58,9 +58,10 @@ fn a_clock_errs_from_the_first_start_on_and_the_blocks_with_it() {
     };
     // Some are behind, and mine nothing before the chain begins by them.
     let mut drawn = (0..20).map(|seed| one(options.clone(), seed));
-    let (mut world, _, node) = drawn
+    let (mut world, mut plan, node) = drawn
         .find(|(world, _, node)| ahead(world, *node) > 0)
         .expect("some are ahead");
+    plan.finish(&mut world);
     assert_eq!(fired(&world, Mark::ClockWrong), 1);
     let off = ahead(&world, node);
     assert!(off >= 10 * INTERVAL.as_millis() as i64, "{off}");
@@ -85,6 +86,50 @@ fn a_clock_jumps_between_two_lives() {
     assert_eq!(u64::from(world.life(node)), 1 + jumps);
     assert!(ahead(&world, node).unsigned_abs() <= 2 * INTERVAL.as_millis());
     assert_ne!(ahead(&world, node), 0);
+}
+
+#[test]
+fn marks_of_what_lasts_have_both_times() {
+    let options = FaultOptions {
+        kill: Pace::new(Span::from_secs(20), Span::from_secs(2)),
+        pause: Pace::new(Span::from_secs(20), Span::from_secs(2)),
+        slow_disk: Pace::new(Span::from_secs(20), Span::from_secs(4)),
+        partition: Pace::new(Span::from_secs(20), Span::from_secs(4)),
+        skewed_permille: 1_000,
+        ..FaultOptions::default()
+    };
+    let (mut world, mut plan, node) = one(options, 3);
+    for name in ["two", "three"] {
+        plan.admit(&mut world, name, &[node], None, true);
+    }
+    let began = world.now();
+    pass(&mut world, &mut plan, Span::from_secs(300));
+    plan.finish(&mut world);
+    plan.finish(&mut world);
+    let lasted = |mark: Mark| {
+        let times = world.observations().time_line().times().iter();
+        let mut found = Vec::new();
+        for at in times.filter(|at| at.mark.0 == mark.name()) {
+            assert!(at.from >= began && at.until <= world.now());
+            found.push(at.until.since(at.from));
+        }
+        let most = found.iter().copied().max();
+        (found.len(), most.unwrap_or(Span::ZERO))
+    };
+    for (mark, most) in [
+        (Mark::Kill, Span::from_secs(4)),
+        (Mark::Pause, Span::from_secs(4)),
+        (Mark::SlowDisk, Span::from_secs(8)),
+        (Mark::Split, Span::from_secs(8)),
+    ] {
+        let (times, longest) = lasted(mark);
+        assert!(times > 0, "{mark:?}");
+        assert!(
+            longest > Span::from_millis(200) && longest <= most,
+            "{mark:?}: {longest}"
+        );
+    }
+    assert_eq!(lasted(Mark::ClockSkew), (3, Span::from_secs(300)));
 }
 
 #[test]

@@ -346,9 +346,19 @@ impl World {
 
     /// The same for what lasts, when it ends.
     pub fn mark_since(&mut self, from: Time, mark: &'static str, node: Option<NodeIndex>) {
+        self.mark_span(from, self.now, mark, node);
+    }
+
+    /// The same for what ended at `until`.
+    pub fn mark_span(
+        &mut self,
+        from: Time,
+        until: Time,
+        mark: &'static str,
+        node: Option<NodeIndex>,
+    ) {
         let node = node.map(|node| node.0);
-        self.observations
-            .mark_span(from, self.now, Mark(mark), node);
+        self.observations.mark_span(from, until, Mark(mark), node);
     }
 
     /// The hash of everything that happened, in order.
