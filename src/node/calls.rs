@@ -26,11 +26,11 @@ impl Node {
         let reply = match question {
             Question::SubmitTransaction(bytes) => return self.submit(call, &bytes, now),
             Question::Block(id) => return self.call_block(call, id),
-            Question::BlockAt(height) => match self.chain.at(height) {
+            Question::BlockAt(height) => match self.shown_at(height) {
                 Some(id) => return self.call_block(call, id),
                 None => Err(self.no_block_at(height)),
             },
-            Question::HeaderAt(height) => match self.chain.at(height) {
+            Question::HeaderAt(height) => match self.shown_at(height) {
                 Some(id) => self.header_reply(&id),
                 None => Err(self.no_block_at(height)),
             },
@@ -124,10 +124,28 @@ impl Node {
     /// Why no block of the best chain can be named at a height. Of an old one the id is not known
     /// where its record and the one above are damaged.
     fn no_block_at(&self, height: Height) -> CallError {
-        CallError::NotFound(match height <= self.chain.tip_entry().header.height {
+        CallError::NotFound(match height.0 < self.chain.tree().logged_len() {
             true => DAMAGED,
             false => "height in the best chain",
         })
+    }
+
+    /// The block at a height of the chain that readers see.
+    fn shown_at(&self, height: Height) -> Option<BlockId> {
+        let tree = self.chain.tree();
+        match height.0 < tree.logged_len() {
+            // A tip that is not durable yet has these below it as the one before has.
+            true => self.chain.at(height),
+            false => tree.ancestor(&self.published, height),
+        }
+    }
+
+    /// Whether a block is in the chain that readers see.
+    pub(super) fn is_shown(&self, id: &BlockId) -> bool {
+        match self.chain.tree().in_memory(id) {
+            Some(entry) => self.shown_at(entry.header.height) == Some(*id),
+            None => self.chain.in_best_chain(id),
+        }
     }
 
     fn header_reply(&self, id: &BlockId) -> Result<Reply, CallError> {
@@ -138,7 +156,7 @@ impl Node {
             })
         })?;
         let header = Box::new(entry.header.clone());
-        let in_best_chain = self.chain.in_best_chain(id);
+        let in_best_chain = self.is_shown(id);
         Ok(Reply::Header {
             id: *id,
             header,
@@ -151,10 +169,14 @@ impl Node {
         if let Some((block, index)) = self.chain.find_transaction(txid)
             && let Some(height) = self.chain.tree().height(&block)
         {
-            return Ok(TransactionStatus::Included {
-                block,
-                height,
-                index,
+            // Until its block is shown, nobody is told that it is in one.
+            return Ok(match self.is_shown(&block) {
+                true => TransactionStatus::Included {
+                    block,
+                    height,
+                    index,
+                },
+                false => TransactionStatus::Waiting,
             });
         }
         if self.mempool.has_txid(txid) {
@@ -205,7 +227,7 @@ impl Node {
     }
 
     fn answer_block(&mut self, call: CallId, id: BlockId, bytes: Arc<[u8]>) {
-        let in_best_chain = self.chain.in_best_chain(&id);
+        let in_best_chain = self.is_shown(&id);
         self.answer(
             call,
             Ok(Reply::Block {

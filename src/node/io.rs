@@ -385,13 +385,13 @@ pub enum Reply {
         /// The identity of its bytes.
         wtxid: WtxId,
     },
-    /// A block's bytes, its height, and whether it is in the best chain.
+    /// A block, and whether it is in the best chain.
     Block {
         /// Its id.
         id: BlockId,
         /// The block as it travels.
         bytes: Arc<[u8]>,
-        /// Whether it is in the best chain.
+        /// Whether it is in the chain of the tip that readers see.
         in_best_chain: bool,
     },
     /// An account's next nonce.
@@ -402,7 +402,7 @@ pub enum Reply {
         id: BlockId,
         /// Its header.
         header: Box<Header>,
-        /// Whether it is in the best chain.
+        /// Whether it is in the chain of the tip that readers see.
         in_best_chain: bool,
     },
     /// Where a transaction stands.

@@ -355,10 +355,7 @@ impl Node {
             }));
         }
         if self.chain.in_best_chain(id) {
-            let published = tree.get(&self.published)?;
-            let is_shown = self.chain.in_best_chain(&self.published)
-                && published.header.height >= entry.header.height;
-            return is_shown.then_some(Ok(Submitted::Accepted));
+            return self.is_shown(id).then_some(Ok(Submitted::Accepted));
         }
         if !tree.is_complete(id) {
             return Some(Ok(Submitted::Inconclusive));

@@ -553,6 +553,55 @@ fn a_longer_branch_takes_over_and_what_it_left_waits_again() {
     assert!(alice.node.mempool.get(&payment.wtxid()).is_some());
 }
 
+#[test]
+fn what_a_reorganisation_brings_is_shown_when_its_tip_is_durable() {
+    let (mut alice, bob) = (Alice::new(), peer(2));
+    let payments = [alice.pays(0, 7), alice.pays(0, 8)];
+    let (root, who) = (alice.maker.root(), person(91).account);
+    let [old, new] = [0, 1].map(|one| alice.maker.child(&root, who, &payments[one..=one]));
+    let top = alice.block_on(&new);
+    alice.connect(bob);
+    alice.gets_block(bob, &old);
+    alice.store_done();
+    alice.receive(bob, announce(&[&new, &top]));
+    let request = alice.expect_get_blocks(bob, &[&new, &top]);
+    alice.receive(bob, block(request, &new));
+    alice.receive(bob, block(request, &top));
+    assert_eq!(alice.node.chain.tip(), top.id);
+    for is_durable in [false, true] {
+        assert_eq!(alice.tip(), if is_durable { top.id } else { old.id });
+        let (shown, other) = if is_durable {
+            (&new, &old)
+        } else {
+            (&old, &new)
+        };
+        for (made, wanted) in [(shown, true), (other, false)] {
+            for question in [Question::Block(made.id), Question::Header(made.id)] {
+                let call = alice.ask(question);
+                let (Ok(Reply::Block { in_best_chain, .. })
+                | Ok(Reply::Header { in_best_chain, .. })) = alice.answers[&call]
+                else {
+                    panic!("{:?}", alice.answers[&call])
+                };
+                assert_eq!(in_best_chain, wanted);
+            }
+        }
+        for question in [Question::BlockAt(Height(1)), Question::HeaderAt(Height(1))] {
+            let call = alice.ask(question);
+            let (Ok(Reply::Block { id, .. }) | Ok(Reply::Header { id, .. })) = alice.answers[&call]
+            else {
+                panic!("{:?}", alice.answers[&call])
+            };
+            assert_eq!(id, shown.id);
+        }
+        let above = alice.ask(Question::HeaderAt(Height(2)));
+        assert_eq!(alice.answers[&above].is_ok(), is_durable);
+        let is_in = |status| matches!(status, TransactionStatus::Included { .. });
+        assert_eq!(is_in(alice.status(&payments[1])), is_durable);
+        alice.store_done();
+    }
+}
+
 /// Bodies come from several peers at once, and each is logged when it comes: a child may stand
 /// before its parent in the log.
 #[test]
