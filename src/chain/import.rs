@@ -56,7 +56,7 @@ const RUN_BLOCKS_MAX: usize = 16;
 /// How many bytes of blocks one execution job takes.
 const RUN_BYTES_MAX: usize = 8 << 20;
 /// How many blocks are read ahead of execution from the log.
-const READS_MAX: usize = 8;
+pub const READS_MAX: usize = 8;
 /// How many transactions of the best chain can be looked up by their id.
 const INDEXED_TRANSACTIONS_MAX: usize = 200_000;
 /// How many blocks are looked through for one, so that it takes less than a millisecond.

@@ -33,7 +33,7 @@ pub use execute::{
     Assembly, ChainState, ContextFault, Executed, Execution, StateFailure, Template,
 };
 pub use import::{
-    ATTEMPTS_MAX, Attempt, Chain, HeadersAfter, Outcome, ParkedBranch, Step, TipChange,
+    ATTEMPTS_MAX, Attempt, Chain, HeadersAfter, Outcome, ParkedBranch, READS_MAX, Step, TipChange,
     UnreadableHeader,
 };
 pub use ledger::{PageFailures, StateView, TransactionFault};

@@ -22,7 +22,7 @@ use super::{
 
 /// How many blocks may be under way or in check at once: so many small ones that workers stay busy,
 /// and so many large ones that each worker has a few.
-const ROOM: Room = Room {
+pub(super) const ROOM: Room = Room {
     blocks: 64,
     bytes: 32 << 20,
 };

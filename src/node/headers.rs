@@ -10,7 +10,7 @@ use super::{Job, Node, Owner};
 
 /// How many of a peer's questions for headers are read for at a time. An honest peer has one; what
 /// it asks beyond, having given one up, waits for nobody's answer.
-const READ_PER_PEER: u32 = 4;
+pub(super) const READ_PER_PEER: u32 = 4;
 
 impl Node {
     /// Answers GET_HEADERS.

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::chain::CheckedTransaction;
 use crate::chain::mempool::Leaving;
+use crate::p2p::Bounded;
 use crate::store::Lsn;
 use crate::types::{Height, Transaction, TxId, WtxId};
 
@@ -412,6 +413,30 @@ impl Journal {
     /// A transaction that is kept aside.
     pub(super) fn get_aside(&self, txid: &TxId) -> Option<&Arc<CheckedTransaction>> {
         self.aside.get(txid)
+    }
+
+    /// What it keeps besides what waits in the mempool. More are mined than it keeps in mind only
+    /// until the tip is durable, by the transactions of the blocks that came since.
+    pub(super) fn sizes(&self) -> [Bounded; 3] {
+        let copies = usize::try_from(self.copies_bytes).unwrap_or(usize::MAX);
+        [
+            (
+                "bytes of mined transactions that were promised",
+                copies,
+                COPIES_BYTES_MAX as usize,
+            ),
+            (
+                "promised transactions that are kept aside",
+                self.aside.len(),
+                ASIDE_MAX,
+            ),
+            (
+                "departures of promised transactions",
+                self.departed.len().max(self.departures.len()),
+                DEPARTED_MAX,
+            ),
+        ]
+        .map(|(what, held, limit)| Bounded { what, held, limit })
     }
 
     /// How many transactions are held.

@@ -56,7 +56,7 @@ use crate::types::{
 use crate::wire::message::RequestId;
 use crate::wire::{ConnectionLimits, Lane, Message};
 
-pub use crate::p2p::{ConnId, Direction};
+pub use crate::p2p::{Bounded, ConnId, Direction};
 pub use blocks::tip_record;
 pub use checkpoints::CheckpointInterval;
 pub use io::{

@@ -17,6 +17,7 @@ use crate::base::{Span, Time};
 use crate::chain::tree::{Body, Verdict};
 use crate::chain::{CheckedBlock, ContextFault, HeaderRefusal, IsolatedFault, StateFailure};
 use crate::consensus::ParentView;
+use crate::p2p::Bounded;
 use crate::types::{BlockId, Header, Millis, Rules, Seal};
 
 use super::work::{BlockRefusal, Submitted, TemplateId};
@@ -24,7 +25,7 @@ use super::{CallError, CallId, Effect, Job, Node, Owner, Reply, Timer, header_of
 
 /// How many blocks may be on this way at once: each has cost its work, but bodies have up to
 /// 4 MiB.
-const PENDING_MAX: usize = 8;
+pub(super) const PENDING_MAX: usize = 8;
 /// How many blocks are held until they are due.
 const HELD_MAX: usize = 8;
 
@@ -59,6 +60,19 @@ pub(super) struct Submissions {
 }
 
 impl Submissions {
+    /// How many blocks are on their way here.
+    pub(super) fn sizes(&self) -> [Bounded; 2] {
+        [
+            ("blocks that were brought", self.pending.len(), PENDING_MAX),
+            (
+                "blocks that are held until they are due",
+                self.held.len(),
+                HELD_MAX,
+            ),
+        ]
+        .map(|(what, held, limit)| Bounded { what, held, limit })
+    }
+
     /// Whether a child of this block is on its way: another would compete with it.
     pub(super) fn has_child_of(&self, parent: &BlockId) -> bool {
         let pending = self.pending.values().map(|pending| &pending.parent);

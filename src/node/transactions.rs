@@ -21,10 +21,10 @@ use super::{CallError, CallId, CheckedTransactions, Job, JobId, Node, Output, Ow
 /// How many transactions one check takes: the signature batch of a job of a few milliseconds.
 const CHECK_MAX: usize = 512;
 /// How many checks are under way at once.
-const CHECKS_MAX: usize = 2;
+pub(super) const CHECKS_MAX: usize = 2;
 /// How many transactions may wait for a check. Peers are not asked for more than that, and callers
 /// are told to come again.
-const WAITING_MAX: usize = 20_000;
+pub(super) const WAITING_MAX: usize = 20_000;
 
 /// Who brought a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

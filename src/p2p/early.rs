@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::types::{AccountId, Nonce, Transaction};
 
-use super::ConnId;
+use super::{Bounded, ConnId};
 
 /// How far ahead of its account's next nonce a transaction may be: as many may wait in the mempool.
 const AHEAD_MAX: u64 = 64;
@@ -62,6 +62,16 @@ impl Early {
     #[must_use]
     pub fn len(&self) -> usize {
         self.waiting.len()
+    }
+
+    /// The bytes of those that wait.
+    #[must_use]
+    pub const fn bytes(&self) -> Bounded {
+        Bounded {
+            what: "bytes of transactions that came early",
+            held: self.bytes,
+            limit: BYTES_MAX,
+        }
     }
 
     /// Whether none waits.

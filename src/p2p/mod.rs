@@ -28,6 +28,17 @@ use crate::wire::{Lane, Message};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ConnId(pub u64);
 
+/// Something that others can make grow, and how far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounded {
+    /// What it is, in the plural.
+    pub what: &'static str,
+    /// How much of it there is.
+    pub held: usize,
+    /// How much of it there may be.
+    pub limit: usize,
+}
+
 /// Who opened a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Direction {

@@ -41,6 +41,18 @@ impl<T: Ord> RecentSet<T> {
         self.new.insert(item)
     }
 
+    /// How many items are remembered.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.new.len() + self.old.len()
+    }
+
+    /// Whether none is.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.new.is_empty() && self.old.is_empty()
+    }
+
     /// Forgets everything.
     pub fn clear(&mut self) {
         self.new.clear();

@@ -18,8 +18,8 @@ use crate::types::{CompactBits, EngineKind, EngineRules, Genesis, Height, Millis
 
 use super::adversary::{AdversaryKind, behaviour};
 use super::check::{
-    CONVERGES_WITHIN, Checker, Finally, Outcomes, Violation, Watch, agree, check_bounds,
-    check_log_replay, check_recording, no_agreement,
+    CONVERGES_WITHIN, Checker, Finally, Outcomes, Violation, Watch, agree, check_log_replay,
+    check_recording, no_agreement,
 };
 use super::faults::{FaultOptions, FaultPlan, Mark, Marks};
 use super::network::{Bandwidths, Matrix, NetworkConfig};
@@ -446,16 +446,13 @@ impl Run {
         }
     }
 
-    /// Looks at what is too slow to be looked at after every step.
+    /// Excuses whose disks lost bits, and looks.
     fn look(&mut self) {
         let all = (0..self.world.len()).map(NodeIndex);
         let honest: Vec<NodeIndex> = all.filter(|node| self.world.is_honest(*node)).collect();
         for node in honest {
             if self.plan.condition(node).is_spoilt {
                 self.watch.excuse(node);
-            }
-            if let Some(violation) = check_bounds(&self.world, node) {
-                self.watch.report(violation);
             }
         }
         self.watch.look(&self.world);

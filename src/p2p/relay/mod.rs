@@ -16,7 +16,7 @@ use crate::types::WtxId;
 use crate::wire::message::{GET_TX_MAX, RequestId, TX_INV_MAX};
 use crate::wire::{Lane, Message};
 
-use super::{Action, ConnId, Direction, RecentSet};
+use super::{Action, Bounded, ConnId, Direction, RecentSet};
 use requests::{Requests, Tag};
 
 pub use requests::Arrival;
@@ -75,6 +75,31 @@ impl Relay {
             next_request: 0,
             rng,
         }
+    }
+
+    /// What it holds of what peers announced and are to be told: of the peer that has the most.
+    #[must_use]
+    pub fn sizes(&self) -> [Bounded; 7] {
+        let tell = self.peers.values().map(|peer| peer.tell.len()).max();
+        let known = self.peers.values().map(|peer| peer.known.len()).max();
+        let [wanted, announced, lapsed, unchecked] = self.requests.sizes();
+        let refused = (
+            "transactions that were refused and are remembered",
+            self.refused.len(),
+            2 * REFUSED_MAX,
+        );
+        let tell = (
+            "ids that one peer is to be told",
+            tell.unwrap_or(0),
+            TELL_PER_PEER,
+        );
+        let known = (
+            "transactions that one peer knows",
+            known.unwrap_or(0),
+            2 * KNOWN_PER_PEER,
+        );
+        [wanted, announced, lapsed, unchecked, refused, tell, known]
+            .map(|(what, held, limit)| Bounded { what, held, limit })
     }
 
     /// A peer is ready; it learns of what waits already, in this order.

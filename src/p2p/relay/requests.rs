@@ -498,6 +498,38 @@ impl Due for BTreeSet<(Time, Number)> {
     }
 }
 
+impl Requests {
+    /// What is wanted, and of the peer that has the most of each: what it announced, what it may
+    /// still answer, and what came of it and is not checked.
+    pub(super) fn sizes(&self) -> [(&'static str, usize, usize); 4] {
+        let most = |count: fn(&Answerer) -> usize| self.peers.values().map(count).max();
+        let unchecked = most(|peer| usize::try_from(peer.unchecked).unwrap_or(usize::MAX));
+        [
+            (
+                "transactions that are wanted",
+                self.wants.len(),
+                2 * WANTS_MAX,
+            ),
+            (
+                "transactions that one peer announced",
+                most(|peer| peer.announced.len()).unwrap_or(0),
+                ANNOUNCED_PER_PEER,
+            ),
+            (
+                // It is asked for no more, and what it is asked for then may lapse too.
+                "requests that one peer let lapse",
+                most(|peer| peer.lapsed.len()).unwrap_or(0),
+                LAPSED_MAX + (IN_FLIGHT_BYTES / SIZE_MIN) as usize,
+            ),
+            (
+                "bytes of one peer that are not checked",
+                unchecked.unwrap_or(0),
+                UNCHECKED_BYTES_MAX as usize,
+            ),
+        ]
+    }
+}
+
 #[cfg(test)]
 impl Requests {
     /// Bytes under way and counts of a peer: under way, not checked, announced, asked.

@@ -24,7 +24,7 @@ pub(super) const IN_FLIGHT_BYTES_MAX: u64 = 2 << 20;
 /// one gives some when its disk is damaged.
 const NOT_FOUND_MAX: u32 = 16;
 /// How many blocks it is remembered of who sent them: as many as wait for their execution.
-const SENDERS_MAX: usize = 2 * super::window::WINDOW_BLOCKS;
+pub(super) const SENDERS_MAX: usize = 2 * super::window::WINDOW_BLOCKS;
 
 /// How much the node takes in at once: what is asked for and has not come counts, and what came
 /// and is being checked. What waits for execution is bounded by the window.
@@ -90,6 +90,10 @@ pub(super) struct Senders {
 }
 
 impl Senders {
+    pub(super) fn len(&self) -> usize {
+        self.by_block.len()
+    }
+
     fn add(&mut self, id: BlockId, conn: ConnId) {
         self.take(&id);
         self.next += 1;

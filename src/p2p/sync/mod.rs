@@ -30,10 +30,10 @@ use crate::chain::Chain;
 use crate::types::{BlockId, Height, Uint256};
 use crate::wire::Lane;
 
-use super::{Action, ConnId};
+use super::{Action, Bounded, ConnId};
 
 pub use bodies::{Arrival, Room};
-use bodies::{Ask, IN_FLIGHT_BYTES_MAX, IN_FLIGHT_MAX, InCheck, Senders, UnderWay};
+use bodies::{Ask, IN_FLIGHT_BYTES_MAX, IN_FLIGHT_MAX, InCheck, SENDERS_MAX, Senders, UnderWay};
 use headers::Question;
 use presync::Presync;
 use rate::Rate;
@@ -175,6 +175,30 @@ impl Sync {
             due: Timers::default(),
             requests: 0,
         }
+    }
+
+    /// What it holds of what peers sent and are asked for.
+    #[must_use]
+    pub fn sizes(&self) -> [Bounded; 3] {
+        let passes = self.peers.values().filter_map(|peer| peer.presync.as_ref());
+        let memory = passes.fold((0, 0), |(held, limit), it| {
+            (held + it.memory(), limit + it.memory_max())
+        });
+        let asked = self.peers.values().map(|peer| peer.asks.len()).max();
+        [
+            ("bytes of chains of too little work", memory.0, memory.1),
+            (
+                "blocks that one peer is asked for",
+                asked.unwrap_or(0),
+                IN_FLIGHT_MAX,
+            ),
+            (
+                "senders of blocks that are remembered",
+                self.senders.len(),
+                SENDERS_MAX,
+            ),
+        ]
+        .map(|(what, held, limit)| Bounded { what, held, limit })
     }
 
     fn next_request(&mut self) -> u32 {

@@ -270,8 +270,16 @@ impl Presync {
         }
     }
 
+    /// How many bytes it may take: a bit for each [`PERIOD`] headers that it went past, in a row
+    /// that grows by doubling, and the headers that wait.
+    pub(super) fn memory_max(&self) -> usize {
+        let passed = self.at.height.0.saturating_sub(self.start.height.0);
+        let bits = passed.max(self.commitments.len as u64 * PERIOD) / PERIOD + 1;
+        let bits = usize::try_from(bits).unwrap_or(usize::MAX);
+        size_of::<Self>() + 2 * bits.div_ceil(8).max(8) + (LOOKAHEAD + 1) * WORK_HEADER_BYTES
+    }
+
     /// How many bytes it takes, all in all.
-    #[cfg(test)]
     pub(super) fn memory(&self) -> usize {
         let lookahead = match &self.pass {
             Pass::First => 0,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::*;
 use crate::base::Span;
 use crate::node::{Event, Mining};
+use crate::sim::check::check_bounds;
 use crate::sim::observe::Mark;
 use crate::sim::workload::{Workload, WorkloadOptions};
 use crate::sim::{NodeIndex, World, WorldConfig};
@@ -142,6 +143,7 @@ impl Scene {
             let blamed = discouraged.get(&self.world.key(*node));
             assert_eq!(blamed, None, "nobody blames an honest node");
             assert_eq!(self.partings(*node), Vec::<String>::new());
+            assert_eq!(check_bounds(&self.world, *node), None);
         }
     }
 

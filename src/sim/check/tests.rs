@@ -26,6 +26,35 @@ fn pair() -> (World, [NodeIndex; 2]) {
     (world, [miner, other])
 }
 
+/// Beside a look at every node after every step.
+#[test]
+fn whose_life_or_view_changes_is_told() {
+    let (mut world, nodes) = pair();
+    let seen = |world: &World| {
+        nodes.map(|node| {
+            let shown = world.published(node).map(Arc::as_ptr);
+            (world.is_running(node), world.life(node), shown)
+        })
+    };
+    let (mut before, mut told, mut changed) = (seen(&world), world.changes().len(), 0);
+    assert!(nodes.iter().all(|node| world.changes().contains(node)));
+    for step in 0..20_000 {
+        match step {
+            5_000 => world.crash(nodes[1], Crash::Kill),
+            10_000 => world.start(nodes[1]),
+            _ => assert!(world.step()),
+        }
+        let now = seen(&world);
+        for (place, node) in nodes.iter().enumerate() {
+            let is_told = world.changes()[told..].contains(node);
+            assert!(is_told || now[place] == before[place], "{node:?} at {step}");
+            changed += u32::from(now[place] != before[place]);
+        }
+        (before, told) = (now, world.changes().len());
+    }
+    assert!(changed > 100, "{changed}");
+}
+
 #[test]
 fn a_link_is_missing_while_its_other_end_is_away() {
     let (mut world, nodes) = pair();

@@ -7,7 +7,7 @@ use crate::node::{Event, Published};
 use crate::sim::{NodeIndex, World};
 use crate::types::{BlockId, Hash, Height, Rules, Uint256};
 
-use super::{Checker, Violation};
+use super::{Checker, Violation, check_bounds};
 
 /// What remains of a branch is shown after a block could not be read, and is left after that; what
 /// was on its way to the disk may be shown before.
@@ -55,13 +55,16 @@ impl Seen {
     }
 }
 
-/// Looks at every node after every step.
+/// Looks, after every step, at every node that a step changed. What a node shows in the midst of
+/// a step and takes back in the same one is not seen, neither here nor by any reader.
 #[derive(Debug, Default)]
 pub struct Watch {
     seen: Vec<Seen>,
     roots: BTreeMap<BlockId, Hash>,
     violations: Vec<Violation>,
+    /// How many of the world's events and changes were looked at.
     events: usize,
+    changes: usize,
 }
 
 impl Watch {
@@ -90,8 +93,8 @@ impl Watch {
         }
     }
 
-    /// Looks at all honest nodes. The world keeps its events, and this is the only one to look at
-    /// them in their order.
+    /// Looks at the honest nodes that changed since it looked last. The world keeps its events, and
+    /// this is the only one to look at them in their order.
     pub fn look(&mut self, world: &World) {
         self.seen.resize_with(world.len(), Seen::default);
         for (at, node, event) in &world.events()[self.events..] {
@@ -113,10 +116,17 @@ impl Watch {
         }
         self.violations.truncate(VIOLATIONS_MAX);
         self.events = world.events().len();
-        for node in (0..world.len()).map(NodeIndex) {
+        for place in self.changes..world.changes().len() {
+            let node = world.changes()[place];
             if world.is_honest(node) {
                 self.look_at(world, node);
             }
+        }
+        self.changes = world.changes().len();
+        if let Some(node) = world.acted().filter(|node| world.is_honest(*node))
+            && let Some(violation) = check_bounds(world, node)
+        {
+            self.report(violation);
         }
     }
 

@@ -123,9 +123,15 @@ impl Run {
             let due = [self.steps.next_at(), pays].into_iter().flatten().min();
             let next = due.map_or(pause, |due| due.min(pause));
             let span = next.since(self.world.now());
-            let enough = |world: &World| world.happenings() >= until_event;
-            if until_event < u64::MAX {
-                if self.world.run_until(span, enough) {
+            if self.scenario.is_checked || until_event < u64::MAX {
+                let (watch, is_checked) = (&mut self.watch, self.scenario.is_checked);
+                let is_over = self.world.run_until(span, |world| {
+                    if is_checked {
+                        watch.look(world);
+                    }
+                    world.happenings() >= until_event
+                });
+                if is_over {
                     return false;
                 }
             } else {

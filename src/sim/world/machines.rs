@@ -390,6 +390,7 @@ impl World {
             places: Vec::new(),
             connections: Vec::new(),
         }));
+        self.changed(index.0);
         self.drain(index.0);
         self.behave(index.0, |behaviour, hands| behaviour.start(hands));
     }
@@ -407,6 +408,8 @@ impl World {
         let connections = running.connections.clone();
         // The process lets go of its files before the next one opens them.
         drop(running);
+        self.changed(index.0);
+        let machine = &mut self.machines[index.0];
         if let MachineDisk::Faulty(disk) = &machine.disk {
             let keep = match how {
                 Crash::Kill => Keep::Everything,

@@ -201,6 +201,10 @@ pub struct World {
     /// Calls of behaviours, and whose they are.
     own_calls: BTreeMap<CallId, u32>,
     events: Vec<(Time, NodeIndex, Event)>,
+    /// Whose life or view changed, in order, where events are kept.
+    changes: Vec<NodeIndex>,
+    /// Whose loop did something last.
+    acted: Option<NodeIndex>,
     observations: Observations,
     trace: Sha256,
     happenings: u64,
@@ -243,6 +247,8 @@ impl World {
             replies: BTreeMap::new(),
             own_calls: BTreeMap::new(),
             events: Vec::new(),
+            changes: Vec::new(),
+            acted: None,
             observations,
             trace: Sha256::new(),
             happenings: 0,
@@ -330,6 +336,24 @@ impl World {
     #[must_use]
     pub fn events(&self) -> &[(Time, NodeIndex, Event)] {
         &self.events
+    }
+
+    /// Whose process began, ended or showed something new to readers, in order, if events are kept.
+    #[must_use]
+    pub fn changes(&self) -> &[NodeIndex] {
+        &self.changes
+    }
+
+    /// Whose loop did something last: what another node holds did not change since.
+    #[must_use]
+    pub const fn acted(&self) -> Option<NodeIndex> {
+        self.acted
+    }
+
+    fn changed(&mut self, node: usize) {
+        if self.config.keep_events {
+            self.changes.push(NodeIndex(node));
+        }
     }
 
     /// What was counted.
@@ -600,6 +624,7 @@ impl World {
 
     /// Carries out everything a node wants done, and sets its next timeout.
     fn drain(&mut self, node: usize) {
+        self.acted = Some(NodeIndex(node));
         loop {
             let Some(running) = &mut self.machines[node].running else {
                 return;

@@ -47,6 +47,7 @@ impl World {
             Output::Store(request) => self.store(node, at, request),
             Output::Run { job, work } => self.work(node, at, job, work),
             Output::Publish(published) => {
+                self.changed(node);
                 if let Some(running) = &mut self.machines[node].running {
                     let before = running.published.replace(Arc::clone(&published));
                     self.observations.mempool(node, published.mempool_count);
