@@ -125,7 +125,7 @@ impl LoggedBlock {
 /// their order and before the node handles what they tell of.
 #[derive(Debug)]
 pub struct Recorder {
-    /// Bytes after which a new snapshot is due, so that the oldest segments can go.
+    /// Bytes after a snapshot when a new one is due, so that the oldest segments can go.
     base_every: u64,
     since_base: u64,
     marked: u64,
@@ -194,9 +194,10 @@ impl Recorder {
     }
 
     fn base(&mut self, node: &Node, begins: u8) {
-        self.since_base = 0;
         self.marked = node.events();
         self.entry(&Entry::Base(Box::new(node.snapshot())), begins);
+        // Its own bytes do not count, or one that is long makes the next one due at once.
+        self.since_base = 0;
     }
 
     fn entry(&mut self, entry: &Entry, mut begins: u8) {

@@ -206,6 +206,36 @@ fn a_recording_that_was_tampered_with_is_found_out() {
     assert!(tampered.replay(None, &mut runner, &mut |_, _| {}).is_err());
 }
 
+/// A node with much in its memory would otherwise do nothing but write it down.
+#[test]
+fn a_snapshot_longer_than_the_way_to_the_next_is_not_written_again_at_once() {
+    const BASE_EVERY: u64 = 1_000;
+    let alice = person(1);
+    let genesis = genesis(&[&alice]);
+    let mut world = world(2, &genesis);
+    let nodes = four(&mut world, 2);
+    assert!(world.run_until(Span::from_secs(5), |w| w.node(nodes[0]).unwrap().is_quiet()));
+    assert!(world.record(nodes[0], BASE_EVERY));
+    world.run(Span::from_secs(40));
+    let (recording, _) = world.recording(nodes[0]).unwrap();
+    let (mut snapshots, mut between) = (Vec::new(), 0);
+    let mut runner = crate::node::Inline::new(recording.reader());
+    let replayed = recording.replay(None, &mut runner, &mut |_, seen| {
+        use crate::node::{Entry, Shown};
+        if let Shown::Entry(entry) = seen {
+            let bytes = postcard::to_extend(entry, Vec::new()).unwrap().len() as u64;
+            match entry {
+                Entry::Base(_) => snapshots.push(bytes),
+                _ => between += bytes,
+            }
+        }
+    });
+    replayed.expect("the recording replays");
+    assert!(snapshots.iter().all(|bytes| *bytes > BASE_EVERY));
+    let most = 1 + between / BASE_EVERY;
+    assert!((3..=most).contains(&(snapshots.len() as u64)), "{most}");
+}
+
 /// What is done in a simpler way changes nothing that happens.
 #[test]
 fn switches_do_not_change_what_happens() {
