@@ -272,7 +272,7 @@ impl<'a> Finally<'a> {
                         nonce,
                         balance,
                     };
-                    self.look_after(workload, one, &facts, &mut outcomes);
+                    self.look_after(workload, one, &facts, &excused, &mut outcomes);
                 }
             }
         }
@@ -303,11 +303,12 @@ impl<'a> Finally<'a> {
         workload: &Workload,
         one: &Acknowledged,
         facts: &Facts,
+        excused: &dyn Fn(NodeIndex) -> bool,
         outcomes: &mut Outcomes,
     ) {
         let world = &*self.world;
         let place = |txid: &TxId| place_of(world.node(one.by), txid);
-        let standing = workload.standing(one, facts, &place);
+        let standing = workload.standing(one, facts, &place, excused);
         match standing {
             // The reference has every transaction of the chain, and not this one.
             Standing::Included | Standing::Lost => {

@@ -262,12 +262,13 @@ impl Book {
     }
 
     /// What became of an acknowledged payment, by what a node shows of its account, and where it
-    /// has each transaction.
+    /// has each transaction. `is_void` says whose promises nobody is held to.
     pub(super) fn standing(
         &self,
         acknowledged: &Acknowledged,
         facts: &Facts,
         place: &dyn Fn(&TxId) -> Place,
+        is_void: &dyn Fn(NodeIndex) -> bool,
     ) -> Standing {
         let payment = &acknowledged.payment;
         match place(&payment.txid) {
@@ -298,13 +299,16 @@ impl Book {
         for nonce in facts.nonce..payment.nonce.0 {
             let before = self.at(&payment.account, nonce);
             let is_kept = |of: &Arc<Payment>| place(&of.txid) != Place::Nowhere;
-            let was_promised = |of: &Arc<Payment>| {
-                let promised = |entry: &Acknowledged| entry.payment.txid == of.txid;
-                !is_late(of) && self.acknowledged.iter().any(promised)
+            let is_held_to = |entry: &Acknowledged| {
+                let is_before = before.iter().any(|of| of.txid == entry.payment.txid);
+                is_before && !is_void(entry.by)
             };
-            // One that was promised and did not expire is owed: if it is gone, that is its own
-            // loss and not the excuse of what follows.
-            if !before.iter().any(|of| is_kept(of) || was_promised(of)) {
+            // One that is owed and gone is its own loss and not the excuse of what follows. Nobody
+            // owes what has or may have given way to one that expired, or what was only promised
+            // by nodes whose disks went.
+            let is_owed =
+                || !before.iter().any(|of| is_late(of)) && self.acknowledged.iter().any(is_held_to);
+            if !before.iter().any(is_kept) && !is_owed() {
                 return Standing::Stranded;
             }
             spent += self.most_at(&payment.account, nonce);

@@ -199,16 +199,17 @@ impl Workload {
     }
 
     /// What became of an acknowledged payment by what the node that acknowledged it shows after a
-    /// while of peace: `facts` of its account, and the `place` of each transaction. Only
-    /// [`Standing::Lost`] is a broken promise.
+    /// while of peace: `facts` of its account, and the `place` of each transaction. `is_void` says
+    /// whose promises nobody is held to. Only [`Standing::Lost`] is a broken promise.
     #[must_use]
     pub fn standing(
         &self,
         acknowledged: &Acknowledged,
         facts: &Facts,
         place: &dyn Fn(&TxId) -> Place,
+        is_void: &dyn Fn(NodeIndex) -> bool,
     ) -> Standing {
-        self.book.standing(acknowledged, facts, place)
+        self.book.standing(acknowledged, facts, place, is_void)
     }
 
     /// Every payment of an account and nonce that a node may have: one of them at the most is ever

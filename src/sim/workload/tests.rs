@@ -17,6 +17,8 @@ struct Desk {
     rng: Rng,
     book: Book,
     places: BTreeMap<TxId, Place>,
+    /// Nodes whose disks went.
+    spoilt: Vec<NodeIndex>,
 }
 
 impl Desk {
@@ -27,6 +29,7 @@ impl Desk {
             rng,
             book: Book::default(),
             places: BTreeMap::new(),
+            spoilt: Vec::new(),
         }
     }
 
@@ -58,7 +61,8 @@ impl Desk {
             balance,
         };
         let place = |txid: &TxId| self.places.get(txid).copied().unwrap_or(Place::Nowhere);
-        self.book.standing(of, &facts, &place)
+        let is_void = |node| self.spoilt.contains(&node);
+        self.book.standing(of, &facts, &place, &is_void)
     }
 
     fn put(&mut self, of: &Acknowledged, place: Place) {
@@ -117,6 +121,20 @@ fn what_went_before_explains_an_absence_unless_it_was_promised_too() {
     desk.put(&before, Place::Kept);
     assert_eq!(desk.standing(&after, 29, 0, 1_000), Standing::Lost);
     assert_eq!(desk.standing(&after, 29, 0, 219), Standing::Unfunded);
+    // Nobody is held to what a node promised whose disk went.
+    desk.put(&before, Place::Nowhere);
+    desk.spoilt.push(before.by);
+    assert_eq!(desk.standing(&after, 29, 0, 1_000), Standing::Stranded);
+    desk.put(&before, Place::Kept);
+    assert_eq!(desk.standing(&after, 29, 0, 1_000), Standing::Lost);
+    // A promise that may have given way to one that expired is owed by nobody.
+    let mut desk = Desk::new();
+    let before = desk.promised(0, 100, 0);
+    desk.promised(0, 101, 30);
+    let after = desk.promised(1, 100, 0);
+    assert_eq!(desk.standing(&after, 29, 0, 1_000), Standing::Lost);
+    assert_eq!(desk.standing(&before, 30, 0, 1_000), Standing::Replaced);
+    assert_eq!(desk.standing(&after, 30, 0, 1_000), Standing::Stranded);
     // Nobody promised anything for the first nonce.
     let mut desk = Desk::new();
     let after = desk.promised(1, 100, 0);
@@ -266,7 +284,7 @@ fn people_pay_in_every_way_and_no_promise_is_broken() {
             let found = places.get(&(acknowledged.by, *txid));
             found.copied().unwrap_or(Place::Nowhere)
         };
-        let standing = workload.standing(acknowledged, &facts, &place);
+        let standing = workload.standing(acknowledged, &facts, &place, &|_| false);
         assert_ne!(standing, Standing::Lost, "{acknowledged:?} {facts:?}");
         *standings.entry(format!("{standing:?}")).or_default() += 1;
     }
