@@ -4,6 +4,7 @@
 
 mod bans;
 mod log_sink;
+mod open_files;
 mod panic;
 mod ports;
 mod recording;
@@ -41,6 +42,7 @@ use service_manager::ServiceManager;
 pub fn run(config: &Config) -> Result<(), CommandError> {
     log_sink::start(config.log);
     panic::let_the_log_end();
+    open_files::allow(config)?;
     let clock = Clock::start();
     let now = clock.now();
     let file = cli::read_genesis(&config.directory.join(GENESIS_FILE))?;

@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Command;
 
 use rustix::process::Signal;
 use serde_json::json;
@@ -87,6 +88,26 @@ fn an_address_has_one_process() {
         assert_eq!(code, 78, "{said}");
         assert!(said.contains(&format!("can't listen on {taken}")), "{said}");
         assert!(said.contains(&flag[2..]), "it names the setting: {said}");
+    }
+}
+
+/// A shell gives 1,024 open files at first, and some give less than a node needs.
+#[test]
+fn a_node_asks_the_system_for_the_files_that_it_may_open() {
+    let folder = Folder::new();
+    let site = site(&folder);
+    for (inbound, wanted) in [("1000", 1_768), ("10", 778)] {
+        let mut shell = Command::new("sh");
+        let lowered = "ulimit -Sn 100 && exec \"$0\" \"$@\"";
+        let keel = env!("CARGO_BIN_EXE_keel");
+        shell.args(["-c", lowered, keel, "run", "--inbound", inbound]);
+        let node = site.run_by(shell);
+        let limits = format!("/proc/{}/limits", node.process_id());
+        let limits = fs::read_to_string(limits).expect("a running process has limits");
+        let files = limits.lines().find(|line| line.contains("open files"));
+        let soft = files.and_then(|line| line.split_whitespace().nth(3));
+        assert_eq!(soft, Some(wanted.to_string().as_str()), "{limits}");
+        stop(node);
     }
 }
 

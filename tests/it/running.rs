@@ -136,10 +136,18 @@ impl Site {
 
     /// Starts the node with more flags and environment variables, and waits as [`Self::run`].
     pub(crate) fn run_with(&self, flags: &[&str], environment: &[(&str, &str)]) -> Node {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_keel"))
-            .args(["run", "--dir", self.dir(), "--log", "debug"])
+        let mut command = Command::new(env!("CARGO_BIN_EXE_keel"));
+        command
+            .arg("run")
             .args(flags)
-            .envs(environment.iter().copied())
+            .envs(environment.iter().copied());
+        self.run_by(command)
+    }
+
+    /// Starts the node by a command to which what it needs is added, and waits as [`Self::run`].
+    pub(crate) fn run_by(&self, mut command: Command) -> Node {
+        let mut child = command
+            .args(["--dir", self.dir(), "--log", "debug"])
             .stderr(Stdio::piped())
             .spawn()
             .expect("the program can be started");
