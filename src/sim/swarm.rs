@@ -80,6 +80,8 @@ pub struct SwarmOptions {
     pub faults: Option<FaultOptions>,
     /// What is paid; drawn where none is given.
     pub workload: Option<WorkloadOptions>,
+    /// What is done in a simpler way; drawn where that is not said.
+    pub switches: Option<Switches>,
     /// How many adversaries there may be; how many there are, and of which kinds, is drawn.
     pub adversaries: usize,
 }
@@ -91,6 +93,7 @@ impl Default for SwarmOptions {
             safety: Span::from_secs(120),
             faults: None,
             workload: None,
+            switches: None,
             adversaries: 3,
         }
     }
@@ -261,7 +264,8 @@ impl Run {
         genesis
             .check()
             .expect("a drawn genesis is within its bounds");
-        let config = draw_world(&mut rng, seed, Arc::clone(&genesis));
+        let mut config = draw_world(&mut rng, seed, Arc::clone(&genesis));
+        config.switches = options.switches.unwrap_or(config.switches);
         let faults = options.faults.clone();
         let faults = faults.unwrap_or_else(|| FaultOptions::draw(&mut rng));
         let late_permille = u64::from(faults.late_permille);

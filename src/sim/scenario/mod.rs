@@ -216,7 +216,8 @@ pub struct Scenario {
     /// What goes wrong in a swarm, where that is not drawn.
     faults: Option<FaultOptions>,
     steps: Vec<Step>,
-    switches: Switches,
+    /// In a swarm they are drawn where the file says nothing.
+    switches: Option<Switches>,
 }
 
 impl Scenario {
@@ -234,7 +235,7 @@ impl Scenario {
         let faults = faults.map(|table| foreign("faults", table)).transpose()?;
         let world = if is_swarm {
             let drawn = "is drawn from the seed in a swarm; leave it out";
-            sections.refuse(&["chain", "network", "adversary", "at", "switches"], drawn)?;
+            sections.refuse(&["chain", "network", "adversary", "at"], drawn)?;
             let SwarmWorld {
                 nodes,
                 seed,
@@ -254,6 +255,8 @@ impl Scenario {
             sections.section("world")?
         };
         let network = sections.table("network")?.unwrap_or_default();
+        let switches = sections.table("switches")?;
+        let switches = switches.map(|table| foreign("switches", table));
         let scenario = Self {
             name: name.to_owned(),
             about,
@@ -267,7 +270,7 @@ impl Scenario {
             adversaries: sections.list("adversary")?,
             faults,
             steps: sections.list("at")?,
-            switches: sections.section("switches")?,
+            switches: switches.transpose()?,
         };
         sections.finish(&SECTIONS)?;
         scenario.check()?;

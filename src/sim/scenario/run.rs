@@ -82,7 +82,7 @@ impl Run {
             segment_size: scenario.world.segment_bytes,
             cores: scenario.world.cores,
             disks: scenario.disks(),
-            switches: scenario.switches,
+            switches: scenario.switches.unwrap_or_default(),
             sample_every: scenario.world.sample.0,
             keep_events: scenario.is_checked,
             ..WorldConfig::new(seed, Arc::new(genesis))
@@ -220,6 +220,7 @@ pub fn run_swarm(scenario: &Scenario, seed: u64, look: Look) -> Outcome {
         safety: scenario.duration(),
         faults: scenario.faults.clone(),
         workload: scenario.workload,
+        switches: scenario.switches,
         ..SwarmOptions::default()
     };
     let verdict = run_under(seed, &options, look);

@@ -51,6 +51,35 @@ fn the_same_seed_gives_the_same_events() {
     assert_ne!(once(5).0, once(6).0);
 }
 
+/// What is simpler in most runs hides nothing: with faults and adversaries too, each message goes
+/// through both transports, each node verifies everything and threads do the jobs, and what
+/// happens is the same.
+#[test]
+fn switches_do_not_change_what_happens_to_a_swarm() {
+    for seed in [5, 12, 17] {
+        let once = |is_simple| {
+            let options = SwarmOptions {
+                nodes: 6,
+                safety: Span::from_secs(30),
+                switches: Some(Switches {
+                    plain_frames: is_simple,
+                    memoised_verdicts: is_simple,
+                    simulated_costs: is_simple,
+                }),
+                ..SwarmOptions::default()
+            };
+            let verdict = without_violations(seed, &options);
+            let by_threads = verdict
+                .marks
+                .iter()
+                .any(|(name, _)| name == Mark::Threads.name());
+            assert_ne!(by_threads, is_simple);
+            (verdict.event_hash, verdict.happenings, verdict.outcomes)
+        };
+        assert_eq!(once(true), once(false), "seed {seed}");
+    }
+}
+
 #[test]
 fn a_seed_is_stopped_at_an_event_and_a_node_of_it_is_followed_and_recorded() {
     use crate::node::{Inline, Recording};
