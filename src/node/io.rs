@@ -734,6 +734,14 @@ pub enum Event {
     },
     /// The disk has no space for the log, or has some again.
     DiskFull(bool),
+    /// A header waits that is much further ahead of the clock than the rules allow: the clock may
+    /// be wrong. Told now and then, not for each.
+    FarAhead {
+        /// Which.
+        id: BlockId,
+        /// How much further.
+        by: Span,
+    },
     /// A block and what follows on it are set aside and not executed: somebody should look.
     Parked {
         /// The first block of the branch.

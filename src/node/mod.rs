@@ -226,6 +226,9 @@ enum Effect {
     Nothing,
 }
 
+/// How often it is told that headers are far ahead of the clock.
+const FAR_AHEAD_INTERVAL: Span = Span::from_secs(600);
+
 const ONE_WRITER: &str = "records of the state log stand where pages refer to them";
 
 /// A node.
@@ -272,6 +275,8 @@ pub struct Node {
     ready: bool,
     /// Whether the disk has no space: records wait, so nothing new is taken in.
     disk_full: bool,
+    /// When it was last told that a header is far ahead of the clock.
+    told_far_ahead: Option<Time>,
     journal: Journal,
     /// What the mempool takes at least, per 1,000 weight.
     floor: u64,
@@ -347,6 +352,7 @@ impl Node {
             unlogged: None,
             ready: false,
             disk_full: false,
+            told_far_ahead: None,
             journal: Journal::found(recovered.journal),
             floor: config.genesis.rules.base_fee_min,
             next_job: 0,
@@ -536,6 +542,7 @@ impl Node {
                 Action::Unresponsive(conn, what) => {
                     self.drop_peer(conn, CloseReason::Unresponsive(what), now);
                 }
+                Action::FarAhead(id, by) => self.far_ahead(id, by, now),
             }
         }
     }
@@ -679,6 +686,15 @@ impl Node {
         self.disk_full = full;
         self.event(Event::DiskFull(full));
         self.publish();
+    }
+
+    /// A header is so far ahead that the clock may be wrong: says so, unless it was said lately.
+    fn far_ahead(&mut self, id: BlockId, by: Span, now: Time) {
+        let told = self.told_far_ahead;
+        if told.is_none_or(|told| now.since(told) >= FAR_AHEAD_INTERVAL) {
+            self.told_far_ahead = Some(now);
+            self.event(Event::FarAhead { id, by });
+        }
     }
 
     fn send(&mut self, conn: ConnId, message: &Message) {

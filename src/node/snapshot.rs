@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::{Rng, Timers};
+use crate::base::{Rng, Time, Timers};
 use crate::chain::mempool::MempoolSnapshot;
 use crate::chain::{
     Chain, ChainSnapshot, CheckedTransaction, FrontSource, Mempool, PageFailures, RestoreError,
@@ -62,6 +62,7 @@ pub struct Snapshot {
     unlogged: Option<Unlogged>,
     ready: bool,
     disk_full: bool,
+    told_far_ahead: Option<Time>,
     journal: Journal,
     /// What the journal keeps in memory.
     kept: Vec<Transaction>,
@@ -116,6 +117,7 @@ impl Node {
             unlogged: self.unlogged.clone(),
             ready: self.ready,
             disk_full: self.disk_full,
+            told_far_ahead: self.told_far_ahead,
             journal: self.journal.clone(),
             kept: self
                 .journal
@@ -212,6 +214,7 @@ impl Node {
             unlogged: snapshot.unlogged,
             ready: snapshot.ready,
             disk_full: snapshot.disk_full,
+            told_far_ahead: snapshot.told_far_ahead,
             journal,
             floor: snapshot.floor,
             next_job: snapshot.next_job,

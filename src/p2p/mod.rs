@@ -22,6 +22,8 @@ pub use sync::{Arrival, Room, Sync};
 
 use serde::{Deserialize, Serialize};
 
+use crate::base::Span;
+use crate::types::BlockId;
 use crate::wire::{Lane, Message};
 
 /// A connection, by a number that the driver chooses and never uses again.
@@ -57,4 +59,7 @@ pub enum Action {
     Fault(ConnId, String),
     /// The peer does not answer: close the connection. The text names what was asked.
     Unresponsive(ConnId, &'static str),
+    /// The header that shows its own work must wait, and for so much longer than clocks differ
+    /// that this node's may be wrong.
+    FarAhead(BlockId, Span),
 }

@@ -60,6 +60,11 @@ pub(super) fn write(event: &Event) {
             "the disk is full: nothing new is taken in until there is space; free some"
         ),
         Event::DiskFull(false) => log!(Level::Info, "there is space on the disk again"),
+        Event::FarAhead { id, by } => log!(
+            Level::Warn,
+            "header {id} waits: its time is {by} further ahead of this machine's clock than may \
+             be; the clock of this machine may be wrong"
+        ),
         Event::Parked { id, why } => log!(Level::Warn, "block {id} is set aside: {why}"),
         Event::InvalidBlock { id, why } => log!(Level::Warn, "block {id} is invalid: {why}"),
     }

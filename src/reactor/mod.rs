@@ -117,7 +117,8 @@ impl fmt::Display for ReactorError {
             } => {
                 write!(
                     f,
-                    "{setting}: can't listen on {address}: {error}; set another {setting}"
+                    "{setting}: can't listen on {address}: {error}; set another {setting}, or make \
+                     this one free"
                 )
             }
             Self::Store(failure) => write!(f, "{failure}"),
@@ -318,7 +319,7 @@ impl Reactor {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(failed("epoll_wait")(error)),
             }
-            let begun = self.clock.now();
+            let begun = self.clock.passed();
             for event in &events {
                 self.happened(event);
             }
@@ -329,8 +330,8 @@ impl Reactor {
             self.fire_timers();
             self.serve_busy();
             self.counters.turns += 1;
-            let micros = self.clock.now().since(begun).as_micros();
-            self.counters.turn_micros_max = self.counters.turn_micros_max.max(micros);
+            let took = self.clock.passed().as_micros() - begun.as_micros();
+            self.counters.turn_micros_max = self.counters.turn_micros_max.max(took);
             if let Some(failure) = self.failure.take() {
                 return Err(ReactorError::Store(failure));
             }

@@ -225,6 +225,42 @@ fn a_header_ahead_of_the_clock_is_held_blames_nobody_and_is_asked_for_again() {
 }
 
 #[test]
+fn a_header_far_ahead_makes_the_node_doubt_its_clock_now_and_then() {
+    let (mut alice, bob) = (Alice::new(), peer(2));
+    alice.connect(bob);
+    let (root, who) = (alice.maker.root(), person(91).account);
+    // Alice's clock is at 100 s; beyond 18 s ahead of it headers wait.
+    let at =
+        |millis: u64| move |header: &mut Header| header.time = Millis(1_700_000_000_000 + millis);
+    let near = alice.maker.child_with(&root, who, &[], at(178_000));
+    let far = alice.maker.child_with(&root, who, &[], at(8 * 3_600_000));
+    let doubts = |alice: &mut Alice| -> Vec<(BlockId, Span)> {
+        let events = std::mem::take(&mut alice.events);
+        let doubt = |event| match event {
+            Event::FarAhead { id, by } => Some((id, by)),
+            _ => None,
+        };
+        events.into_iter().filter_map(doubt).collect()
+    };
+    alice.receive(bob, announce(&[&near]));
+    assert_eq!(doubts(&mut alice), [], "it waits for no more than a minute");
+    let wait = 8 * 3_600 - 118;
+    alice.receive(bob, announce(&[&far]));
+    assert_eq!(doubts(&mut alice), [(far.id, Span::from_secs(wait))]);
+    alice.receive(bob, announce(&[&far]));
+    assert_eq!(doubts(&mut alice), [], "it was told a moment ago");
+    // That it was told is part of the node, or a replay would tell it again.
+    let told = alice.node.snapshot();
+    alice.node.told_far_ahead = None;
+    assert_ne!(alice.node.snapshot().hash(), told.hash());
+    alice.node.told_far_ahead = Some(alice.now);
+    alice.now += Span::from_secs(600);
+    alice.receive(bob, announce(&[&far]));
+    assert_eq!(doubts(&mut alice), [(far.id, Span::from_secs(wait - 600))]);
+    alice.expect_open(bob);
+}
+
+#[test]
 fn a_peer_that_does_not_answer_for_headers_is_closed() {
     let (mut alice, bob) = (Alice::new(), peer(2));
     alice.meet(bob);

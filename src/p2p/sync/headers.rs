@@ -27,6 +27,9 @@ const BROKEN_WORDS_MAX: u32 = 8;
 /// How many blocks' work a chain may lack beside the tip and its headers are still kept as they
 /// come: branches of that length are nothing out of the ordinary.
 const NEAR_BLOCKS: u64 = 144;
+/// How much longer than this a header waits for its time where the clock of this node is doubted.
+/// One that is to wait for less has come soon enough.
+const FAR_AHEAD: Span = Span::from_secs(60);
 /// How long a peer may have nothing but a chain of too little work: enough to learn the better one
 /// from this node.
 pub(super) const LITTLE_WORK_TIMEOUT: Span = Span::from_secs(20 * 60);
@@ -154,7 +157,10 @@ impl Sync {
             }
             Taken::Held => self.answered(conn, false, chain, now, out),
             Taken::TooLittle if more => self.begin_presync(conn, headers, chain, now, out),
-            Taken::TooLittle => self.too_little(conn, chain, now, out),
+            Taken::TooLittle => {
+                doubt_clock(headers, chain, now, out);
+                self.too_little(conn, chain, now, out);
+            }
             Taken::Faulty => {}
         }
     }
@@ -211,7 +217,10 @@ impl Sync {
                 self.shown(conn, Some(id), chain);
                 self.ask_headers(conn, Some((id, height.0)), chain, now, out);
             }
-            Ok(Next::TooLittle) => self.too_little(conn, chain, now, out),
+            Ok(Next::TooLittle) => {
+                doubt_clock(headers, chain, now, out);
+                self.too_little(conn, chain, now, out);
+            }
             // It may be its chain that changed: nobody is to blame.
             Ok(Next::Another) => out.push(Action::Unresponsive(conn, "headers it had shown")),
             Err(HeaderRefusal::UnreadableParent(_)) => {
@@ -393,6 +402,7 @@ impl Sync {
                 Err(HeaderRefusal::Held { until }) => {
                     self.shown(conn, previous, chain);
                     self.due.set_earlier(Due::Held(conn), until);
+                    doubt_clock(std::slice::from_ref(header), chain, now, out);
                     return Taken::Held;
                 }
                 // It is fetched again, and the peer asked when it tells of more.
@@ -466,4 +476,19 @@ fn is_behind(chain: &Chain, now: Time) -> bool {
     let tree = chain.tree();
     let best = tree.get(&tree.best_header());
     best.is_some_and(|best| Time::from_millis(best.header.time.0) + BEHIND < now)
+}
+
+/// Doubts the own clock where one of these headers is to wait for long. It has cost whoever made it
+/// some work.
+fn doubt_clock(headers: &[Header], chain: &Chain, now: Time, out: &mut Vec<Action>) {
+    let rules = chain.header_rules();
+    let far = headers.iter().find_map(|header| {
+        let by = rules.held_until(header, now)?.since(now);
+        (by > FAR_AHEAD).then_some((header, by))
+    });
+    if let Some((header, by)) = far
+        && rules.check_isolated(header).is_ok()
+    {
+        out.push(Action::FarAhead(header.id(), by));
+    }
 }

@@ -363,6 +363,35 @@ fn a_held_header_is_asked_for_when_its_time_has_come_and_nobody_is_blamed() {
 }
 
 #[test]
+fn a_chain_far_ahead_raises_doubts_of_the_clock_when_it_shows_its_work() {
+    // None of it counts yet, so that it has too little work.
+    let mut story = Story::new(0, &[]);
+    story.sync.min_chain_work = Uint256::from_u64(1 << 40);
+    let root = story.chain.tip_entry().header.clone();
+    let mut headers = headers_on(&story.chain, &root, &[0], 0);
+    let now = Time::from_millis(root.time.0 - 3_600_000);
+    let asked = questions(&story.meets(BOB, 1, now));
+    let said = story.answers_at(now, asked[0], &headers);
+    // 2 s after the root, and 18 s ahead of the clock is the limit.
+    let by = Span::from_secs(3_600 + 2 - 18);
+    assert!(
+        matches!(said[..], [Action::FarAhead(id, far), ..] if (id, far) == (headers[0].id(), by)),
+        "{said:?}"
+    );
+
+    let rules = story.chain.header_rules().clone();
+    while rules.check_isolated(&headers[0]).is_ok() {
+        headers[0].base_fee += 1;
+    }
+    let asked = questions(&story.meets(CAROL, 1, now));
+    let said = story.answers_at(now, asked[0], &headers);
+    assert!(
+        !said.iter().any(|it| matches!(it, Action::FarAhead(..))),
+        "{said:?}"
+    );
+}
+
+#[test]
 fn headers_that_nobody_asked_for_or_that_follow_nothing_are_faults() {
     let mut story = Story::new(5, &[]);
     let (now, headers) = (story.at_the_tip(), story.headers.clone());

@@ -385,7 +385,8 @@ fn there_are_no_more_headers_than_time_allows() {
         asked += 1;
         shown.after(locator).to_vec()
     });
-    assert!(out.is_empty(), "{out:?}");
+    // It may be the clock that is wrong.
+    assert!(matches!(out[..], [Action::FarAhead(..)]), "{out:?}");
     assert_eq!(asked, 1);
     assert_eq!(story.sync.presync_memory(), 0);
 }
