@@ -10,9 +10,12 @@ mod ports;
 mod recording;
 mod service_manager;
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::available_parallelism;
+
+use rustix::io::Errno;
 
 use crate::base::Time;
 use crate::chain::{ChainState, VerifiedCache};
@@ -276,8 +279,50 @@ fn cookie(config: &Config) -> Result<Option<Cookie>, CommandError> {
 
 fn of_reactor(error: ReactorError) -> CommandError {
     let code = match &error {
-        ReactorError::Listen { .. } => ExitCode::Config,
-        ReactorError::System { .. } | ReactorError::Store(_) => ExitCode::Failed,
+        ReactorError::Listen { error, .. } if !passes(error) => ExitCode::Config,
+        ReactorError::Listen { .. } | ReactorError::System { .. } | ReactorError::Store(_) => {
+            ExitCode::Failed
+        }
     };
     CommandError::new(code, error.to_string())
+}
+
+/// Whether an address may be free to listen on at another time, with nothing set anew: another
+/// process has it, the network has not given it yet, or the system lacks something.
+fn passes(error: &io::Error) -> bool {
+    use io::ErrorKind::{AddrInUse, AddrNotAvailable, OutOfMemory};
+    const OUT_OF_FILES: [i32; 2] = [Errno::MFILE.raw_os_error(), Errno::NFILE.raw_os_error()];
+    matches!(error.kind(), AddrInUse | AddrNotAvailable | OutOfMemory)
+        || matches!(error.raw_os_error(), Some(code) if OUT_OF_FILES.contains(&code))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_no_time_mends_is_a_wrong_configuration() {
+        let code = |errno: Errno| {
+            let error = io::Error::from(errno);
+            let (setting, address) = ("listen", SocketAddr::from(([127, 0, 0, 1], 5335)));
+            let listen = ReactorError::Listen {
+                setting,
+                address,
+                error,
+            };
+            of_reactor(listen).code
+        };
+        for passing in [
+            Errno::ADDRINUSE,
+            Errno::ADDRNOTAVAIL,
+            Errno::MFILE,
+            Errno::NFILE,
+            Errno::NOMEM,
+        ] {
+            assert_eq!(code(passing), ExitCode::Failed, "{passing}");
+        }
+        for lasting in [Errno::ACCESS, Errno::PERM, Errno::INVAL, Errno::AFNOSUPPORT] {
+            assert_eq!(code(lasting), ExitCode::Config, "{lasting}");
+        }
+    }
 }
