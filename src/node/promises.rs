@@ -51,7 +51,8 @@ impl Node {
             records.push(record);
             effects.push(Effect::Journaled);
         }
-        self.store(records, call.is_some(), effects);
+        // Whoever asks for it later is answered at once, so that it is durable whoever brought it.
+        self.store(records, true, effects);
     }
 
     /// Answers for a transaction that waits already, as soon as the journal has it.

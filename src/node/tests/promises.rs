@@ -2,7 +2,9 @@
 
 use super::super::journal::KEPT_DEPTH;
 use super::*;
+use crate::base::Rng;
 use crate::chain::mempool::Leaving;
+use crate::store::{Faults, FaultyDisk, Keep, MemoryDisk, Options};
 
 #[test]
 fn a_transaction_is_accepted_only_when_its_record_is_stored() {
@@ -114,6 +116,52 @@ fn a_promise_goes_on_in_what_a_peer_brings_to_replace_it() {
     let records = &alice.unstored[0].records;
     assert_eq!(records[0].body[8..], rich.to_bytes());
     assert_eq!(records[1].kind, Kind::Gone);
+}
+
+#[test]
+fn what_a_promise_goes_on_in_survives_a_power_cut_once_it_is_answered_for() {
+    let genesis = Alice::new().maker.genesis;
+    let options = Options::production(genesis.id().0, 7, 1).with_segment_size(1 << 20);
+    let disk = FaultyDisk::over(&MemoryDisk::new(), Faults::default(), Rng::from_number(1));
+    let (store, _) = Store::open(Arc::new(disk.clone()), &options).unwrap();
+    let (mut alice, bob) = (Alice::on_store(&genesis, store), peer(2));
+    let poor = alice.pays(0, 7);
+    let rich = pay(&genesis, &rich(), (0, 50_000), person(2).account, 7);
+    alice.submit(&poor);
+    alice.store_done();
+    alice.connect(bob);
+    alice.gets_transaction(bob, &rich);
+    alice.store_done();
+    let call = alice.submit(&rich);
+    assert!(alice.answers[&call].is_ok(), "its record is stored");
+    let after = Arc::new(disk.crash(Keep::Nothing));
+    let mut alice = Alice::on_store(&genesis, Store::open(after, &options).unwrap().0);
+    alice.store_done();
+    assert_eq!(alice.status(&rich), TransactionStatus::Waiting);
+}
+
+#[test]
+fn what_returns_before_a_promised_one_is_durable_before_it_is_answered_for() {
+    let (mut alice, bob) = (Alice::new(), peer(2));
+    let (first, second) = (alice.pays(0, 7), alice.pays(1, 8));
+    alice.connect(bob);
+    let (root, who) = (alice.maker.root(), person(91).account);
+    let taking = alice.maker.child(&root, who, std::slice::from_ref(&first));
+    alice.gets_block(bob, &taking);
+    alice.submit(&second);
+    alice.store_done();
+    let branch = alice.maker.branch(&root, person(92).account, 2);
+    alice.receive(bob, announce(&[&branch[0], &branch[1]]));
+    let request = alice.expect_get_blocks(bob, &[&branch[0], &branch[1]]);
+    alice.receive(bob, block(request, &branch[0]));
+    alice.receive(bob, block(request, &branch[1]));
+    assert_eq!(alice.node.chain.tip(), branch[1].id);
+    let holds_first = |request: &&Request| {
+        let mut records = request.records.iter();
+        records.any(|it| it.kind == Kind::Accepted && it.body[8..] == first.to_bytes())
+    };
+    let request = alice.unstored.iter().find(holds_first).unwrap();
+    assert!(request.sync);
 }
 
 #[test]
@@ -294,8 +342,8 @@ fn a_promise_whose_block_is_lost_returns_when_that_block_leaves() {
 fn a_promise_whose_nonce_a_rival_took_returns_after_a_restart_and_a_reorganisation() {
     let people: Vec<Person> = (1..=2).map(person).collect();
     let genesis = testing::genesis(&people.iter().collect::<Vec<_>>(), 1_000_000_000);
-    let (disk, bob) = (crate::store::MemoryDisk::new(), peer(2));
-    let options = crate::store::Options::production(genesis.id().0, 7, 1);
+    let (disk, bob) = (MemoryDisk::new(), peer(2));
+    let options = Options::production(genesis.id().0, 7, 1);
     let options = options.with_segment_size(1 << 20);
     let open = || Store::open(Arc::new(disk.clone()), &options).unwrap().0;
     let mut alice = Alice::on_store(&genesis, open());
