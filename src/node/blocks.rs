@@ -254,9 +254,16 @@ impl Node {
                 }
             }
         }
-        if !self.ready && self.chain.is_settled() {
+        if !self.ready && (self.chain.is_settled() || self.is_held_up()) {
             self.readmit(now);
         }
+    }
+
+    /// Whether a start is as far as it comes for now: what is left to execute is better than what
+    /// readers saw before, and waits for its records as long as the disk is full. It is executed
+    /// when there is space, as in a node that was ready before.
+    fn is_held_up(&self) -> bool {
+        self.disk_full && self.chain.tip() == self.logged_tip
     }
 
     /// Writes down that a block is about to be executed for the first time: if that ends the
@@ -310,6 +317,8 @@ impl Node {
         } else if !self.waits_for_tip() {
             self.show_tip(tip);
         }
+        // The record of a better tip may wait for space: what readers saw before is here.
+        self.publish();
         self.timers.set_earlier(Timer::Dial, now);
         // What this start had to execute, the next one need not.
         self.timers.set(Timer::Checkpoint, now);
@@ -379,8 +388,8 @@ impl Node {
 
     fn tip_moved(&mut self, moved: &TipChange, now: Time) {
         if !self.ready {
-            // What is back in the mempool already follows in any case.
-            let left = if self.mempool.is_empty() {
+            // What is back in the mempool, or aside, already follows in any case.
+            let left = if self.mempool.is_empty() && !self.journal.holds_any() {
                 Vec::new()
             } else {
                 self.mempool_follows(moved, now)

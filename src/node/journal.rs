@@ -164,6 +164,11 @@ impl Journal {
         }
     }
 
+    /// Whether any transaction is held.
+    pub(super) fn holds_any(&self) -> bool {
+        !self.held.is_empty()
+    }
+
     /// Whether a transaction is held, be its record stored or on its way.
     pub(super) fn holds(&self, txid: &TxId) -> bool {
         self.held.contains_key(txid)

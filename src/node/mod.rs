@@ -402,7 +402,7 @@ impl Node {
             Input::Closed { conn, why } => self.closed(conn, &why, now),
             Input::Stored { ticket, lsns } => self.stored(ticket, &lsns, now),
             Input::Done { job, result } => self.done(job, result, now),
-            Input::DiskFull(full) => self.disk_full(full),
+            Input::DiskFull(full) => self.disk_full(full, now),
             Input::Called { call, question } => self.called(call, question, now),
             Input::Renewed { record } => self.config.record = record,
             Input::BansKept { call, result } => self.bans_kept(call, result),
@@ -682,9 +682,10 @@ impl Node {
 
     /// The disk has no space for what is to be written, or has some again. Meanwhile the node
     /// serves what it has and takes in nothing that would have to wait for the disk.
-    fn disk_full(&mut self, full: bool) {
+    fn disk_full(&mut self, full: bool, now: Time) {
         self.disk_full = full;
         self.event(Event::DiskFull(full));
+        self.advance(now);
         self.publish();
     }
 

@@ -90,6 +90,8 @@ struct Alice {
     calls: u64,
     /// A real store, where the story has one.
     store: Option<(Store, Commits)>,
+    /// The disk has no space, not even for what no story is about.
+    full: bool,
     /// The store failed: the machine stopped.
     stopped: bool,
     /// The state can't be read: executions fail.
@@ -193,6 +195,7 @@ impl Alice {
             records: 0,
             calls: 0,
             store,
+            full: false,
             stopped: false,
             damaged: false,
             searched: None,
@@ -238,14 +241,19 @@ impl Alice {
                 assert!(self.closed.insert(conn, why).is_none(), "closed twice");
             }
             // That an execution begins is no promise, and no story is about the disk's part in it.
-            Output::Store(request) if begins_execution(&request) => {
+            Output::Store(request) if begins_execution(&request) && !self.full => {
                 self.records += 1;
                 done.push_back(Input::Stored {
                     ticket: Ticket(request.ticket),
                     lsns: vec![Lsn::new(self.records)],
                 });
             }
-            Output::Store(request) => self.unstored.push_back(request),
+            Output::Store(request) => {
+                let accepts = request.records.iter().any(|it| it.kind == Kind::Accepted);
+                // Whoever asks for it once it is stored is answered at once.
+                assert!(request.sync || !accepts, "what is accepted is durable");
+                self.unstored.push_back(request);
+            }
             Output::Run { job, work } => {
                 let is_search = matches!(work, Job::Search { .. });
                 let is_check = matches!(work, Job::CheckTransactions { .. });

@@ -697,3 +697,44 @@ fn after_a_restart_readers_go_on_where_they_were_until_something_better_is_durab
     alice.store_done();
     assert_eq!(alice.tip(), second.id);
 }
+
+/// What the log has beyond the tip that readers were shown may have to wait for space before it is
+/// executed: the record that a block is tried first is the first thing that a full disk refuses.
+#[test]
+fn a_start_on_a_full_disk_is_ready_where_readers_were_and_executes_the_rest_when_there_is_space() {
+    let mut alice = Alice::new();
+    let payment = alice.pays(0, 7);
+    let first = alice.first_block();
+    let who = person(91).account;
+    let second = alice
+        .maker
+        .child(&first.state, who, std::slice::from_ref(&payment));
+    for made in [&first, &second] {
+        assert!(alice.submits_block(made).is_ok());
+    }
+    let header = |(lsn, bytes): (&Lsn, &Arc<[u8]>)| (*lsn, header_of(bytes).unwrap());
+    let mut recovered = Recovered {
+        blocks: alice.log.iter().map(header).collect(),
+        tip: Some(first.id),
+        ..Recovered::default()
+    };
+    recovered.journal.accepted = vec![(Lsn::new(1), payment.clone())];
+    let config = alice.node.config.clone();
+    alice.full = true;
+    alice.node = Node::open(config, recovered, [5; 32], alice.now).unwrap();
+    (alice.published, alice.events) = (None, Vec::new());
+    alice.drain();
+    assert!(alice.published.as_ref().is_none_or(|shown| !shown.ready));
+    alice.happens(Input::DiskFull(true));
+    assert!(alice.published.as_ref().unwrap().ready);
+    assert_eq!(alice.tip(), first.id);
+    assert_eq!(alice.status(&payment), TransactionStatus::Waiting);
+    alice.full = false;
+    alice.happens(Input::DiskFull(false));
+    alice.store_done();
+    assert_eq!(alice.tip(), second.id);
+    let status = alice.status(&payment);
+    assert!(matches!(status, TransactionStatus::Included { .. }));
+    let starts = |event: &&Event| matches!(event, Event::Ready { .. });
+    assert_eq!(alice.events.iter().filter(starts).count(), 1);
+}
