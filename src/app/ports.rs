@@ -241,7 +241,8 @@ impl LogQueue for LogPort {
             if self.done.is_empty() {
                 match self.reports.try_recv().ok()? {
                     Report::Done(group) => self.done.extend(group),
-                    Report::Full(_) => {
+                    Report::Full(full) => {
+                        log::error!("{full}");
                         self.is_full = true;
                         return Some(Ok(Logged::DiskFull(true)));
                     }

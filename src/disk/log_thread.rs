@@ -1,12 +1,14 @@
 //! The thread that owns the store.
 
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
 
-use crate::store::{Commits, Completion, Failure, Log, Request, Store};
+use crate::store::{Commits, Completion, Failure, Request, Store};
 
 /// How long nothing may come before the thread does what is better done then.
 const IDLE: Duration = Duration::from_millis(10);
@@ -18,8 +20,8 @@ const RETRY: Duration = Duration::from_secs(1);
 pub enum Report {
     /// What came of requests, in their order.
     Done(Vec<Completion>),
-    /// There is no space for a log: everything waits.
-    Full(Log),
+    /// There is no space for a log, as the failure says: everything waits.
+    Full(Failure),
     /// There is space again.
     Resumed,
     /// The disk failed: nothing more is written.
@@ -27,9 +29,12 @@ pub enum Report {
 }
 
 /// Writes requests in the order they come: everything that waits becomes one write and one sync.
-/// Dropping it ends the thread as [`shutdown`](Self::shutdown) does, without the answer.
+/// Dropping it is for a start that came to nothing: it [leaves](Store::leave) the store, so that
+/// what the process before left unfinished is still known to be.
 pub struct LogThread {
     requests: Option<Sender<Request>>,
+    /// Whether the process ends as it should.
+    closes: Arc<AtomicBool>,
     thread: Option<JoinHandle<Result<(), Failure>>>,
 }
 
@@ -52,11 +57,14 @@ impl LogThread {
         publish: impl FnMut(Report) + Send + 'static,
     ) -> io::Result<Self> {
         let (requests, queue) = bounded(capacity);
+        let closes = Arc::new(AtomicBool::new(false));
+        let closing = Arc::clone(&closes);
         let thread = std::thread::Builder::new()
             .name("log".to_owned())
-            .spawn(move || work(store, &queue, publish))?;
+            .spawn(move || work(store, &queue, publish, &closing))?;
         Ok(Self {
             requests: Some(requests),
+            closes,
             thread: Some(thread),
         })
     }
@@ -80,6 +88,7 @@ impl LogThread {
 
     /// Writes what waits, then ends as a store should, and says how that went.
     pub fn shutdown(mut self) -> Result<(), Failure> {
+        self.closes.store(true, Ordering::Release);
         self.end()
     }
 
@@ -106,19 +115,27 @@ fn work(
     store: Store,
     queue: &Receiver<Request>,
     mut publish: impl FnMut(Report),
+    closes: &AtomicBool,
 ) -> Result<(), Failure> {
-    let result = serve(store, queue, &mut publish);
+    let result = serve(store, queue, &mut publish).and_then(|store| {
+        if closes.load(Ordering::Acquire) {
+            store.close()
+        } else {
+            store.leave()
+        }
+    });
     if let Err(failure) = &result {
         publish(Report::Failed(failure.clone()));
     }
     result
 }
 
+/// Writes what comes until nothing more can come.
 fn serve(
     mut store: Store,
     queue: &Receiver<Request>,
     publish: &mut impl FnMut(Report),
-) -> Result<(), Failure> {
+) -> Result<Store, Failure> {
     let mut commits = Commits::new();
     let (mut is_idle, mut is_full) = (true, false);
     loop {
@@ -133,7 +150,7 @@ fn serve(
                 store.idle()?;
                 is_idle = true;
             }
-            Err(RecvTimeoutError::Disconnected) => return store.close(),
+            Err(RecvTimeoutError::Disconnected) => return Ok(store),
         }
         while !commits.is_empty() {
             queue.try_iter().for_each(|request| commits.push(request));
@@ -151,15 +168,17 @@ fn serve(
                 return Err(failure);
             }
             is_idle = false;
-            let Some(log) = commits.full() else { continue };
+            let Some(full) = commits.full() else {
+                continue;
+            };
             if !is_full {
                 is_full = true;
-                publish(Report::Full(log));
+                publish(Report::Full(full.clone()));
             }
             // Nothing else can be done meanwhile. What waits was acknowledged to nobody, so an end
             // of the process may drop it.
             if !wait_for_retry(queue, &mut commits) {
-                return store.close();
+                return Ok(store);
             }
         }
     }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use rustix::fs::{FallocateFlags, FlockOperation, fallocate, flock};
+use rustix::fs::{FallocateFlags, FlockOperation, fallocate, flock, fstatvfs};
 use rustix::io::Errno;
 
 use super::map::Map;
@@ -184,6 +184,18 @@ impl RealFile {
         Ok(self.file.metadata()?.len())
     }
 
+    /// Whether the file system has so many bytes to give, as far as it says. A try that finds out
+    /// would take what there is from everybody else for as long as it lasts.
+    fn has_space(&self, bytes: u64) -> bool {
+        match fstatvfs(&self.file) {
+            // One that has no blocks at all does not count them.
+            Ok(there) if there.f_blocks > 0 => {
+                there.f_bavail.saturating_mul(there.f_frsize) >= bytes
+            }
+            _ => true,
+        }
+    }
+
     /// Writes zeros where the file system can't reserve space by itself.
     fn fill(&self, size: u64) -> io::Result<()> {
         let zeros = vec![0; 1 << 20];
@@ -203,8 +215,12 @@ impl DiskFile for RealFile {
     }
 
     fn reserve(&self, size: u64) -> Result<(), DiskError> {
-        if self.size()? >= size {
+        let more = size.saturating_sub(self.size()?);
+        if more == 0 {
             return Ok(());
+        }
+        if !self.has_space(more) {
+            return Err(self.error(Errno::NOSPC, "reserve"));
         }
         match fallocate(&self.file, FallocateFlags::empty(), 0, size) {
             Err(Errno::OPNOTSUPP) => self

@@ -57,7 +57,7 @@ pub(super) fn write(event: &Event) {
         Event::DamagedLog { why } => log!(Level::Error, "{why}"),
         Event::DiskFull(true) => log!(
             Level::Error,
-            "the disk is full: nothing new is taken in until there is space; free some"
+            "the disk is full: nothing new is taken in until there is space"
         ),
         Event::DiskFull(false) => log!(Level::Info, "there is space on the disk again"),
         Event::FarAhead { id, by } => log!(

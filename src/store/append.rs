@@ -41,6 +41,8 @@ pub struct Store {
     pub(super) super_next: Super,
     /// How many segments of the record log are kept.
     pub(super) record_segments: u64,
+    /// Whether the last process ended as it should, or there was none.
+    pub(super) was_clean: bool,
     /// The failure after which nothing more is written.
     pub(super) broken: Option<DiskError>,
     pub(super) _lock: Lock,
@@ -260,6 +262,12 @@ impl Store {
         self.write_super()
     }
 
+    /// Ends a process that only looked, or that came to nothing: as orderly as the one before it
+    /// ended. That one's end is not taken for orderly because this one's was.
+    pub fn leave(self) -> Result<(), Failure> {
+        if self.was_clean { self.close() } else { Ok(()) }
+    }
+
     /// Writes a record of the store's own.
     pub(super) fn append_own(&mut self, log: Log, kind: Kind, body: &[u8]) -> Result<Lsn, Failure> {
         let plan = self.writers[log.number()].plan([(kind, body)].into_iter());
@@ -293,7 +301,8 @@ impl Store {
                 if log == Log::Safety && writer.segments_ahead() >= begins {
                     Ok(())
                 } else {
-                    Err(Failure::Full { log })
+                    let bytes = self.segment_size(log);
+                    Err(Failure::Full { log, bytes })
                 }
             }
             other => self.note(other),

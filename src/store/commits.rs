@@ -72,7 +72,7 @@ pub struct Completion {
 #[derive(Debug, Default)]
 pub struct Commits {
     queue: VecDeque<Request>,
-    full: Option<Log>,
+    full: Option<Failure>,
 }
 
 impl Commits {
@@ -93,11 +93,11 @@ impl Commits {
         self.queue.is_empty()
     }
 
-    /// The log that had no room at the last try, if so. What waits is in its order, and
+    /// Which log had no room at the last try, if one had none. What waits is in its order, and
     /// [`run`](Self::run) tries again.
     #[must_use]
-    pub const fn full(&self) -> Option<Log> {
-        self.full
+    pub const fn full(&self) -> Option<&Failure> {
+        self.full.as_ref()
     }
 
     /// Does the next group of requests: everything that waits, up to 4 MiB. One completion for
@@ -147,7 +147,7 @@ impl Commits {
 }
 
 /// What came of the first requests of a group: of all of them, unless a log has no room.
-type Results = (Vec<Result<Vec<Lsn>, Failure>>, Option<Log>);
+type Results = (Vec<Result<Vec<Lsn>, Failure>>, Option<Failure>);
 
 /// Appends a group in one go. When it is refused as a whole, each request is tried by itself, so
 /// that one that can't be written does not take the others with it.
@@ -164,7 +164,7 @@ fn append_group(store: &mut Store, group: &[Request]) -> Results {
             let mut results = Vec::new();
             for request in group {
                 match store.append(&request.records) {
-                    Err(Failure::Full { log }) => return (results, Some(log)),
+                    Err(full @ Failure::Full { .. }) => return (results, Some(full)),
                     result => results.push(result),
                 }
             }

@@ -12,6 +12,8 @@ pub enum Failure {
     Full {
         /// The log that can't grow.
         log: Log,
+        /// How long the segment is.
+        bytes: u64,
     },
     /// The record can't fit into a segment. Nothing was written.
     TooLarge {
@@ -47,10 +49,10 @@ pub enum Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Full { log } => write!(
+            Self::Full { log, bytes } => write!(
                 f,
-                "no space for another segment in {}/: free some space on its disk; writing \
-                 resumes by itself",
+                "no space for another segment of {bytes} bytes in {}/: free some space on its \
+                 disk; writing resumes by itself",
                 log.directory()
             ),
             Self::TooLarge { log, len, max } => write!(

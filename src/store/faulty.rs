@@ -506,8 +506,16 @@ impl DiskFile for FaultyFile {
     fn reserve(&self, size: u64) -> Result<(), DiskError> {
         let mut state = self.state.lock();
         if state.file(self.file).cached.size() < size {
-            state.call("reserve", &self.path, true)?;
-            state.file(self.file).change(Change::Reserve(size));
+            let reserved = state.call("reserve", &self.path, true);
+            let is_full = matches!(&reserved, Err(error) if error.cause == Cause::NoSpace);
+            let file = state.file(self.file);
+            if is_full {
+                // As ext4 does: what there was is taken and kept.
+                let taken = size.midpoint(file.cached.size());
+                file.change(Change::Reserve(taken));
+            }
+            reserved?;
+            file.change(Change::Reserve(size));
         }
         Ok(())
     }

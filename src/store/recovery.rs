@@ -167,6 +167,7 @@ impl Store {
             },
             super_file,
             record_segments: options.record_segments.max(1),
+            was_clean: is_new || recovered.was_clean,
             broken: None,
             _lock: lock,
         };
@@ -318,18 +319,24 @@ fn quarantine(
     if there.contains(&format!("{}.new", name(number))) {
         disk.remove(&new_path)?;
     }
-    let copied = disk.create(&new_path).and_then(|copy| {
+    let copy_to = |copy: &dyn DiskFile| {
         copy.reserve(range.end - range.start)?;
         let mut bytes = vec![0; CHUNK.min((range.end - range.start) as usize)];
         let mut at = range.start;
         while at < range.end {
             let len = bytes.len().min((range.end - at) as usize);
             read_full(file, at - base, &mut bytes[..len])?;
-            write_all(&*copy, at - range.start, &bytes[..len])?;
+            write_all(copy, at - range.start, &bytes[..len])?;
             at += len as u64;
         }
         copy.sync()?;
-        disk.rename(&new_path, &path)?;
+        disk.rename(&new_path, &path)
+    };
+    let copied = disk.create(&new_path).and_then(|copy| {
+        copy_to(&*copy).inspect_err(|_| {
+            // Half a copy keeps nothing but space. What can't be removed now, the next does.
+            let _ = disk.remove(&new_path);
+        })?;
         disk.sync_directory(DIRECTORY)
     });
     match copied {

@@ -332,9 +332,16 @@ fn make_segment(files: &Files, log: Log, segment: u64) -> Result<Arc<dyn DiskFil
         }
         other => other?,
     };
-    file.reserve(files.shape(log).segment_size)?;
-    file.sync()?;
-    disk.rename(&new_path, &path)?;
+    let made = file
+        .reserve(files.shape(log).segment_size)
+        .and_then(|()| file.sync())
+        .and_then(|()| disk.rename(&new_path, &path));
+    if let Err(error) = made {
+        // A file that found no room may have taken all there was. What can't be removed now, the
+        // next try or the next start does.
+        let _ = disk.remove(&new_path);
+        return Err(error);
+    }
     disk.sync_directory(log.directory())?;
     disk.open(&path)
 }

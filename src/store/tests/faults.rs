@@ -178,6 +178,53 @@ fn a_full_disk_refuses_without_a_trace_and_takes_the_same_again() {
 }
 
 #[test]
+fn a_segment_that_finds_no_room_keeps_none() {
+    let disk = faulty(&MemoryDisk::new(), Faults::default(), 0);
+    let mut store = open_faulty(&disk).unwrap();
+    for _ in 0..2 {
+        // The file is made, and takes what there is.
+        disk.set_faults(Faults {
+            no_space: Some(disk.calls() + 1..u64::MAX),
+            ..Faults::default()
+        });
+        let refused = store.append(&[block(1, 1, 100)]);
+        assert!(matches!(refused, Err(Failure::Full { .. })), "{refused:?}");
+        assert_eq!(disk.list("blocks").unwrap(), [""; 0]);
+    }
+}
+
+#[test]
+fn a_torn_end_that_finds_no_room_to_be_kept_in_takes_none() {
+    let disk = faulty(&MemoryDisk::new(), Faults::default(), 0);
+    let mut store = open_faulty(&disk).unwrap();
+    store.append(&[block(1, 1, 100)]).unwrap();
+    store.sync().unwrap();
+    let at = store.end(Log::Blocks).get();
+    store.append(&[block(1, 2, 100)]).unwrap();
+    drop(store);
+    let torn = faulty(&disk.crash(Keep::Everything), Faults::default(), 0);
+    torn.flip(&Log::Blocks.path(0), at + 60, 1).unwrap();
+    let torn = torn.copy();
+    let mut kept = Vec::new();
+    for call in 0..20 {
+        let faults = Faults {
+            no_space: Some(call..call + 1),
+            ..Faults::default()
+        };
+        let disk = faulty(&torn, faults, 0);
+        // Where it is something else that there is no space for, nothing is opened.
+        drop(open_faulty(&disk));
+        let names = disk.list("quarantine").unwrap();
+        assert!(
+            !names.iter().any(|name| name.ends_with(".new")),
+            "{names:?}"
+        );
+        kept.push(names.len());
+    }
+    assert!(kept.contains(&0) && kept.contains(&1), "{kept:?}");
+}
+
+#[test]
 fn votes_go_on_while_the_disk_is_full() {
     let disk = faulty(&MemoryDisk::new(), Faults::default(), 0);
     let mut store = open_faulty(&disk).unwrap();
@@ -192,7 +239,10 @@ fn votes_go_on_while_the_disk_is_full() {
     disk.set_faults(full(1));
     assert_eq!(
         store.append(&[block(1, 1, 100)]),
-        Err(Failure::Full { log: Log::Blocks })
+        Err(Failure::Full {
+            log: Log::Blocks,
+            bytes: SEGMENT
+        })
     );
     assert_eq!(Log::ALL.map(|log| store.end(log)), ends);
     disk.set_faults(full(1));
