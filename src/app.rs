@@ -57,6 +57,7 @@ pub fn run(config: &Config) -> Result<(), CommandError> {
 
     let mut supervisor = ServiceManager::from_environment();
     supervisor.opening();
+    let poller = Poller::new().map_err(of_reactor)?;
     let (mut store, was_clean, segment) = open_store(config, &genesis, &genesis_id, now)?;
     // Of four segments the oldest goes: a snapshot in each leaves at least three to replay.
     let record_base_every = if config.record { segment } else { 0 };
@@ -65,21 +66,21 @@ pub fn run(config: &Config) -> Result<(), CommandError> {
     })?;
     let places = Places::new(recovered.positions());
     let reader: Arc<dyn BlockReader> = Arc::new(store.reader());
+    let threads = |error| CommandError::failed(format!("threads can't be started: {error}"));
+    // From here on a start that comes to nothing leaves the log as it was.
+    let log = LogPort::start(store, places, poller.waker()).map_err(threads)?;
     let node = Node::open(node_config, recovered, *random_bytes()?, now).map_err(|error| {
         CommandError::config(format!("{}: engine: {error}", genesis_path(config)))
     })?;
 
-    let poller = Poller::new().map_err(of_reactor)?;
     let mut benches = Vec::new();
     let verified = Arc::<VerifiedCache>::default();
     for _ in 0..worker_count(config) {
         let (reader, verified) = (Arc::clone(&reader), Arc::clone(&verified));
         benches.push(Workbench::sharing(*random_bytes()?, reader, verified));
     }
-    let threads = |error| CommandError::failed(format!("threads can't be started: {error}"));
     let workers = WorkerPort::start(benches, &poller.waker()).map_err(threads)?;
     let queries = QueryPort::start(&poller.waker()).map_err(threads)?;
-    let log = LogPort::start(store, places, poller.waker()).map_err(threads)?;
 
     let facts = Facts {
         genesis_block: ChainState::genesis(&genesis).id,

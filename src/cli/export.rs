@@ -15,7 +15,7 @@ use crate::rpc::client::Client;
 use crate::store::{self, Lsn, Store};
 use crate::types::{BlockId, Genesis, Header};
 
-use super::stopped::open_store;
+use super::stopped::with_store;
 use super::{CommandError, GENESIS_FILE, NodeArgs, Output, read_genesis};
 
 /// What an export begins with. Then come the genesis and the blocks from height 1, each with its
@@ -53,13 +53,14 @@ pub(super) fn db(args: &DbArgs, output: &Output) -> Result<(), CommandError> {
     let DbCommand::Export { file, node } = &args.command;
     let directory = node.directory();
     let genesis = read_genesis(&directory.join(GENESIS_FILE))?.genesis;
-    let (mut source, tip) = match open_store(&directory, &genesis.id())? {
-        Some(mut store) => {
-            let places = best_chain(&mut store)
-                .map_err(|what| CommandError::failed(format!("{}: {what}", directory.display())))?;
-            let tip = places.len() as u64;
-            (Source::Stopped(store.reader(), places), tip)
-        }
+    let stopped = with_store(&directory, &genesis.id(), |store| {
+        let places = best_chain(store)
+            .map_err(|what| CommandError::failed(format!("{}: {what}", directory.display())))?;
+        let tip = places.len() as u64;
+        Ok((Source::Stopped(store.reader(), places), tip))
+    })?;
+    let (mut source, tip) = match stopped {
+        Some(stopped) => stopped,
         None => running(node.client()?, &genesis)?,
     };
     let created = OpenOptions::new().write(true).create_new(true).open(file);

@@ -18,7 +18,7 @@ use crate::node::{
 };
 use crate::workers::Pool;
 
-use super::stopped::open_store;
+use super::stopped::with_store;
 use super::{CommandError, GENESIS_FILE, NodeArgs, Output, random_bytes, read_genesis};
 
 /// Arguments of `keel replay`.
@@ -168,11 +168,12 @@ pub(super) fn record(args: &RecordArgs, output: &Output) -> Result<(), CommandEr
         .map_err(|error| CommandError::failed(format!("{}: {error}", file.display())))?;
     let directory = node.directory();
     let genesis = read_genesis(&directory.join(GENESIS_FILE))?.genesis;
-    let (bytes, missing) = match open_store(&directory, &genesis.id())? {
-        Some(mut store) => {
-            let failed =
-                |failure| CommandError::failed(format!("{}: {failure}", directory.display()));
-            let recording = Recording::read(&mut store).map_err(failed)?;
+    let stopped = with_store(&directory, &genesis.id(), |store| {
+        let failed = |failure| CommandError::failed(format!("{}: {failure}", directory.display()));
+        Recording::read(store).map_err(failed)
+    })?;
+    let (bytes, missing) = match stopped {
+        Some(recording) => {
             let bytes = recording.to_bytes();
             write_new(&file, &bytes)?;
             let missing = recording.missing().into_iter().map(|at| at.get());
