@@ -18,8 +18,8 @@ use keel::types::{
     Block, EngineKind, Genesis, GenesisId, Millis, NodeRecord, Services, Transaction,
 };
 use keel::wire::{
-    FRAME_TEXT_MAX, Fault, Handshake, HandshakeError, Message, MessageKind, Network, NodeIdentity,
-    Received, Transport,
+    FRAME_TEXT_MAX, Fault, Handshake, HandshakeError, Lane, Message, MessageKind, Network,
+    NodeIdentity, Received, Transport,
 };
 use zeroize::Zeroizing;
 
@@ -178,6 +178,19 @@ fn sealed(mut bytes: &[u8]) -> (Vec<u8>, usize) {
 fn messages(stream: &[u8], at_once: usize) -> (Vec<Received>, Option<Fault>) {
     let (mut transport, _) = connection();
     let now = Time::from_millis(1);
+    // Something of every kind was asked for, because answers to nothing are not looked at.
+    let list = [[0; 4].as_slice(), &[16, 0], &[0; 16 * 32]].concat();
+    for (lane, kind, bytes) in [
+        (Lane::Control, MessageKind::Hello, vec![0; 125]),
+        (Lane::Control, MessageKind::Ready, vec![0; 8]),
+        (Lane::Bodies, MessageKind::GetHeaders, vec![0; 40]),
+        (Lane::Bodies, MessageKind::GetBlocks, list.clone()),
+        (Lane::History, MessageKind::GetHeaders, vec![0; 40]),
+        (Lane::History, MessageKind::GetBlocks, list.clone()),
+        (Lane::Transactions, MessageKind::GetTx, list),
+    ] {
+        transport.send(lane, kind, bytes).expect("little waits");
+    }
     let mut received = Vec::new();
     for part in stream.chunks(at_once.min(stream.len()).max(1)) {
         let result = transport.receive(now, part);

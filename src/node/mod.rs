@@ -514,8 +514,8 @@ impl Node {
         self.discard();
         if !self.disk_full {
             self.request_blocks(now);
-            self.request_transactions(now);
         }
+        self.request_transactions(now);
         self.floor = self.mempool.floor(&self.config.genesis.rules, now);
         self.relay.set_fee_floor(self.floor, now);
         for (timer, deadline) in [

@@ -19,7 +19,7 @@ use crate::wire::{Message, MessageKind};
 use super::{CallError, CallId, CheckedTransactions, Job, JobId, Node, Output, Owner, Reply};
 
 /// How many transactions one check takes: the signature batch of a job of a few milliseconds.
-const CHECK_MAX: usize = 512;
+pub(super) const CHECK_MAX: usize = 512;
 /// How many checks are under way at once.
 pub(super) const CHECKS_MAX: usize = 2;
 /// How many transactions may wait for a check. Peers are not asked for more than that, and callers
@@ -135,14 +135,18 @@ impl Node {
 
     /// A peer tells which transactions it has.
     pub(super) fn inventory(&mut self, conn: ConnId, wtxids: &[WtxId], now: Time) {
-        if self.ready && self.checks.waiting.len() < WAITING_MAX {
-            let mempool = &self.mempool;
-            self.relay
-                .announced(conn, wtxids, now, |wtxid| mempool.get(wtxid).is_some());
-        }
+        let mempool = &self.mempool;
+        self.relay
+            .announced(conn, wtxids, now, |wtxid| mempool.get(wtxid).is_some());
     }
 
+    /// Asks peers for what they told of, while there is room for it. Until then it is kept in mind:
+    /// who told of it does not tell again.
     pub(super) fn request_transactions(&mut self, now: Time) {
+        if !self.ready || self.disk_full || self.checks.waiting.len() >= WAITING_MAX {
+            self.relay.wake(now);
+            return;
+        }
         let mut actions = Vec::new();
         self.relay.schedule(now, &mut actions);
         self.perform(actions, now);

@@ -37,6 +37,13 @@ pub enum Fault {
         /// The greatest length of its type.
         max: u32,
     },
+    /// An answer in a lane in which nothing of the kind is owed.
+    Unasked {
+        /// Its type.
+        kind: MessageKind,
+        /// The lane it came in.
+        lane: Lane,
+    },
     /// More bytes than there was credit for.
     NoCredit(Lane),
     /// Greetings out of order: HELLO is the first message, READY the second, neither comes again.
@@ -67,6 +74,12 @@ impl fmt::Display for Fault {
                 f,
                 "a message of type {kind:#04x} announced {total} bytes where {max} are the limit"
             ),
+            Self::Unasked { kind, lane } => {
+                write!(
+                    f,
+                    "{kind} came in the lane of {lane}, where nothing of the kind was asked for"
+                )
+            }
             Self::NoCredit(lane) => {
                 write!(
                     f,

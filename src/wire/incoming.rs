@@ -4,7 +4,7 @@ use crate::base::Time;
 use crate::types::EngineKind;
 
 use super::frame::Segment;
-use super::gate::Gate;
+use super::gate::{Gate, items_of};
 use super::{Fault, LANES, Lane, MessageKind};
 
 /// A whole message, not decoded yet.
@@ -109,14 +109,15 @@ impl Incoming {
         if !segment.fin {
             return Ok(None);
         }
-        self.gate.end();
-        let done = lane.under_way.take();
-        Ok(done.and_then(|done| {
-            Some(Received {
-                lane: segment.lane,
-                kind: done.known?,
-                bytes: done.bytes,
-            })
+        let Some(done) = lane.under_way.take() else {
+            return Ok(None);
+        };
+        let items = done.known.map_or(0, |kind| items_of(kind, &done.bytes));
+        self.gate.end(segment.lane, done.known, items);
+        Ok(done.known.map(|kind| Received {
+            lane: segment.lane,
+            kind,
+            bytes: done.bytes,
         }))
     }
 
@@ -138,6 +139,11 @@ impl Incoming {
             bytes: Vec::new(),
         });
         Ok(())
+    }
+
+    /// This side asked for so many items in `lane`.
+    pub(super) const fn asked(&mut self, lane: Lane, kind: MessageKind, items: u32) {
+        self.gate.asked(lane, kind, items);
     }
 
     /// The owner dealt with `bytes` of messages of `lane`.
@@ -165,6 +171,12 @@ impl Incoming {
         let bytes = std::mem::take(&mut lane.owed);
         lane.room += bytes;
         Some(bytes)
+    }
+
+    /// As if everything had been asked for.
+    #[cfg(test)]
+    pub(super) fn owe_everything(&mut self) {
+        self.gate.owe_everything();
     }
 
     /// Bytes kept for messages that did not end yet.

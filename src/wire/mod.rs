@@ -23,7 +23,7 @@ mod transport;
 
 pub use fault::Fault;
 pub use frame::{FRAME_TEXT_MAX, REKEY_FRAMES, frames_bytes};
-pub use gate::Gate;
+pub use gate::{Gate, items_of};
 pub use handshake::{
     FIRST_BYTES, Handshake, HandshakeError, Network, SECOND_BYTES, THIRD_BYTES, shake_hands,
 };

@@ -52,8 +52,17 @@ pub(super) fn transports() -> [Transport; 2] {
     super::shake_hands(initiator, responder).unwrap()
 }
 
-/// Both transports of a connection after the greetings.
+/// Both transports of a connection after the greetings, each as if it had asked for everything.
 pub(super) fn greeted() -> [Transport; 2] {
+    let mut sides = strangers();
+    for side in &mut sides {
+        side.owe_everything();
+    }
+    sides
+}
+
+/// Both transports of a connection after the greetings.
+pub(super) fn strangers() -> [Transport; 2] {
     let mut sides = transports();
     for side in &mut sides {
         side.send(Lane::Control, MessageKind::Hello, vec![0; 125])

@@ -8,6 +8,7 @@ use crate::crypto::noise::{Ciphers, TAG_BYTES};
 use crate::types::EngineKind;
 
 use super::frame::{FRAME_TEXT_MAX, FrameCutter, REKEY_FRAMES, Segment, frame_header};
+use super::gate::items_of;
 use super::incoming::{Incoming, Received};
 use super::outgoing::{Outgoing, QueueFull};
 use super::{Fault, Lane, Message, MessageKind};
@@ -135,7 +136,10 @@ impl Transport {
             "a {kind} of {} bytes where {max} are the limit",
             bytes.len()
         );
-        self.outgoing.queue(lane, kind, bytes)
+        let items = items_of(kind, &bytes);
+        self.outgoing.queue(lane, kind, bytes)?;
+        self.incoming.asked(lane, kind, items);
+        Ok(())
     }
 
     /// Appends sealed frames to `out` until at least `budget` bytes were appended or nothing is
@@ -183,6 +187,12 @@ impl Transport {
     #[must_use]
     pub fn queued(&self, lane: Lane) -> usize {
         self.outgoing.queued(lane)
+    }
+
+    /// As if everything had been asked for.
+    #[cfg(test)]
+    pub(super) fn owe_everything(&mut self) {
+        self.incoming.owe_everything();
     }
 
     /// Bytes kept for messages that did not end yet.

@@ -1,5 +1,6 @@
 //! Transactions between peers: told by id, asked for once, sent to who asked.
 
+use super::super::transactions::{CHECK_MAX, CHECKS_MAX, Checks, Source, WAITING_MAX};
 use super::*;
 use crate::types::{Auth, Hash};
 
@@ -253,6 +254,34 @@ fn who_leaves_is_not_waited_for() {
         why,
     });
     alice.expect_get_tx(carol, &payment);
+}
+
+#[test]
+fn what_is_announced_while_too_many_wait_is_asked_for_later() {
+    let (mut alice, bob, carol) = (Alice::new(), peer(2), peer(3));
+    let payment = alice.pays(0, 7);
+    alice.connect(bob);
+    alice.connect(carol);
+    // They have no place, so that no signature need be verified.
+    let vain = pay(
+        &alice.maker.genesis,
+        &rich(),
+        (65, 5_000),
+        person(2).account,
+        7,
+    );
+    let vain = (Source::Peer(carol.conn), vain);
+    let waiting = vec![vain; WAITING_MAX + CHECKS_MAX * CHECK_MAX];
+    alice.node.checks = Checks::of_waiting(waiting);
+    alice.late = Some(Vec::new());
+    alice.receive(bob, inventory(&payment));
+    assert_eq!(alice.node.checks.waiting().len(), WAITING_MAX);
+    alice.wait(Span::from_secs(1));
+    alice.expect_silence(bob);
+    // A check ends, the next begins, and there is room.
+    let late = alice.late.as_mut().unwrap().remove(0);
+    alice.happens(late);
+    alice.expect_get_tx(bob, &payment);
 }
 
 #[test]

@@ -180,6 +180,11 @@ impl Relay {
         }
     }
 
+    /// Lets time pass while nothing may be asked for: what was asked for lapses.
+    pub fn wake(&mut self, now: Time) {
+        self.requests.wake(now);
+    }
+
     /// Asks for what is wanted and not under way.
     pub fn schedule(&mut self, now: Time, out: &mut Vec<Action>) {
         for (conn, ids) in self.requests.schedule(now) {

@@ -14,8 +14,12 @@ pub(super) const IN_FLIGHT_BYTES: u64 = 1 << 20;
 /// Beyond this a peer's transactions are dropped: it sends greater ones than it did before, faster
 /// than they can be checked.
 const UNCHECKED_BYTES_MAX: u64 = 2 * IN_FLIGHT_BYTES;
-/// How many ids of one peer may wait to be asked for. Each is a number of 8 bytes here.
+/// How many ids of one peer may wait to be asked for. Each costs some 45 bytes in the sets that it
+/// stands in, and what nobody else announced some 150 more.
 pub(super) const ANNOUNCED_PER_PEER: usize = 64 << 10;
+/// The same of a peer that has answered nothing yet: what it tells a newcomer of comes all at once,
+/// before the first answers can.
+pub(super) const ANNOUNCED_AT_FIRST: usize = super::TELL_PER_PEER;
 /// How many transactions may be wanted at a time. Beyond it a peer that announced its share of
 /// these adds no more, so that it can't keep others from being heard: there are never more than
 /// twice as many.
@@ -26,7 +30,9 @@ const TIMEOUT: Span = Span::from_secs(2);
 /// those are harder to choose for an attacker who wants to be the one who answers, or does not.
 pub(super) const INBOUND_DELAY: Span = Span::from_millis(200);
 /// Requests that a peer may have let lapse and may still answer. One that owes so many is asked
-/// for nothing more until it answers some; so a late answer is always known for what it is.
+/// for nothing more until it answers some; so a late answer is always known for what it is. What
+/// it announced is let go, and nothing that it announces is taken until then: it would be kept for
+/// nothing, and keep what others announce from being heard.
 const LAPSED_MAX: usize = 8 << 10;
 /// The size that a transaction is thought to have before the peer sent any.
 const SIZE_FIRST: u64 = 256;
@@ -94,12 +100,29 @@ struct Answerer {
     /// The mean size of what it sends, of late.
     size: u64,
     slow: u32,
+    /// Whether it ever gave what it was asked for.
+    has_answered: bool,
 }
 
 impl Answerer {
     fn has_room(&self) -> bool {
         let bytes = self.in_flight + self.unchecked;
-        self.lapsed.len() < LAPSED_MAX && (bytes == 0 || bytes + self.size <= IN_FLIGHT_BYTES)
+        self.may_answer() && (bytes == 0 || bytes + self.size <= IN_FLIGHT_BYTES)
+    }
+
+    /// Whether it owes so few answers that it may be asked for more.
+    fn may_answer(&self) -> bool {
+        self.lapsed.len() < LAPSED_MAX
+    }
+
+    /// Whether one more of its announcements is taken.
+    fn is_heard(&self) -> bool {
+        let most = if self.has_answered {
+            ANNOUNCED_PER_PEER
+        } else {
+            ANNOUNCED_AT_FIRST
+        };
+        self.may_answer() && self.announced.len() + self.asked.len() < most
     }
 }
 
@@ -161,6 +184,7 @@ impl Requests {
             unchecked: 0,
             size: SIZE_FIRST,
             slow: 0,
+            has_answered: false,
         };
         self.peers.insert(conn, peer);
     }
@@ -171,7 +195,15 @@ impl Requests {
         };
         self.outbound -= usize::from(peer.direction == Direction::Outbound);
         self.able.remove(&conn);
-        for number in peer.announced {
+        self.take_back(conn, &peer.announced);
+        for number in peer.asked {
+            self.release(number, now);
+        }
+    }
+
+    /// What a peer announced is not to be asked of it.
+    fn take_back(&mut self, conn: ConnId, announced: &BTreeSet<Number>) {
+        for &number in announced {
             let Some(want) = self.wants.get_mut(&number) else {
                 continue;
             };
@@ -185,8 +217,19 @@ impl Requests {
                 self.drop_want(number);
             }
         }
-        for number in peer.asked {
-            self.release(number, now);
+    }
+
+    /// A request lapsed. Where too many have, what else the peer announced is let go.
+    fn lapse(&mut self, conn: ConnId, id: &WtxId) {
+        let Some(peer) = self.peers.get_mut(&conn) else {
+            return;
+        };
+        peer.lapsed.insert(Tag::from(id));
+        if !peer.may_answer() {
+            let announced = std::mem::take(&mut peer.announced);
+            peer.ready.clear();
+            self.take_back(conn, &announced);
+            self.look_at(conn);
         }
     }
 
@@ -203,10 +246,7 @@ impl Requests {
             None if self.wants.len() >= WANTS_MAX && count >= share => return,
             None => self.next,
         };
-        if count >= ANNOUNCED_PER_PEER
-            || peer.asked.contains(&number)
-            || !peer.announced.insert(number)
-        {
+        if !peer.is_heard() || peer.asked.contains(&number) || !peer.announced.insert(number) {
             return;
         }
         if number == self.next {
@@ -245,7 +285,7 @@ impl Requests {
     }
 
     /// Lets pass what waited for the time: delays that are over, requests that lapse.
-    fn wake(&mut self, now: Time) {
+    pub(super) fn wake(&mut self, now: Time) {
         while let Some((_, number, conn)) = self.delays.pop_first_if_due(now) {
             let is_free = self
                 .wants
@@ -260,13 +300,14 @@ impl Requests {
             let Some(want) = self.wants.get(&number) else {
                 continue;
             };
-            if let Some(asked) = want.asked
-                && let Some(peer) = self.peers.get_mut(&asked.conn)
-            {
-                peer.slow = (peer.slow + 1).min(SLOW_MAX);
-                peer.lapsed.insert(Tag::from(&want.id));
-            }
+            let (id, asked) = (want.id, want.asked);
             self.release(number, now);
+            if let Some(Asked { conn, .. }) = asked {
+                if let Some(peer) = self.peers.get_mut(&conn) {
+                    peer.slow = (peer.slow + 1).min(SLOW_MAX);
+                }
+                self.lapse(conn, &id);
+            }
         }
     }
 
@@ -374,6 +415,7 @@ impl Requests {
             };
         }
         peer.size = ((peer.size * 7 + bytes) / 8).max(SIZE_MIN);
+        peer.has_answered = true;
         if asked.is_some() {
             peer.slow = peer.slow.saturating_sub(1);
         }
@@ -450,7 +492,7 @@ impl Requests {
             peer.asked.remove(&number);
             peer.in_flight -= asked.bytes;
             if answered != Some(asked.conn) {
-                peer.lapsed.insert(Tag::from(&want.id));
+                self.lapse(asked.conn, &want.id);
             }
         }
         self.look_at(asked.conn);

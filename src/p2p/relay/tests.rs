@@ -1,4 +1,6 @@
-use super::requests::{ANNOUNCED_PER_PEER, IN_FLIGHT_BYTES, INBOUND_DELAY, WANTS_MAX};
+use super::requests::{
+    ANNOUNCED_AT_FIRST, ANNOUNCED_PER_PEER, IN_FLIGHT_BYTES, INBOUND_DELAY, WANTS_MAX,
+};
 use super::*;
 
 mod model;
@@ -219,7 +221,39 @@ fn who_lets_thousands_lapse_is_asked_for_nothing_more_until_it_answers() {
         assert_eq!(relay.came(BOB, id, 200, at(20_000)), Arrival::Wanted);
     }
     relay.checked(BOB, 4_000 * 200);
+    assert!(asks(&mut relay, 20_000).is_empty(), "the rest was let go");
+    announce(&mut relay, BOB, 20_000, &many);
     assert!(!asks(&mut relay, 20_000).is_empty());
+}
+
+#[test]
+fn what_a_silent_peer_announced_is_let_go() {
+    let mut relay = relay();
+    let many: Vec<WtxId> = (0..64 << 10).map(id).collect();
+    announce(&mut relay, BOB, 0, &many);
+    assert_eq!(relay.requests.wants(), ANNOUNCED_AT_FIRST);
+    // Alice has some of them too, and is asked for those.
+    announce(&mut relay, ALICE, 0, &many[9_000..9_010]);
+    let mut asked_of_alice = 0;
+    for turn in 0..4 {
+        for (conn, ids) in asks(&mut relay, turn * 2_000) {
+            if conn == ALICE {
+                asked_of_alice += ids.len();
+                for id in ids {
+                    relay.came(ALICE, &id, 200, at(turn * 2_000));
+                }
+            }
+        }
+    }
+    assert_eq!(asked_of_alice, 10);
+    assert_eq!((relay.requests.wants(), relay.deadline()), (0, None));
+    assert_eq!(relay.requests.counts(BOB), (0, 0, 0, 0));
+    // Nor is it heard again before it answers.
+    announce(&mut relay, BOB, 9_000, &many[20_000..]);
+    assert_eq!(relay.requests.wants(), 0);
+    assert_eq!(relay.came(BOB, &many[0], 200, at(9_000)), Arrival::Wanted);
+    announce(&mut relay, BOB, 9_000, &many[20_000..]);
+    assert_eq!(relay.requests.wants(), many.len() - 20_000);
 }
 
 #[test]

@@ -106,6 +106,13 @@ impl Pair {
             pair.expect_at_alice();
             pair.expect_at_bob();
         }
+        // Blocks come only when they were asked for.
+        let request = [[0; 4].as_slice(), &[16, 0], &[0; 16 * 32]].concat();
+        let asked = pair
+            .bob
+            .send(Lane::Bodies, MessageKind::GetBlocks, request.into());
+        assert!(asked);
+        pair.expect_at_alice();
         pair
     }
 

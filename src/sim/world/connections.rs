@@ -14,7 +14,8 @@ use crate::sim::behaviour::{Fate, Letter};
 use crate::sim::network::Flow;
 use crate::types::PeerAddress;
 use crate::wire::{
-    Gate, Handshake, Lane, MessageKind, Network as Chain, Transport, frames_bytes, shake_hands,
+    Fault, Gate, Handshake, Lane, MessageKind, Network as Chain, Transport, frames_bytes, items_of,
+    shake_hands,
 };
 
 use super::{Happening, NodeIndex, World, address};
@@ -294,6 +295,9 @@ impl World {
         if end.stage != Stage::Open {
             return;
         }
+        if let (Some(lane), Ok(kind)) = (Lane::from_byte(lane), MessageKind::from_byte(kind)) {
+            end.gate.asked(lane, kind, items_of(kind, &bytes));
+        }
         if !end.waiting.is_empty() || !self.network.passes(end.node as usize, to) {
             if end.stalled.is_none() {
                 end.stalled = Some(at);
@@ -375,13 +379,20 @@ impl World {
         let known = Lane::from_byte(lane)
             .ok_or_else(|| "a lane must be 0 to 5".to_owned())
             .and_then(|lane| {
-                let known = end.gate.begin(now, kind, lane, bytes.len() as u32);
-                known.map_err(|fault| fault.to_string())
+                let known = pass(&mut end.gate, now, lane, kind, bytes);
+                let known = known.map_err(|fault| fault.to_string())?;
+                match &mut connection.transports {
+                    Some(transports) if known => through(transports, now, to, lane, kind, bytes)
+                        .map_err(|fault| fault.to_string())?,
+                    _ => {}
+                }
+                Ok(known)
             });
         match known {
-            Ok(None) => return,
-            Ok(Some(_)) => end.gate.end(),
+            Ok(false) => return,
+            Ok(true) => {}
             Err(rule) => {
+                connection.transports = None;
                 let conn = conn_of(number, to);
                 if self.end(number, to) {
                     let why = CloseCause::Fault(rule);
@@ -389,9 +400,6 @@ impl World {
                 }
                 return;
             }
-        }
-        if let Some(transports) = &mut connection.transports {
-            through(transports, now, to, lane, kind, bytes);
         }
         let conn = conn_of(number, to);
         let letter = Letter {
@@ -635,9 +643,28 @@ impl World {
     }
 }
 
-/// Takes a message through the transports of both ends.
-fn through(transports: &mut [Transport; 2], now: Time, to: Side, lane: u8, kind: u8, bytes: &[u8]) {
-    let (Some(lane), Ok(kind)) = (Lane::from_byte(lane), MessageKind::from_byte(kind)) else {
+/// Takes a message through the gate of the end where it arrives; says whether it is of a kind that
+/// is known.
+fn pass(gate: &mut Gate, now: Time, lane: Lane, kind: u8, bytes: &[u8]) -> Result<bool, Fault> {
+    let Some(kind) = gate.begin(now, kind, lane, bytes.len() as u32)? else {
+        return Ok(false);
+    };
+    gate.end(lane, Some(kind), items_of(kind, bytes));
+    Ok(true)
+}
+
+/// Takes a message through the transports of both ends. A transport hears of a request when that
+/// arrives, so what a behaviour answers before it is asked is a fault here, although the gate knew
+/// of the request already.
+fn through(
+    transports: &mut [Transport; 2],
+    now: Time,
+    to: Side,
+    lane: Lane,
+    kind: u8,
+    bytes: &[u8],
+) -> Result<(), Fault> {
+    let Ok(kind) = MessageKind::from_byte(kind) else {
         unreachable!("the gate took it");
     };
     let [near, far] = transports;
@@ -649,9 +676,7 @@ fn through(transports: &mut [Transport; 2], now: Time, to: Side, lane: u8, kind:
     while sender.wants_write() || receiver.wants_write() {
         sealed.clear();
         sender.write(&mut sealed, usize::MAX);
-        receiver
-            .receive(now, &sealed)
-            .expect("what was sealed opens");
+        receiver.receive(now, &sealed)?;
         while let Some(received) = receiver.next_message() {
             assert!(
                 received.kind == kind && received.lane == lane && received.bytes == bytes,
@@ -663,4 +688,5 @@ fn through(transports: &mut [Transport; 2], now: Time, to: Side, lane: u8, kind:
         receiver.write(&mut sealed, usize::MAX);
         sender.receive(now, &sealed).expect("credit opens");
     }
+    Ok(())
 }

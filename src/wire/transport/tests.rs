@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::base::{Rng, Span};
 use crate::wire::frame::{FRAME_HEADER_BYTES, SEGMENT_HEADER_BYTES};
-use crate::wire::testing::{NOW, drain, greeted, take_all, transports};
+use crate::wire::testing::{NOW, drain, greeted, strangers, take_all, transports};
 use crate::wire::{HandshakeError, LANES};
 
 /// A kind for each lane, whose messages may be long.
@@ -330,6 +330,83 @@ fn what_a_message_may_not_be_is_known_at_its_first_segment() {
         max,
     };
     assert_eq!(first(0x81, 1, max + 1), Err(too_long));
+}
+
+/// A list of so many ids behind the number of a request: GET_BLOCKS, GET_TX or NOT_FOUND.
+fn list(count: u8) -> Vec<u8> {
+    let ids = vec![0; 32 * usize::from(count)];
+    [&[0, 0, 0, 0, count, 0], &ids[..]].concat()
+}
+
+#[test]
+fn an_answer_that_nobody_asked_for_closes_before_a_byte_of_it_is_kept() {
+    for kind in [
+        MessageKind::Headers,
+        MessageKind::Block,
+        MessageKind::Txs,
+        MessageKind::NotFound,
+    ] {
+        for lane in kind.lanes() {
+            let [mut ours, mut theirs] = strangers();
+            let total = kind.max_bytes(EngineKind::Work);
+            let text = segment(kind.byte(), *lane as u8, 1, total, &[0; 4_000]);
+            let got = theirs.receive(NOW, &seal(&mut ours, &text));
+            assert_eq!(got, Err(Fault::Unasked { kind, lane: *lane }));
+            assert_eq!(theirs.reserved_bytes(), 0);
+        }
+    }
+}
+
+#[test]
+fn answers_are_owed_one_by_one_and_in_the_lane_of_their_request() {
+    use MessageKind::{Block, GetBlocks, GetHeaders, GetTx, Headers, NotFound, Txs};
+    type Said<'a> = &'a [(MessageKind, Vec<u8>)];
+    // A list of transactions says how many it has, like one of ids.
+    let cases: &[(Lane, Said<'_>, Said<'_>)] = &[
+        (
+            Lane::History,
+            &[(GetBlocks, list(2)), (GetBlocks, list(3))],
+            &[
+                (Block, vec![0; 300]),
+                (NotFound, list(2)),
+                (Block, vec![0; 300]),
+                (NotFound, list(1)),
+            ],
+        ),
+        (
+            Lane::Bodies,
+            &[(GetHeaders, vec![0; 40]), (GetHeaders, vec![0; 40])],
+            &[(Headers, vec![0; 6]), (Headers, vec![0; 6])],
+        ),
+        (
+            Lane::Transactions,
+            &[(GetTx, list(100)), (GetTx, list(28))],
+            &[(Txs, list(90)), (Txs, list(9)), (NotFound, list(29))],
+        ),
+    ];
+    for (lane, requests, answers) in cases {
+        let [mut ours, mut theirs] = strangers();
+        for (kind, bytes) in *requests {
+            theirs.send(*lane, *kind, bytes.clone()).unwrap();
+        }
+        for (kind, bytes) in *answers {
+            ours.send(*lane, *kind, bytes.clone()).unwrap();
+            assert_eq!(theirs.receive(NOW, &drain(&mut ours)), Ok(()));
+        }
+        // All were given, however late, and nothing is owed any more.
+        let (kind, bytes) = answers[0].clone();
+        ours.send(*lane, kind, bytes).unwrap();
+        let got = theirs.receive(NOW, &drain(&mut ours));
+        assert_eq!(got, Err(Fault::Unasked { kind, lane: *lane }));
+    }
+    // What is owed in one lane is owed in no other, and headers are no blocks.
+    for (kind, lane) in [(Block, Lane::Bodies), (Headers, Lane::History)] {
+        let [mut ours, mut theirs] = strangers();
+        theirs.send(Lane::History, GetBlocks, list(9)).unwrap();
+        ours.send(lane, kind, vec![0; 300]).unwrap();
+        let got = theirs.receive(NOW, &drain(&mut ours));
+        assert_eq!(got, Err(Fault::Unasked { kind, lane }));
+    }
 }
 
 #[test]
