@@ -37,11 +37,13 @@ pub mod scenario;
 #[cfg(test)]
 mod story;
 pub mod swarm;
+mod unfit;
 pub mod workload;
 mod world;
 
 pub use behaviour::{Behaviour, Fate, Hands, Letter};
 pub use costs::Costs;
+pub use unfit::Unfit;
 pub use world::{
     ClockError, Crash, Damage, DiskHits, DiskKind, DiskTrouble, NodeIndex, Switches, Tell, World,
     WorldConfig,

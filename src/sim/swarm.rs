@@ -372,7 +372,7 @@ impl Run {
         let hashrate = kind.needs_mining().then_some(power);
         let (others, mining) = (self.draw_peers(), self.mining(hashrate));
         let name = format!("{kind} {}", self.world.len());
-        let behaviour = behaviour(kind, &rng);
+        let behaviour = behaviour(kind, None, &rng);
         self.world.add_behaving(&name, &others, mining, behaviour);
         self.powers.push(hashrate.unwrap_or(0));
     }

@@ -61,7 +61,7 @@ pub(super) fn run(
         |jobs| jobs as usize,
     );
     let whole = last - first + 1;
-    let next = AtomicU64::new(first);
+    let begun = AtomicU64::new(0);
     let mut tally = Tally::default();
     let mut line = Line::new();
     let keep = args.out.is_some();
@@ -69,8 +69,8 @@ pub(super) fn run(
     let (tell, told) = bounded(jobs);
     thread::scope(|scope| {
         for _ in 0..jobs {
-            let (tell, next) = (tell.clone(), &next);
-            scope.spawn(move || work(scenario, next, last, keep, &tell));
+            let (tell, begun) = (tell.clone(), &begun);
+            scope.spawn(move || work(scenario, begun, (first, whole), keep, &tell));
         }
         drop(tell);
         for told in told {
@@ -132,12 +132,19 @@ fn name_seeds_of_panics(args: &SimArgs) {
 }
 
 /// Runs seeds until none is left, and tells of each.
-fn work(scenario: &Scenario, next: &AtomicU64, last: u64, keep: bool, tell: &Sender<Told>) {
+fn work(
+    scenario: &Scenario,
+    begun: &AtomicU64,
+    (first, whole): (u64, u64),
+    keep: bool,
+    tell: &Sender<Told>,
+) {
     loop {
-        let seed = next.fetch_add(1, Ordering::Relaxed);
-        if seed > last {
+        let place = begun.fetch_add(1, Ordering::Relaxed);
+        if place >= whole {
             return;
         }
+        let seed = first + place;
         SEED.set(Some(seed));
         let ran = catch_unwind(AssertUnwindSafe(|| run_to_end(scenario, seed)));
         SEED.set(None);

@@ -63,12 +63,17 @@ pub(super) struct SimArgs {
         "scenario", "list", "ladder", "seed", "seeds", "nodes", "set", "duration"])]
     recording: Option<PathBuf>,
     /// List the scenarios that keel brings along
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = [
+        "scenario", "seed", "seeds", "nodes", "set", "duration", "out", "trace", "until"])]
     list: bool,
     /// Hold the lines between nodes against known figures; it takes a minute or two
-    #[arg(long, conflicts_with_all = ["scenario", "list"])]
+    #[arg(long, conflicts_with_all = [
+        "scenario", "list", "seed", "seeds", "nodes", "set", "duration", "out", "trace", "until"])]
     ladder: bool,
 }
+
+/// So many seeds nobody waits for.
+const SEEDS_MAX: u64 = 1_000_000_000;
 
 /// `1..1000`, the last one too.
 fn read_seeds(text: &str) -> Result<(u64, u64), String> {
@@ -79,6 +84,11 @@ fn read_seeds(text: &str) -> Result<(u64, u64), String> {
     if first > last {
         return Err(format!(
             "{first}..{last} has no seed: the first is greater than the last"
+        ));
+    }
+    if last - first >= SEEDS_MAX {
+        return Err(format!(
+            "{first}..{last} has more than {SEEDS_MAX} seeds; name fewer"
         ));
     }
     Ok((first, last))
@@ -193,18 +203,22 @@ fn read(name: &str, args: &SimArgs) -> Result<Scenario, CommandError> {
 
 /// The command that runs a seed again.
 fn command(args: &SimArgs, seed: u64) -> String {
-    let mut command = format!("keel sim {}", args.scenario.as_deref().unwrap_or_default());
-    command.push_str(&format!(" --seed {seed}"));
+    let scenario = quoted(args.scenario.as_deref().unwrap_or_default());
+    let mut command = format!("keel sim {scenario} --seed {seed}");
     for (key, value) in settings(args) {
-        let setting = format!("{key}={value}");
-        let plain = |c: char| c.is_ascii_alphanumeric() || "._-=/:,+".contains(c);
-        if setting.chars().all(plain) {
-            command.push_str(&format!(" --set {setting}"));
-        } else {
-            command.push_str(&format!(" --set '{}'", setting.replace('\'', "'\\''")));
-        }
+        command.push_str(&format!(" --set {}", quoted(&format!("{key}={value}"))));
     }
     command
+}
+
+/// A word of a command line as a shell takes it, in quotes where it has to be.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-=/:,+".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
 }
 
 #[expect(

@@ -1,6 +1,7 @@
 //! One seed, watched.
 
 use std::cell::RefCell;
+use std::io::Write;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -33,7 +34,7 @@ pub(super) fn run(
     let line = Rc::new(RefCell::new(Line::new()));
     let tell = args
         .trace
-        .map(|node| teller(node, scenario.nodes(), *output))
+        .map(|node| teller(node, scenario.machines(), *output))
         .transpose()?;
     let mut outcome = if scenario.is_swarm() {
         run_drawn(args, scenario, seed, tell, &line)
@@ -116,7 +117,13 @@ pub(super) fn teller(
     let tell = Box::new(move |event: u64, at: Time, line: &str| {
         let micros = at.since(*began.get_or_insert(at)).as_micros();
         let (millis, part) = (micros / 1_000, micros % 1_000);
-        output.note(&format!("{event:>9} {millis:>8}.{part:03}  {line}"));
+        let line = format!("{event:>9} {millis:>8}.{part:03}  {line}");
+        if output.is_json() {
+            // Standard output has the one value that programs read.
+            let _ = writeln!(std::io::stderr(), "{line}");
+        } else {
+            output.note(&line);
+        }
     });
     Ok((NodeIndex(node), tell))
 }

@@ -10,7 +10,7 @@ use crate::sim::report::{Facts, Report};
 use crate::sim::{Switches, playback};
 
 use super::progress::{Line, peak_memory};
-use super::{SimArgs, files, one};
+use super::{SimArgs, files, one, quoted};
 
 /// How often the series take a sample.
 const SAMPLE_EVERY: Span = Span::from_secs(1);
@@ -49,7 +49,7 @@ pub(super) fn play(path: &Path, args: &SimArgs, output: &Output) -> Result<(), C
         events: last - first,
         event_hash: played.event_hash,
         memory: peak_memory(),
-        command: format!("keel sim --recording {shown}"),
+        command: format!("keel sim --recording {}", quoted(&shown.to_string())),
         ..Facts::default()
     };
     one::tell_report(args, Report::new(&facts, &played.observations), output)

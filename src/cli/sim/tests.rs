@@ -38,6 +38,28 @@ fn a_command_line_that_makes_no_sense_says_why() {
     assert!(wrong(&["first", "--set", "nodes"]).contains("world.nodes=50"));
     assert!(wrong(&["first", "--duration", "soon"]).contains("10m"));
     assert!(wrong(&["first", "--seed", "1", "--seeds", "1..2"]).contains("cannot be used"));
+    assert!(wrong(&["first", "--seeds", "0..18446744073709551615"]).contains("name fewer"));
+    args(&[
+        "first",
+        "--seeds",
+        "18446744073709551614..18446744073709551615",
+    ]);
+    for option in ["--ladder", "--list"] {
+        for other in [
+            ["--nodes", "3"],
+            ["--seed", "3"],
+            ["--seeds", "1..3"],
+            ["--set", "a=b"],
+            ["--out", "x"],
+            ["--duration", "1m"],
+            ["--trace", "0"],
+            ["--until", "9"],
+        ] {
+            let error = wrong(&[&[option], &other[..]].concat());
+            assert!(error.contains("cannot be used"), "{error}");
+        }
+    }
+    assert!(wrong(&["--list", "--ladder"]).contains("cannot be used"));
     let error = read("nowhere", &args(&["nowhere"])).expect_err("there is none");
     assert!(error.message.contains("first"), "{error}");
 }
@@ -58,4 +80,23 @@ fn the_command_of_a_failure_sets_what_was_set() {
         "keel sim swarm.toml --seed 42 --set 'network.matrix={ uniform = 5 }' \
          --set world.nodes=7 --set world.duration=10m"
     );
+}
+
+#[test]
+fn the_command_of_a_failure_is_one_that_a_shell_takes() {
+    let args = args(&["my dir/it's.toml", "--set", "world.nodes=5"]);
+    assert_eq!(
+        command(&args, 1),
+        "keel sim 'my dir/it'\\''s.toml' --seed 1 --set world.nodes=5"
+    );
+}
+
+#[test]
+fn every_machine_of_a_scenario_can_be_traced() {
+    let scenario = read("adversaries", &args(&["adversaries"])).expect("it reads");
+    let last = scenario.machines() - 1;
+    assert!(last > scenario.nodes());
+    let output = Output::new(false);
+    assert!(one::teller(last, scenario.machines(), output).is_ok());
+    assert!(one::teller(last + 1, scenario.machines(), output).is_err());
 }

@@ -22,9 +22,9 @@ const BALANCE: Amount = Amount(1_000_000_000);
 const BENEFICIARY: AccountId = AccountId([0x66; 32]);
 /// Blocks of its own that it remembers, to serve them.
 const KEPT_MAX: usize = 16;
-/// Its power, where nobody says otherwise: this part of what the chain's miners hash, as that of
+/// Its power, where nobody says otherwise: a twelfth of what the chain's miners hash, as that of
 /// other adversaries that mine in a swarm.
-const POWER_PARTS: u64 = 12;
+const POWER: (u64, u64) = (1, 12);
 
 /// The rule that a block breaks. But for it the block is sound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -143,8 +143,8 @@ pub struct InvalidBlockMiner {
     flaws: Vec<Flaw>,
     /// The account that its blocks' transactions are of.
     purse: Account,
-    /// Which part of what the chain's miners hash it has.
-    power_parts: u64,
+    /// Which part of what the chain's miners hash it has: so many of so many.
+    power: (u64, u64),
     made: usize,
     /// The call for a template, and what the block is to be.
     asked: Option<(CallId, Flaw)>,
@@ -162,7 +162,7 @@ impl InvalidBlockMiner {
         Self {
             flaws,
             purse: Account::single(&mut rng.fork("purse of invalid blocks")),
-            power_parts: POWER_PARTS,
+            power: POWER,
             made: 0,
             asked: None,
             blocks: BTreeMap::new(),
@@ -179,10 +179,10 @@ impl InvalidBlockMiner {
         Self::of(flaws, rng)
     }
 
-    /// The same with this part of what the chain's miners hash.
+    /// The same with so many percent of what the chain's miners hash.
     #[must_use]
-    pub const fn with_power_parts(mut self, parts: u64) -> Self {
-        self.power_parts = parts;
+    pub const fn with_percent(mut self, percent: u64) -> Self {
+        self.power = (percent, 100);
         self
     }
 
@@ -195,8 +195,9 @@ impl InvalidBlockMiner {
     /// Is woken when it finds its next block: as often as the chain's miners, who find one in an
     /// interval, by its part of their power.
     fn wake_when_found(&self, hands: &mut Hands<'_>) {
-        let interval = u64::from(hands.genesis.rules.interval_ms) * self.power_parts;
-        let found = Arrivals::at_rate(1_000.0 / interval as f64);
+        let (part, whole) = self.power;
+        let interval = u64::from(hands.genesis.rules.interval_ms) * whole;
+        let found = Arrivals::at_rate((1_000 * part) as f64 / interval as f64);
         let gap = found.gap(hands.rng);
         hands.wake_at(hands.now + gap);
     }

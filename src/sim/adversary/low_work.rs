@@ -17,8 +17,6 @@ use super::craft::{Greeted, is, read, seal, send, send_in};
 const FIRST_WAIT: Span = Span::from_secs(20);
 /// How often it makes more headers, and tells of them.
 const PAUSE: Span = Span::from_secs(5);
-/// The part of what the chain's miners hash in the meantime that it spends on headers.
-const POWER_PARTS: u64 = 4;
 /// The most headers of a branch.
 const BRANCH_MAX: usize = 6_000;
 /// A header that costs more than the tip's work through this is not worth its while, but for the
@@ -30,6 +28,8 @@ const TIP_PARTS: u32 = 4;
 /// what costs least. It tells of their ends, and shows them to whoever asks.
 #[derive(Clone, Debug, Default)]
 pub struct LowWorkHeaderFlood {
+    /// How much of what the chain's miners hash in the meantime it spends on headers, in percent.
+    percent: u64,
     asked: Option<CallId>,
     base: Option<Header>,
     branch: Vec<Header>,
@@ -44,10 +44,16 @@ pub struct LowWorkHeaderFlood {
 }
 
 impl LowWorkHeaderFlood {
-    /// One that has made nothing yet.
+    /// The power that it has unless another is given.
+    pub const PERCENT: u64 = 25;
+
+    /// One that has made nothing yet, of so many percent of what the chain's miners hash.
     #[must_use]
-    pub fn new() -> Self {
-        Self::default()
+    pub fn new(percent: u64) -> Self {
+        Self {
+            percent,
+            ..Self::default()
+        }
     }
 
     /// Begins another branch: from genesis, or from some block below the tip, in turns.
@@ -83,7 +89,8 @@ impl LowWorkHeaderFlood {
         let others = tip.shift_right(TIP_PARTS.ilog2());
         let salt = AccountId(hands.rng.bytes32());
         let in_pause = tip.widening_mul(PAUSE.as_millis()).0;
-        let parts = u64::from(hands.genesis.rules.interval_ms) * POWER_PARTS;
+        let in_pause = in_pause.widening_mul(self.percent).0;
+        let parts = u64::from(hands.genesis.rules.interval_ms) * 100;
         let hashes = in_pause.quotient(Uint256::from_u64(parts));
         self.hashes = self.hashes.saturating_add(hashes);
         while self.branch.len() < BRANCH_MAX {
@@ -181,7 +188,7 @@ impl Behaviour for LowWorkHeaderFlood {
     }
 
     fn start(&mut self, hands: &mut Hands<'_>) {
-        *self = Self::default();
+        *self = Self::new(self.percent);
         hands.wake_at(hands.now + FIRST_WAIT);
     }
 

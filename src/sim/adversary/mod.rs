@@ -116,6 +116,18 @@ impl AdversaryKind {
         matches!(self, Self::SelfishMiner)
     }
 
+    /// Whether there is a power that it works with.
+    #[must_use]
+    pub const fn has_power(self) -> bool {
+        matches!(
+            self,
+            Self::InvalidBlockMiner
+                | Self::SelfishMiner
+                | Self::LowWorkHeaderFlood
+                | Self::TimeTwister
+        )
+    }
+
     /// What the genesis must give it, where it needs money: the account that a
     /// [`behaviour`] of the same stream spends from.
     #[must_use]
@@ -128,23 +140,36 @@ impl AdversaryKind {
     }
 }
 
-/// An adversary of this kind, whose choices come from `rng`.
+/// An adversary of this kind, whose choices come from `rng`, and whose power is so many percent of
+/// what the chain's miners hash, where it is given and the kind has one. That of a selfish miner is
+/// its node's.
 #[must_use]
-pub fn behaviour(kind: AdversaryKind, rng: &Rng) -> Box<dyn Behaviour> {
+pub fn behaviour(kind: AdversaryKind, percent: Option<u64>, rng: &Rng) -> Box<dyn Behaviour> {
     match kind {
         AdversaryKind::Silent => Box::new(Silent),
         AdversaryKind::GarbageSender => Box::new(GarbageSender::new()),
-        AdversaryKind::InvalidBlockMiner => Box::new(InvalidBlockMiner::drawn(rng)),
+        AdversaryKind::InvalidBlockMiner => {
+            let miner = InvalidBlockMiner::drawn(rng);
+            Box::new(match percent {
+                Some(percent) => miner.with_percent(percent),
+                None => miner,
+            })
+        }
         AdversaryKind::SelfishMiner => Box::new(SelfishMiner::new()),
         AdversaryKind::WithholdingRelay => Box::new(WithholdingRelay::new()),
-        AdversaryKind::LowWorkHeaderFlood => Box::new(LowWorkHeaderFlood::new()),
+        AdversaryKind::LowWorkHeaderFlood => {
+            let percent = percent.unwrap_or(LowWorkHeaderFlood::PERCENT);
+            Box::new(LowWorkHeaderFlood::new(percent))
+        }
         AdversaryKind::TransactionFlood => Box::new(TransactionFlood::drawn(rng)),
         AdversaryKind::TwoFacedHeight => Box::new(TwoFacedHeight::new()),
         AdversaryKind::TimeTwister => {
             let place = rng
                 .fork("time strategy")
                 .below(TimeStrategy::ALL.len() as u64);
-            Box::new(TimeTwister::new(TimeStrategy::ALL[place as usize]))
+            let strategy = TimeStrategy::ALL[place as usize];
+            let percent = percent.unwrap_or(TimeTwister::PERCENT);
+            Box::new(TimeTwister::new(strategy, percent))
         }
     }
 }

@@ -72,7 +72,7 @@ impl Scene {
     }
 
     fn of(kind: AdversaryKind) -> Self {
-        let adversary = behaviour(kind, &Rng::from_number(3));
+        let adversary = behaviour(kind, None, &Rng::from_number(3));
         Self::with(genesis(&[(MINERS, Amount(1))], |_| {}), 5, adversary)
     }
 
@@ -224,7 +224,7 @@ fn what_a_withholding_relay_tells_of_comes_by_others_in_time() {
     };
     let mut workload = Workload::new(options, &Rng::from_number(5));
     let money: Vec<_> = workload.allocations().collect();
-    let adversary = behaviour(AdversaryKind::WithholdingRelay, &Rng::from_number(3));
+    let adversary = behaviour(AdversaryKind::WithholdingRelay, None, &Rng::from_number(3));
     let mut scene = Scene::with(genesis(&money, |_| {}), 6, adversary);
     let end = scene.world.now() + Span::from_secs(240);
     while let Some(next) = workload.next_at()
@@ -267,7 +267,11 @@ fn branches_of_next_to_no_work_are_not_kept() {
     let mut world = World::new(WorldConfig::new(7, genesis(&[(MINERS, Amount(1))], short)));
     let honest = honest(&mut world, 3);
     world.run(Span::from_secs(4_700));
-    let flood = behaviour(AdversaryKind::LowWorkHeaderFlood, &Rng::from_number(3));
+    let flood = behaviour(
+        AdversaryKind::LowWorkHeaderFlood,
+        None,
+        &Rng::from_number(3),
+    );
     let adversary = world.add_behaving("flood", &honest, None, flood);
     let mut scene = Scene {
         world,
@@ -329,7 +333,7 @@ fn a_peer_of_two_faces_is_found_out_by_each() {
 #[test]
 fn chosen_times_leave_the_honest_in_agreement() {
     for strategy in TimeStrategy::ALL {
-        let adversary = Box::new(TimeTwister::new(strategy));
+        let adversary = Box::new(TimeTwister::new(strategy, TimeTwister::PERCENT));
         let mut scene = Scene::with(genesis(&[(MINERS, Amount(1))], |_| {}), 4, adversary);
         scene.run(100);
         scene.assert_agreement(50);
@@ -396,7 +400,10 @@ fn every_kind_has_its_scenes() {
 fn names_are_read_as_they_are_written() {
     for kind in AdversaryKind::ALL {
         assert_eq!(kind.name().parse(), Ok(kind));
-        assert_eq!(behaviour(kind, &Rng::from_number(1)).name(), kind.name());
+        assert_eq!(
+            behaviour(kind, None, &Rng::from_number(1)).name(),
+            kind.name()
+        );
         let text = serde_json::to_string(&kind).unwrap();
         assert_eq!(text, format!("\"{kind}\""));
         assert_eq!(serde_json::from_str::<AdversaryKind>(&text).unwrap(), kind);

@@ -139,26 +139,30 @@ fn expected_hashes(bits: CompactBits) -> u64 {
     }
 }
 
-/// Hashes this many times what the chain's miners do when it comes.
-const POWER: f64 = 2.0;
-
-/// A miner with two thirds of all work, which chooses its blocks' times. It finds them as often as
+/// A miner with most of the work, which chooses its blocks' times. It finds them as often as
 /// one of its power does, and asks for a template when it finds one: how long it has looked for a
 /// nonce says nothing about how long it goes on looking.
 #[derive(Clone, Debug)]
 pub struct TimeTwister {
     strategy: TimeStrategy,
+    /// What it hashes, in percent of what the chain's miners do when it comes.
+    percent: u64,
     /// What a block cost when it came: what the chain's miners hash in an interval.
     first_cost: Option<u64>,
     asked: Option<CallId>,
 }
 
 impl TimeTwister {
-    /// A miner that chooses its times like this.
+    /// The power that it has unless another is given: two thirds of all.
+    pub const PERCENT: u64 = 200;
+
+    /// A miner that chooses its times like this, of so many percent of what the chain's miners
+    /// hash.
     #[must_use]
-    pub const fn new(strategy: TimeStrategy) -> Self {
+    pub const fn new(strategy: TimeStrategy, percent: u64) -> Self {
         Self {
             strategy,
+            percent,
             first_cost: None,
             asked: None,
         }
@@ -174,7 +178,8 @@ impl TimeTwister {
             _ => 1.0,
         };
         // Products and quotients of IEEE 754, which are the same everywhere.
-        let found = Arrivals::at_rate(POWER * eased / interval);
+        let power = self.percent as f64 / 100.0;
+        let found = Arrivals::at_rate(power * eased / interval);
         let gap = found.gap(hands.rng);
         hands.wake_at(hands.now + gap);
     }

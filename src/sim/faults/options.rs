@@ -3,6 +3,12 @@
 use serde::{Deserialize, Serialize};
 
 use crate::base::{Rng, Span};
+use crate::sim::unfit::{Unfit, within};
+
+/// The least time from one fault to the next: nobody would live between them.
+const EVERY_MIN: Span = Span::from_millis(1);
+/// The most time between faults, and of one: longer than any run.
+const PACE_MAX: Span = Span::from_secs(100 * 365 * 86_400);
 
 /// How often a fault comes, and how long it lasts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -93,6 +99,47 @@ pub struct FaultOptions {
 }
 
 impl FaultOptions {
+    /// Whether things can go wrong like this.
+    ///
+    /// # Errors
+    /// The first value that is out of its bounds.
+    pub fn check(&self) -> Result<(), Unfit> {
+        for (fault, share) in [
+            ("skewed_permille", self.skewed_permille),
+            ("wrong_clock_permille", self.wrong_clock_permille),
+            ("frail_permille", self.frail_permille),
+            ("late_permille", self.late_permille),
+        ] {
+            within(fault, share.into(), 0, 1_000)?;
+        }
+        let most = PACE_MAX.as_micros();
+        for (fault, pace) in [
+            ("kill", self.kill),
+            ("power_cut", self.power_cut),
+            ("blackout", self.blackout),
+            ("pause", self.pause),
+            ("bit_flip", self.bit_flip),
+            ("unreadable", self.unreadable),
+            ("strayed_write", self.strayed_write),
+            ("lost_segment", self.lost_segment),
+            ("disk_full", self.disk_full),
+            ("short_writes", self.short_writes),
+            ("slow_disk", self.slow_disk),
+            ("failing_sync", self.failing_sync),
+            ("partition", self.partition),
+            ("leave", self.leave),
+            ("clock_jump", self.clock_jump),
+        ] {
+            let (every, lasts) = (pace.every.as_micros(), pace.lasts.as_micros());
+            if every > 0 {
+                let least = EVERY_MIN.as_micros();
+                within(&format!("{fault}.every (us)"), every, least, most)?;
+            }
+            within(&format!("{fault}.lasts (us)"), lasts, 0, most)?;
+        }
+        Ok(())
+    }
+
     /// Those of a seed: any of them may be zero, and any of them harsh. What all of them at once
     /// would hide, some seed has by itself.
     #[must_use]
@@ -139,6 +186,7 @@ mod tests {
         let drawn: Vec<_> = (0..200)
             .map(|seed| FaultOptions::draw(&mut Rng::from_number(seed)))
             .collect();
+        assert!(drawn.iter().all(|options| options.check().is_ok()));
         let never = |of: fn(&FaultOptions) -> Pace| {
             let never = drawn
                 .iter()

@@ -1,10 +1,9 @@
 //! What a network is made of, as scenario files say it.
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 
 use crate::base::Span;
+use crate::sim::unfit::{Unfit, within};
 
 /// The slowest line, in bytes per second: with less, a greatest message would take over an hour.
 const RATE_MIN: u64 = 1_000;
@@ -116,64 +115,32 @@ pub enum Bandwidths {
     Unlimited,
 }
 
-/// Why there is no network of a configuration.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unfit {
-    field: &'static str,
-    value: u64,
-    least: u64,
-    most: u64,
-}
-
-impl fmt::Display for Unfit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            field,
-            value,
-            least,
-            most,
-        } = self;
-        write!(f, "{field} is {value}; it must be {least} to {most}")
-    }
-}
-
-impl std::error::Error for Unfit {}
-
 impl NetworkConfig {
     /// Whether there can be such a network.
     ///
     /// # Errors
     /// The first value that is out of its bounds.
     pub fn check(&self) -> Result<(), Unfit> {
-        let bounded = |field, value: u64, least: u64, most: u64| {
-            let fits = (least..=most).contains(&value);
-            fits.then_some(()).ok_or(Unfit {
-                field,
-                value,
-                least,
-                most,
-            })
-        };
         let share = u64::from(self.one_way_permille);
-        bounded("one_way_permille", share, 1, u64::from(SHARE_MAX))?;
+        within("one_way_permille", share, 1, u64::from(SHARE_MAX))?;
         let jitter = u64::from(self.jitter_permille);
-        bounded("jitter_permille", jitter, 0, u64::from(JITTER_MAX))?;
+        within("jitter_permille", jitter, 0, u64::from(JITTER_MAX))?;
         let loss = u64::from(self.loss_per_million);
-        bounded("loss_per_million", loss, 0, u64::from(LOSS_MAX))?;
+        within("loss_per_million", loss, 0, u64::from(LOSS_MAX))?;
         let window = u64::from(self.initial_window);
-        bounded("initial_window", window, 1_460, u64::from(WINDOW_MAX))?;
+        within("initial_window", window, 1_460, u64::from(WINDOW_MAX))?;
         if let Bandwidths::Fixed { up, down } = self.bandwidth {
-            bounded("bandwidth.fixed.up", up, RATE_MIN, RATE_MAX)?;
-            bounded("bandwidth.fixed.down", down, RATE_MIN, RATE_MAX)?;
+            within("bandwidth.fixed.up", up, RATE_MIN, RATE_MAX)?;
+            within("bandwidth.fixed.down", down, RATE_MIN, RATE_MAX)?;
         }
         if let Matrix::Uniform(delay) = self.matrix {
             let micros = delay.as_micros();
-            bounded("matrix.uniform", micros, 0, DELAY_MAX.as_micros())?;
+            within("matrix.uniform", micros, 0, DELAY_MAX.as_micros())?;
         }
         if let Matrix::Spread(least, most) = self.matrix {
             let (least, most) = (least.as_micros(), most.as_micros());
-            bounded("matrix.spread[0]", least, 0, most)?;
-            bounded("matrix.spread[1]", most, 0, DELAY_MAX.as_micros())?;
+            within("matrix.spread[0]", least, 0, most)?;
+            within("matrix.spread[1]", most, 0, DELAY_MAX.as_micros())?;
         }
         Ok(())
     }

@@ -18,7 +18,7 @@ mod ping;
 mod power;
 mod regions;
 
-pub use config::{Bandwidths, Matrix, NetworkConfig, Unfit};
+pub use config::{Bandwidths, Matrix, NetworkConfig};
 pub use cuts::{Cut, CutId};
 pub use flow::Flow;
 pub use regions::{Place, Region};

@@ -14,7 +14,7 @@ pub(super) fn check(
     watch: &mut Watch,
     workload: Option<&mut Workload>,
     seed: u64,
-) -> Vec<String> {
+) {
     let nodes = (0..world.len()).map(NodeIndex);
     let honest: Vec<NodeIndex> = nodes.filter(|node| world.is_honest(*node)).collect();
     let goal = goal(world, &honest);
@@ -35,7 +35,6 @@ pub(super) fn check(
     } else {
         watch.report(no_agreement(world, &honest, goal));
     }
-    watch.violations().iter().map(ToString::to_string).collect()
 }
 
 /// What they have to come to: more than anybody shows, where somebody mines.

@@ -15,12 +15,13 @@ use serde::Deserialize;
 use crate::base::{Rng, Span};
 use crate::types::{CompactBits, EngineKind, EngineRules, Genesis, Millis, Profile};
 
-use super::Switches;
 use super::adversary::AdversaryKind;
 use super::faults::FaultOptions;
 use super::network::NetworkConfig;
 use super::swarm::{SwarmOptions, expected_marks};
+use super::unfit::within;
 use super::workload::WorkloadOptions;
+use super::{Switches, Unfit};
 
 use read::{Length, Sections, foreign};
 use steps::Step;
@@ -77,6 +78,16 @@ const SECTIONS: [&str; 11] = [
 
 /// The most nodes: their addresses end there.
 const NODES_MAX: usize = 60_000;
+/// The fewest nodes of a swarm: some of them may be adversaries.
+const SWARM_MIN: usize = 4;
+/// How long a run may be: ten years.
+const DURATION_MAX: Span = Span::from_secs(10 * 365 * 86_400);
+/// How long a group of records may take to be durable.
+const SYNC_MAX: Span = Span::from_secs(60);
+/// What of a segment is left for a block: its record and the segment have headers.
+const SEGMENT_MARGIN: u64 = 4_096;
+/// The name of every scenario's chain: what a file is called changes nothing that happens.
+const CHAIN: &str = "scenario";
 /// Miners try nonces in slices of 50 ms: of these rates each has a whole number.
 const HASHRATE_STEP: u64 = 20;
 /// A block takes at least so many hashes, so that who finds it is by chance.
@@ -147,8 +158,8 @@ struct AdversarySection {
     /// How many of them.
     #[serde(default = "one")]
     count: usize,
-    /// The power of each, in percent of that of all honest miners together; those that withhold
-    /// their own blocks have a tenth unless it is given.
+    /// The power of each, in percent of that of all honest miners together, of a kind that has
+    /// one.
     #[serde(default)]
     percent: Option<u64>,
 }
@@ -157,10 +168,39 @@ const fn one() -> usize {
     1
 }
 
+/// The power of one whose node mines, in percent of that of all honest miners, where it is not
+/// given.
+const MINING_PERCENT: u64 = 10;
+
 impl AdversarySection {
-    fn percent(&self) -> u64 {
-        let least = if self.kind.needs_mining() { 10 } else { 0 };
-        self.percent.unwrap_or(least)
+    /// What its node mines with: a behaviour that makes blocks needs no mining node.
+    fn mining_percent(&self) -> u64 {
+        if self.kind.needs_mining() {
+            self.percent.unwrap_or(MINING_PERCENT)
+        } else {
+            0
+        }
+    }
+
+    fn check(&self, path: &str) -> Result<(), ScenarioError> {
+        let count = self.count as u64;
+        within(&format!("{path}.count"), count, 1, NODES_MAX as u64)?;
+        let percent = format!("{path}.percent");
+        match self.percent {
+            Some(_) if !self.kind.has_power() => {
+                let kinds = AdversaryKind::ALL.into_iter();
+                let kinds = kinds.filter(|kind| kind.has_power());
+                let kinds: Vec<&str> = kinds.map(AdversaryKind::name).collect();
+                let why = format!(
+                    "{} makes no use of power; leave it out (it is for {})",
+                    self.kind,
+                    kinds.join(", ")
+                );
+                Err(ScenarioError::new(percent, why))
+            }
+            Some(power) => Ok(within(&percent, power, 1, 1_000)?),
+            None => Ok(()),
+        }
     }
 }
 
@@ -287,23 +327,31 @@ impl Scenario {
 
     fn check(&self) -> Result<(), ScenarioError> {
         let world = &self.world;
-        let within = |path: &str, value: u64, least: u64, most: u64| {
-            if (least..=most).contains(&value) {
-                return Ok(());
-            }
-            let why = format!("is {value}; it must be {least} to {most}");
-            Err(ScenarioError::new(path, why))
-        };
-        within("world.nodes", world.nodes as u64, 1, NODES_MAX as u64)?;
+        let least = if self.is_swarm { SWARM_MIN } else { 1 };
+        let nodes = world.nodes as u64;
+        within("world.nodes", nodes, least as u64, NODES_MAX as u64)?;
+        let duration = world.duration.0.as_millis();
+        let most = DURATION_MAX.as_millis();
+        within("world.duration (ms)", duration, 1, most)?;
+        let (sync, most) = (world.sync.0.as_micros(), SYNC_MAX.as_micros());
+        within("world.sync (us)", sync, 0, most)?;
         within("world.dials", world.dials as u64, 1, 64)?;
         within("world.miners", self.miners() as u64, 0, world.nodes as u64)?;
         within("world.cores", u64::from(world.cores), 1, 4)?;
         within(
             "world.segment_bytes",
             world.segment_bytes,
-            64 << 10,
+            128 << 10,
             1 << 30,
         )?;
+        if let Some(weight) = self.chain.max_block_weight {
+            within(
+                "chain.max_block_weight",
+                weight.into(),
+                0,
+                self.fits_segment(),
+            )?;
+        }
         let sample = world.sample.0.as_micros();
         within("world.sample (us)", sample, 1_000, 86_400_000_000)?;
         if let Some(interval) = self.chain.interval {
@@ -311,20 +359,20 @@ impl Scenario {
             within("chain.interval (ms)", millis, 100, 3_600_000)?;
         }
         for (at, adversary) in self.adversaries.iter().enumerate() {
-            let path = format!("adversary[{at}]");
-            let count = adversary.count as u64;
-            within(&format!("{path}.count"), count, 1, NODES_MAX as u64)?;
-            within(&format!("{path}.percent"), adversary.percent(), 0, 1_000)?;
+            adversary.check(&format!("adversary[{at}]"))?;
         }
-        let adversaries: usize = self.adversaries.iter().map(|it| it.count).sum();
-        let all = world.nodes as u64 + adversaries as u64;
+        let all = self.machines() as u64;
         within("world.nodes with all adversaries", all, 1, NODES_MAX as u64)?;
         for (at, step) in self.steps.iter().enumerate() {
             step.check(&format!("at[{at}]"), world.nodes)?;
         }
-        self.network
-            .check()
-            .map_err(|unfit| ScenarioError::new("network", unfit.to_string()))?;
+        self.network.check().map_err(inside("network"))?;
+        if let Some(workload) = &self.workload {
+            workload.check().map_err(inside("workload"))?;
+        }
+        if let Some(faults) = &self.faults {
+            faults.check().map_err(inside("faults"))?;
+        }
         self.genesis()
             .check()
             .map_err(|error| ScenarioError::new("chain", error.to_string()))?;
@@ -349,6 +397,13 @@ impl Scenario {
         self.world.nodes
     }
 
+    /// How many machines it has, with those that do not keep to the rules.
+    #[must_use]
+    pub fn machines(&self) -> usize {
+        let adversaries = self.adversaries.iter().map(|it| it.count);
+        adversaries.fold(self.world.nodes, usize::saturating_add)
+    }
+
     /// The seed it has unless another one is given.
     #[must_use]
     pub const fn seed(&self) -> u64 {
@@ -359,6 +414,11 @@ impl Scenario {
     #[must_use]
     pub const fn duration(&self) -> Span {
         self.world.duration.0
+    }
+
+    /// The greatest block of which a segment has room: no block has more bytes than weight.
+    const fn fits_segment(&self) -> u64 {
+        self.world.segment_bytes.saturating_sub(SEGMENT_MARGIN)
     }
 
     fn miners(&self) -> usize {
@@ -398,7 +458,7 @@ impl Scenario {
     }
 
     fn profile(&self) -> Genesis {
-        Profile::Dev.genesis(EngineKind::Work, &self.name, Millis(1_700_000_000_000))
+        Profile::Dev.genesis(EngineKind::Work, CHAIN, Millis(1_700_000_000_000))
     }
 
     /// The chain, before anybody has money.
@@ -421,7 +481,9 @@ impl Scenario {
         set(&mut rules.base_fee_initial, chain.base_fee_initial);
         set(&mut rules.base_fee_min, chain.base_fee_min);
         set(&mut rules.account_fee, chain.account_fee);
-        rules.max_block_weight = chain.max_block_weight.unwrap_or(rules.max_block_weight);
+        let fits = u32::try_from(self.fits_segment()).unwrap_or(u32::MAX);
+        let weight = rules.max_block_weight.min(fits);
+        rules.max_block_weight = chain.max_block_weight.unwrap_or(weight);
         rules.maturity = chain.maturity.unwrap_or(rules.maturity);
         genesis
     }
@@ -465,6 +527,11 @@ impl Scenario {
     pub const fn is_swarm(&self) -> bool {
         self.is_swarm
     }
+}
+
+/// The error of a section's value.
+fn inside(section: &str) -> impl Fn(Unfit) -> ScenarioError {
+    move |unfit| ScenarioError::new(format!("{section}.{}", unfit.field), unfit.why())
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer};
 use toml::{Table, Value};
 
 use crate::base::Span;
+use crate::sim::Unfit;
 
 /// What is wrong with a scenario: the key, and what it may be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +36,13 @@ impl fmt::Display for ScenarioError {
 }
 
 impl std::error::Error for ScenarioError {}
+
+impl From<Unfit> for ScenarioError {
+    fn from(unfit: Unfit) -> Self {
+        let why = unfit.why();
+        Self::new(unfit.field, why)
+    }
+}
 
 /// A span as files write it: a number and its unit, as `250ms`, `1.5s`, `10m` or `2h`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -176,14 +176,15 @@ impl Run {
         let recording = self.recording();
         self.steps.finish(&mut self.world);
         let stopped = self.world.now() < self.end;
-        let is_checked = self.scenario.is_checked && !stopped;
-        let violations = if is_checked {
+        if self.scenario.is_checked && !stopped {
             let seed = self.world.config().seed;
             let workload = self.workload.as_mut();
-            super::checks::check(&mut self.world, &mut self.watch, workload, seed)
-        } else {
-            Vec::new()
-        };
+            super::checks::check(&mut self.world, &mut self.watch, workload, seed);
+        }
+        let violations = self.watch.violations().iter();
+        let violations: Vec<String> = violations.map(ToString::to_string).collect();
+        // What was found on the way counts wherever it was stopped.
+        let is_checked = self.scenario.is_checked && (!stopped || !violations.is_empty());
         let world = &self.world;
         let facts = Facts {
             scenario: self.scenario.name().to_owned(),
@@ -283,14 +284,15 @@ fn add_adversaries(
         peers.shuffle(&mut dialled);
         dialled.truncate(scenario.world.dials);
         // In whole steps, as the honest have it.
-        let power = honest_power * adversary.percent() / 100;
+        let power = honest_power * adversary.mining_percent() / 100;
         let power = power.div_ceil(HASHRATE_STEP) * HASHRATE_STEP;
         let mining = (power > 0).then(|| Mining {
             beneficiary: AccountId(own.fork("miner").bytes32()),
             hashrate: Some(power),
         });
         let name = format!("{} {number}", adversary.kind);
-        world.add_behaving(&name, &dialled, mining, behaviour(adversary.kind, own));
+        let behaviour = behaviour(adversary.kind, adversary.percent, own);
+        world.add_behaving(&name, &dialled, mining, behaviour);
     }
 }
 
@@ -304,3 +306,6 @@ impl Scenario {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,6 +14,8 @@ use super::read::Length;
 
 /// How much longer a slow disk takes.
 const SLOW_BY: Span = Span::from_millis(500);
+/// How often it is looked whether a disk's trouble was hit yet: its mark begins then.
+const LOOK_EVERY: Span = Span::from_millis(200);
 
 /// What can be done to nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -111,9 +113,63 @@ impl Step {
 enum Undo {
     Start(NodeIndex),
     Mend(CutId),
-    Relieve(NodeIndex),
+    /// The trouble with this number is over.
+    Relieve(u64),
     /// It is over by itself.
-    Nothing,
+    GoOn,
+}
+
+/// How many steps do the same to a node at a time: what one of them ends, another may go on with.
+#[derive(Clone, Copy, Debug, Default)]
+struct Grip {
+    down: u32,
+    slow: u32,
+    full: u32,
+}
+
+impl Grip {
+    fn on(&mut self, deed: Deed) -> Option<&mut u32> {
+        match deed {
+            Deed::Kill | Deed::PowerCut => Some(&mut self.down),
+            Deed::SlowDisk => Some(&mut self.slow),
+            Deed::DiskFull => Some(&mut self.full),
+            Deed::Pause | Deed::Split | Deed::SplitOneWay | Deed::Isolate => None,
+        }
+    }
+
+    fn trouble(&self) -> DiskTrouble {
+        let slow = if self.slow > 0 { SLOW_BY } else { Span::ZERO };
+        DiskTrouble {
+            no_space: self.full > 0,
+            slow,
+            ..DiskTrouble::default()
+        }
+    }
+}
+
+/// A trouble of a disk, which leaves a mark from the moment at which something hits it.
+struct Trouble {
+    node: NodeIndex,
+    deed: Deed,
+    /// How often such a trouble of the disk had been hit before.
+    before: u64,
+    hit: Option<Time>,
+}
+
+impl Trouble {
+    fn hits(world: &World, node: NodeIndex, deed: Deed) -> u64 {
+        let hits = world.disk_hits(node);
+        match deed {
+            Deed::SlowDisk => hits.slow,
+            _ => hits.disk.no_space,
+        }
+    }
+
+    fn look(&mut self, world: &World) {
+        if self.hit.is_none() && Self::hits(world, self.node, self.deed) > self.before {
+            self.hit = Some(world.now());
+        }
+    }
 }
 
 enum Act {
@@ -133,6 +189,10 @@ pub(super) struct Steps {
     lasting: Vec<Act>,
     acts: u64,
     rng: Rng,
+    grips: BTreeMap<NodeIndex, Grip>,
+    troubles: BTreeMap<u64, Trouble>,
+    /// When somebody looks whether troubles were hit.
+    look_at: Option<Time>,
 }
 
 impl Steps {
@@ -142,6 +202,9 @@ impl Steps {
             lasting: Vec::new(),
             acts: 0,
             rng,
+            grips: BTreeMap::new(),
+            troubles: BTreeMap::new(),
+            look_at: None,
         };
         for step in steps {
             plan.push(began + step.time.0, Act::Begin(step.clone()));
@@ -156,24 +219,37 @@ impl Steps {
 
     /// When the next one is due.
     pub(super) fn next_at(&self) -> Option<Time> {
-        self.due.first_key_value().map(|((at, _), _)| *at)
+        let step = self.due.first_key_value().map(|((at, _), _)| *at);
+        [step, self.look_at].into_iter().flatten().min()
     }
 
     /// Does what is due.
     pub(super) fn act(&mut self, world: &mut World) {
-        while self.next_at().is_some_and(|at| at <= world.now()) {
-            let Some((_, act)) = self.due.pop_first() else {
-                return;
-            };
-            match act {
-                Act::Begin(step) => self.begin(world, &step),
-                Act::End {
-                    since,
-                    mark,
-                    node,
-                    undo,
-                } => {
-                    end(world, &undo);
+        let now = world.now();
+        while let Some(entry) = self.due.first_entry()
+            && entry.key().0 <= now
+        {
+            let act = entry.remove();
+            self.perform(world, act);
+        }
+        if self.look_at.is_some_and(|at| at <= now) {
+            let mut troubles = self.troubles.values_mut();
+            troubles.by_ref().for_each(|trouble| trouble.look(world));
+            let goes_on = self.troubles.values().any(|trouble| trouble.hit.is_none());
+            self.look_at = goes_on.then(|| now + LOOK_EVERY);
+        }
+    }
+
+    fn perform(&mut self, world: &mut World, act: Act) {
+        match act {
+            Act::Begin(step) => self.begin(world, &step),
+            Act::End {
+                since,
+                mark,
+                node,
+                undo,
+            } => {
+                if let Some(since) = self.end(world, &undo, since) {
                     world.mark_since(since, mark, node);
                 }
             }
@@ -186,15 +262,8 @@ impl Steps {
             .into_values()
             .chain(std::mem::take(&mut self.lasting))
         {
-            if let Act::End {
-                since,
-                mark,
-                node,
-                undo,
-            } = act
-            {
-                end(world, &undo);
-                world.mark_since(since, mark, node);
+            if matches!(act, Act::End { .. }) {
+                self.perform(world, act);
             }
         }
     }
@@ -226,8 +295,9 @@ impl Steps {
             }
             _ => {
                 for node in nodes {
-                    let undo = do_to(world, step, node);
-                    self.end_later(world, step, Some(node), undo);
+                    if let Some(undo) = self.do_to(world, step, node) {
+                        self.end_later(world, step, Some(node), undo);
+                    }
                 }
             }
         }
@@ -246,49 +316,99 @@ impl Steps {
             Some(lasts) => self.push(since + lasts.0, end),
         }
     }
-}
 
-fn do_to(world: &mut World, step: &Step, node: NodeIndex) -> Undo {
-    match step.deed {
-        Deed::Kill => {
-            world.crash(node, Crash::Kill);
-            Undo::Start(node)
+    /// Does a step to a node; nothing where there is nobody to do it to.
+    fn do_to(&mut self, world: &mut World, step: &Step, node: NodeIndex) -> Option<Undo> {
+        let grip = self.grips.entry(node).or_default();
+        if let Some(holds) = grip.on(step.deed) {
+            *holds += 1;
         }
-        Deed::PowerCut => {
-            world.crash(node, Crash::PowerCut(Keep::Nothing));
-            Undo::Start(node)
+        let trouble = grip.trouble();
+        let undo = match step.deed {
+            Deed::Kill => {
+                self.end_pauses(world, node);
+                world.crash(node, Crash::Kill);
+                Undo::Start(node)
+            }
+            Deed::PowerCut => {
+                self.end_pauses(world, node);
+                world.crash(node, Crash::PowerCut(Keep::Nothing));
+                Undo::Start(node)
+            }
+            Deed::Pause if !world.is_running(node) => return None,
+            Deed::Pause => {
+                world.pause(node, step.lasts.map_or(Span::ZERO, |lasts| lasts.0));
+                Undo::GoOn
+            }
+            Deed::SlowDisk | Deed::DiskFull => {
+                world.trouble(node, trouble);
+                let now = world.now();
+                self.acts += 1;
+                let trouble = Trouble {
+                    node,
+                    deed: step.deed,
+                    before: Trouble::hits(world, node, step.deed),
+                    hit: None,
+                };
+                self.troubles.insert(self.acts, trouble);
+                self.look_at = self.look_at.or(Some(now + LOOK_EVERY));
+                Undo::Relieve(self.acts)
+            }
+            Deed::Isolate | Deed::Split | Deed::SplitOneWay => {
+                Undo::Mend(world.cut(Cut::Isolate(node.0)))
+            }
+        };
+        Some(undo)
+    }
+
+    /// Undoes what was done at a time; says since when it was so, if it ever was.
+    fn end(&mut self, world: &mut World, undo: &Undo, since: Time) -> Option<Time> {
+        match undo {
+            Undo::Start(node) => {
+                self.let_go(*node, Deed::Kill);
+                self.start(world, *node);
+            }
+            Undo::Mend(cut) => world.mend(*cut),
+            Undo::Relieve(number) => {
+                let mut trouble = self.troubles.remove(number)?;
+                trouble.look(world);
+                let grip = self.let_go(trouble.node, trouble.deed);
+                world.trouble(trouble.node, grip.trouble());
+                // Its process may have ended over the trouble and not begun again.
+                self.start(world, trouble.node);
+                return trouble.hit;
+            }
+            Undo::GoOn => {}
         }
-        Deed::Pause => {
-            world.pause(node, step.lasts.map_or(Span::ZERO, |lasts| lasts.0));
-            Undo::Nothing
+        Some(since)
+    }
+
+    fn let_go(&mut self, node: NodeIndex, deed: Deed) -> Grip {
+        let grip = self.grips.entry(node).or_default();
+        if let Some(holds) = grip.on(deed) {
+            *holds = holds.saturating_sub(1);
         }
-        Deed::SlowDisk => {
-            let slow = DiskTrouble {
-                slow: SLOW_BY,
-                ..DiskTrouble::default()
-            };
-            world.trouble(node, slow);
-            Undo::Relieve(node)
-        }
-        Deed::DiskFull => {
-            let full = DiskTrouble {
-                no_space: true,
-                ..DiskTrouble::default()
-            };
-            world.trouble(node, full);
-            Undo::Relieve(node)
-        }
-        Deed::Isolate | Deed::Split | Deed::SplitOneWay => {
-            Undo::Mend(world.cut(Cut::Isolate(node.0)))
+        *grip
+    }
+
+    /// Starts a node that is down, unless a step holds it there.
+    fn start(&self, world: &mut World, node: NodeIndex) {
+        let is_held = self.grips.get(&node).is_some_and(|grip| grip.down > 0);
+        if !is_held && world.is_honest(node) {
+            world.start(node);
         }
     }
-}
 
-fn end(world: &mut World, undo: &Undo) {
-    match undo {
-        Undo::Start(node) => world.start(*node),
-        Undo::Mend(cut) => world.mend(*cut),
-        Undo::Relieve(node) => world.trouble(*node, DiskTrouble::default()),
-        Undo::Nothing => {}
+    /// A process that is stopped is killed: it stands still no longer.
+    fn end_pauses(&mut self, world: &mut World, node: NodeIndex) {
+        let stops = self.due.iter().filter(|(_, act)| {
+            matches!(act, Act::End { undo: Undo::GoOn, node: Some(of), .. } if *of == node)
+        });
+        let stops: Vec<(Time, u64)> = stops.map(|(due, _)| *due).collect();
+        for stop in stops {
+            if let Some(act) = self.due.remove(&stop) {
+                self.perform(world, act);
+            }
+        }
     }
 }

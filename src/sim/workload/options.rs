@@ -3,6 +3,18 @@
 use serde::{Deserialize, Serialize};
 
 use crate::base::Rng;
+use crate::sim::unfit::{Unfit, within, within_real};
+use crate::types::MAX_SUPPLY;
+
+/// Payments a second: more than a thousand nodes could take.
+const RATE_MAX: u64 = 100_000;
+/// Accounts of a kind: each takes a derived key before a run begins.
+const ACCOUNTS_MAX: u64 = 1_000_000;
+/// The money that accounts may have together: what is left of a chain's is for rewards, and for
+/// adversaries that need some.
+const MONEY_MAX: u64 = MAX_SUPPLY / 2;
+/// Bytes that a transaction anchors: it must hold its signatures as well.
+const DATA_BYTES_MAX: u64 = 12_000;
 
 /// How much is paid, by whom, and how. Shares are in thousandths of all payments.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -56,6 +68,31 @@ impl Default for WorkloadOptions {
 }
 
 impl WorkloadOptions {
+    /// Whether somebody can pay like this.
+    ///
+    /// # Errors
+    /// The first value that is out of its bounds.
+    pub fn check(&self) -> Result<(), Unfit> {
+        within_real("rate", self.rate, 0, RATE_MAX)?;
+        within("accounts", self.accounts.into(), 0, ACCOUNTS_MAX)?;
+        let shared = u64::from(self.shared_accounts);
+        within("shared_accounts", shared, 0, ACCOUNTS_MAX)?;
+        let all = u64::from(self.accounts) + shared;
+        within("balance", self.balance, 1, MONEY_MAX / all.max(1))?;
+        for (share, value) in [
+            ("fresh", self.fresh),
+            ("data", self.data),
+            ("replacements", self.replacements),
+            ("expiring", self.expiring),
+            ("double_spends", self.double_spends),
+            ("cheats", self.cheats),
+            ("at_first", self.at_first),
+        ] {
+            within(share, value.into(), 0, 1_000)?;
+        }
+        within("data_bytes", self.data_bytes.into(), 1, DATA_BYTES_MAX)
+    }
+
     /// Options drawn for one seed of a swarm: each is sometimes nothing and sometimes a lot.
     #[must_use]
     pub fn draw(rng: &mut Rng) -> Self {

@@ -183,6 +183,8 @@ pub(super) struct Machine {
     /// Whether its peers can hear that a process of it is not there.
     pub(super) has_power: bool,
     refused: Option<String>,
+    /// Whether a supervisor starts it again, because its process ended by itself.
+    is_supervised: bool,
     /// How its clock errs for whoever reads it next.
     clock: ClockError,
     /// The latest time that any process which ended read from it.
@@ -309,6 +311,7 @@ impl World {
             life: 0,
             has_power: true,
             refused: None,
+            is_supervised: false,
             clock,
             clock_read: Time::default(),
             is_honest: behaviour.is_none(),
@@ -398,13 +401,15 @@ impl World {
     /// Ends a node's life.
     pub fn crash(&mut self, index: NodeIndex, how: Crash) {
         let machine = &mut self.machines[index.0];
+        let is_heard = how == Crash::Kill;
+        machine.has_power &= is_heard;
+        // Nobody starts again what somebody keeps down.
+        machine.is_supervised = false;
         let Some(running) = machine.running.take() else {
             return;
         };
         let read = running.clock.of_world(self.now);
         machine.clock_read = machine.clock_read.max(read);
-        let is_heard = how == Crash::Kill;
-        machine.has_power = is_heard;
         let connections = running.connections.clone();
         // The process lets go of its files before the next one opens them.
         drop(running);
@@ -433,6 +438,7 @@ impl World {
         let life = self.machines[node].life;
         self.crash(NodeIndex(node), Crash::Kill);
         if let Some(after) = self.config.restart_after {
+            self.machines[node].is_supervised = true;
             let node = node as u32;
             self.queue
                 .push(self.now + after, Happening::Restart { node, life });
@@ -441,7 +447,7 @@ impl World {
 
     pub(super) fn restart(&mut self, node: usize, life: u32) {
         let machine = &self.machines[node];
-        if machine.life == life && machine.running.is_none() {
+        if machine.life == life && machine.is_supervised && machine.running.is_none() {
             self.start(NodeIndex(node));
         }
     }

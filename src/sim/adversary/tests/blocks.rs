@@ -7,7 +7,7 @@ const ROGUE: AccountId = AccountId([0x66; 32]);
 
 /// A scene of one kind of invalid blocks: as much power as the honest have makes them.
 fn scene(flaw: Flaw, nodes: usize) -> Scene {
-    let adversary = InvalidBlockMiner::of(vec![flaw], &Rng::from_number(3)).with_power_parts(2);
+    let adversary = InvalidBlockMiner::of(vec![flaw], &Rng::from_number(3)).with_percent(50);
     let genesis = genesis(&[(MINERS, Amount(1)), adversary.allocation()], |_| {});
     Scene::with(genesis, nodes, Box::new(adversary))
 }

@@ -125,7 +125,7 @@ fn selfish(seed: u64, found: &mut Shares, earned: &mut Shares) {
         beneficiary: ROGUE,
         hashrate: Some(HASHRATE * 2 / 3),
     };
-    let selfish = behaviour(AdversaryKind::SelfishMiner, &Rng::from_number(3));
+    let selfish = behaviour(AdversaryKind::SelfishMiner, None, &Rng::from_number(3));
     let adversary = world.add_behaving("selfish", &honest, Some(mining), selfish);
     let mut scene = Scene {
         world,
