@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,6 +12,7 @@ use crate::cli::CommandError;
 use crate::node::CallId;
 use crate::p2p::BanList;
 use crate::reactor::BanFile;
+use crate::wallet::write_new_file;
 
 use super::ports::Wake;
 
@@ -40,10 +41,16 @@ pub(super) fn read(directory: &Path) -> Result<BanList, CommandError> {
 /// Replaces the file, so that a crash leaves the old one or the new one.
 fn write(directory: &Path, text: &str) -> io::Result<()> {
     let (path, new) = (directory.join(BANS_FILE), directory.join(NEW_FILE));
-    let mut file = File::create(&new)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&new, &path)?;
+    match fs::remove_file(&new) {
+        // A crash left it.
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    write_new_file(&new, 0o600, text.as_bytes())?;
+    fs::rename(&new, &path).inspect_err(|_| {
+        let _ = fs::remove_file(&new);
+    })?;
     File::open(directory)?.sync_all()
 }
 
@@ -114,5 +121,33 @@ impl BanFile for BanPort {
             self.begin();
         }
         self.kept.pop_front()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn the_file_is_for_its_owner_and_a_write_that_fails_leaves_no_other() {
+        let directory = std::env::temp_dir().join(format!("keel-bans-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&directory);
+        fs::create_dir(&directory).unwrap();
+        let (path, new) = (directory.join(BANS_FILE), directory.join(NEW_FILE));
+        fs::write(&new, "what a crash left").unwrap();
+        for text in ["one", "two"] {
+            write(&directory, text).unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), text);
+            let mode = fs::metadata(&path).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600);
+            assert!(!new.exists());
+        }
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        assert!(write(&directory, "three").is_err());
+        assert!(!new.exists());
+        fs::remove_dir_all(&directory).unwrap();
     }
 }

@@ -3,14 +3,13 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
-use std::fs::OpenOptions;
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io;
 use std::path::Path;
 
 use crate::node::{LoggedBlock, Recording};
 use crate::reactor::Saved;
 use crate::store::{Log, Lsn, ReadError, Reader};
+use crate::wallet::write_new_file;
 
 /// Whether a snapshot begins with a piece: its first byte says so.
 pub(super) fn begins(piece: &[u8]) -> bool {
@@ -104,21 +103,11 @@ pub(super) fn save(places: &Places, reader: &Reader, file: &Path) -> Result<Save
     let damaged = missing.keys().copied().collect();
     let pieces = pieces.iter().map(Vec::as_slice);
     let bytes = Recording::of_pieces(pieces, blocks, missing).to_bytes();
-    write_new(file, &bytes).map_err(SaveError::File)?;
+    write_new_file(file, 0o600, &bytes).map_err(SaveError::File)?;
     Ok(Saved {
         bytes: bytes.len() as u64,
         missing: damaged,
     })
-}
-
-fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
 }
 
 #[cfg(test)]

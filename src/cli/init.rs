@@ -1,8 +1,7 @@
 //! `keel init`: the directory of a node.
 
 use std::collections::BTreeMap;
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
+use std::fs;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -14,7 +13,8 @@ use crate::types::{
     AccountId, Amount, EngineKind, Genesis, GenesisFile, Millis, Profile, decode_address,
     parse_genesis, write_genesis,
 };
-use crate::wallet::parse_amount;
+use crate::wallet::{parse_amount, write_new_file};
+use crate::wire::NodeIdentity;
 
 use super::{
     CONFIG_FILE, CommandError, DEFAULT_PORT, GENESIS_FILE, KEYS, Layers, NODE_KEY_FILE, Output,
@@ -125,12 +125,8 @@ pub(super) fn init(args: &InitArgs, output: &Output) -> Result<(), CommandError>
     made.map_err(|error| {
         CommandError::failed(format!("{}: can't be made: {error}", directory.display()))
     })?;
-    write_identity(&directory.join(NODE_KEY_FILE), &identity)?;
-    write_new(
-        &directory.join(GENESIS_FILE),
-        &write_genesis(genesis, &file.seeds),
-    )?;
-    write_new(&directory.join(CONFIG_FILE), &config)?;
+    let genesis_text = write_genesis(genesis, &file.seeds);
+    write_files(&directory, &identity, &genesis_text, &config)?;
     let listen = args
         .listen
         .clone()
@@ -243,20 +239,61 @@ fn check_config(
     layers.config(directory).map(|_| ())
 }
 
-fn write_new(path: &Path, text: &str) -> Result<(), CommandError> {
-    let write = || -> io::Result<()> {
-        let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()
+/// Makes the files of a directory: all of them, or none, which would stand in the way of the next
+/// try.
+fn write_files(
+    directory: &Path,
+    identity: &NodeIdentity,
+    genesis: &str,
+    config: &str,
+) -> Result<(), CommandError> {
+    let mut made = Vec::new();
+    let mut write = || {
+        let path = directory.join(NODE_KEY_FILE);
+        write_identity(&path, identity)?;
+        made.push(path);
+        for (file, text) in [(GENESIS_FILE, genesis), (CONFIG_FILE, config)] {
+            let path = directory.join(file);
+            write_new_file(&path, 0o644, text.as_bytes()).map_err(|error| {
+                CommandError::failed(format!("{}: can't be made: {error}", path.display()))
+            })?;
+            made.push(path);
+        }
+        Ok(())
     };
-    write().map_err(|error| {
-        CommandError::failed(format!("{}: can't be made: {error}", path.display()))
-    })
+    let written = write();
+    if written.is_err() {
+        for path in &made {
+            let _ = fs::remove_file(path);
+        }
+    }
+    written
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_could_not_be_made_whole_leaves_nothing_in_the_way() {
+        let directory = std::env::temp_dir().join(format!("keel-init-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&directory);
+        fs::create_dir(&directory).unwrap();
+        let files = || {
+            let names = fs::read_dir(&directory).unwrap();
+            let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+            names.collect::<std::collections::BTreeSet<_>>()
+        };
+        let identity = new_identity(0).unwrap();
+        fs::write(directory.join(CONFIG_FILE), "other").unwrap();
+        assert!(write_files(&directory, &identity, "genesis", "config").is_err());
+        assert_eq!(files(), [CONFIG_FILE.to_owned()].into());
+        fs::remove_file(directory.join(CONFIG_FILE)).unwrap();
+        write_files(&directory, &identity, "genesis", "config").unwrap();
+        let all = [NODE_KEY_FILE, GENESIS_FILE, CONFIG_FILE].map(str::to_owned);
+        assert_eq!(files(), all.into());
+        fs::remove_dir_all(&directory).unwrap();
+    }
 
     #[test]
     fn the_file_that_is_made_sets_what_was_given_and_explains_the_rest() {

@@ -1,10 +1,7 @@
 //! `keel replay` and `keel record`: what a node lived through, as a file, and again.
 
 use std::collections::BTreeMap;
-use std::fs::OpenOptions;
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::{Args, Subcommand};
@@ -16,6 +13,7 @@ use crate::node::{
     BlockReader, Entry, Inline, Job, JobId, JobResult, Recording, Replayed, Runner, Shown,
     Workbench,
 };
+use crate::wallet::write_new_file;
 use crate::workers::Pool;
 
 use super::stopped::with_store;
@@ -175,7 +173,9 @@ pub(super) fn record(args: &RecordArgs, output: &Output) -> Result<(), CommandEr
     let (bytes, missing) = match stopped {
         Some(recording) => {
             let bytes = recording.to_bytes();
-            write_new(&file, &bytes)?;
+            // Only the owner may read it: it holds what peers and callers sent.
+            write_new_file(&file, 0o600, &bytes)
+                .map_err(|error| CommandError::failed(format!("{}: {error}", file.display())))?;
             let missing = recording.missing().into_iter().map(|at| at.get());
             (bytes.len() as u64, missing.collect())
         }
@@ -200,19 +200,4 @@ pub(super) fn record(args: &RecordArgs, output: &Output) -> Result<(), CommandEr
         },
     );
     Ok(())
-}
-
-/// Only the owner may read a recording: it holds what peers and callers sent.
-fn write_new(path: &Path, bytes: &[u8]) -> Result<(), CommandError> {
-    let failed =
-        |error: std::io::Error| CommandError::failed(format!("{}: {error}", path.display()));
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
-        .map_err(failed)?;
-    file.write_all(bytes)
-        .and_then(|()| file.sync_all())
-        .map_err(failed)
 }

@@ -1,7 +1,7 @@
 //! Files that hold secrets.
 
 use std::fmt;
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -79,24 +79,45 @@ impl std::error::Error for KeyFileError {}
 /// Makes a file with a secret in it, durable and readable by its owner alone. A file that is
 /// there already stays as it is.
 pub fn write_secret_file(path: &Path, text: &str) -> Result<(), KeyFileError> {
-    let failed = |call| {
-        move |error: io::Error| match error.kind() {
-            io::ErrorKind::AlreadyExists => KeyFileError::Exists(path.to_owned()),
-            _ => KeyFileError::Io {
-                call,
-                path: path.to_owned(),
-                error,
-            },
-        }
-    };
+    write_new_file(path, 0o600, text.as_bytes()).map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => KeyFileError::Exists(path.to_owned()),
+        _ => KeyFileError::Io {
+            call: "write",
+            path: path.to_owned(),
+            error,
+        },
+    })
+}
+
+/// Makes a file with these permissions and bytes: durable, or not at all. A file that is there
+/// already stays as it is.
+pub fn write_new_file(path: &Path, mode: u32, bytes: &[u8]) -> io::Result<()> {
+    make_file(path, mode, |file| file.write_all(bytes))
+}
+
+fn make_file(
+    path: &Path,
+    mode: u32,
+    fill: impl FnOnce(&mut File) -> io::Result<()>,
+) -> io::Result<()> {
     let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)
-        .mode(0o600)
-        .open(path)
-        .map_err(failed("create"))?;
-    file.write_all(text.as_bytes()).map_err(failed("write"))?;
-    file.sync_all().map_err(failed("sync"))
+        .mode(mode)
+        .open(path)?;
+    let filled = fill(&mut file)
+        .and_then(|()| file.sync_all())
+        .and_then(|()| sync_parent(path));
+    filled.inspect_err(|_| {
+        // Half a file would be taken for a whole one, or stand in the way of the next try.
+        let _ = fs::remove_file(path);
+    })
+}
+
+/// Makes the name of a file durable.
+fn sync_parent(path: &Path) -> io::Result<()> {
+    let parent = path.parent().filter(|parent| *parent != Path::new(""));
+    File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
 }
 
 /// The text of a file with a secret in it, which must not be readable by others.
@@ -108,7 +129,7 @@ pub fn read_secret_file(path: &Path) -> Result<Zeroizing<String>, KeyFileError> 
             error,
         }
     };
-    let file = fs::File::open(path).map_err(failed("open"))?;
+    let file = File::open(path).map_err(failed("open"))?;
     let metadata = file.metadata().map_err(failed("stat"))?;
     let mode = metadata.permissions().mode() & 0o777;
     if mode & 0o077 != 0 {
@@ -176,6 +197,23 @@ mod tests {
         let _ = fs::remove_dir_all(&path);
         fs::create_dir(&path).unwrap();
         path
+    }
+
+    #[test]
+    fn a_file_that_could_not_be_written_is_not_in_the_way_of_the_next_try() {
+        let folder = folder("half-file");
+        let path = folder.join("a.key");
+        let full = make_file(&path, 0o600, |file| {
+            file.write_all(b"hal")?;
+            Err(io::ErrorKind::StorageFull.into())
+        });
+        assert_eq!(full.unwrap_err().kind(), io::ErrorKind::StorageFull);
+        assert!(!path.exists());
+        write_new_file(&path, 0o600, b"whole").unwrap();
+        let again = write_new_file(&path, 0o600, b"other").unwrap_err();
+        assert_eq!(again.kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read(&path).unwrap(), b"whole");
+        fs::remove_dir_all(&folder).unwrap();
     }
 
     #[test]

@@ -11,5 +11,7 @@ mod payment;
 
 pub use amount::{AmountError, format_amount, parse_amount};
 pub(crate) use key_file::secret_field;
-pub use key_file::{KeyFileError, read_key, read_secret_file, write_key, write_secret_file};
+pub use key_file::{
+    KeyFileError, read_key, read_secret_file, write_key, write_new_file, write_secret_file,
+};
 pub use payment::{Payment, least_fee};
