@@ -4,6 +4,8 @@
 .PHONY: help run build test fmt lint test-unit deps doc bench bench-gates fuzz devnet chaos sim clean install
 
 PREFIX ?= /usr/local
+# The first of rustup's usual places, for a shell that has not read its profile.
+export PATH := $(PATH):$(HOME)/.cargo/bin
 
 help: ## List the commands
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile

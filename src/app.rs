@@ -20,14 +20,15 @@ use rustix::io::Errno;
 use crate::base::Time;
 use crate::chain::{ChainState, VerifiedCache};
 use crate::cli::{
-    self, CommandError, Config, ExitCode, GENESIS_FILE, NODE_KEY_FILE, RpcAuth, random_bytes,
+    self, CommandError, Config, ExitCode, GENESIS_FILE, MineSetting, NODE_KEY_FILE, RpcAuth,
+    random_bytes,
 };
 use crate::disk::RealDisk;
 use crate::node::{
     BlockReader, CheckpointInterval, Mining, Node, NodeConfig, Recovered, Workbench,
 };
 use crate::reactor::{Clock, LISTENERS_MAX, Poller, Ports, Reactor, ReactorConfig, ReactorError};
-use crate::rpc::auth::{COOKIE_FILE, Cookie};
+use crate::rpc::auth::{COOKIE_FILE, Cookie, RPC_ADDRESS_FILE};
 use crate::rpc::{Facts, RpcService};
 use crate::store::{Log, OpenError, Options, Store};
 use crate::types::{
@@ -93,7 +94,7 @@ pub fn run(config: &Config) -> Result<(), CommandError> {
         genesis: Arc::clone(&genesis),
     };
     let cookie = cookie(config)?;
-    let has_cookie = cookie.is_some();
+    let shown = Shown::write(config)?;
     let ports = Ports {
         workers: Box::new(workers),
         queries: Box::new(queries),
@@ -119,12 +120,8 @@ pub fn run(config: &Config) -> Result<(), CommandError> {
     let mut reactor =
         Reactor::new(poller, clock, node, ports, reactor_config).map_err(of_reactor)?;
     greet(config, &genesis, &genesis_id, reactor.node_key());
-    let ran = reactor.run();
-    if has_cookie {
-        // A cookie of a process that is gone opens nothing.
-        let _ = std::fs::remove_file(config.directory.join(COOKIE_FILE));
-    }
-    ran.map_err(of_reactor)?;
+    reactor.run().map_err(of_reactor)?;
+    drop(shown);
     log::info!("stopped cleanly");
     Ok(())
 }
@@ -185,9 +182,10 @@ fn node_config(
     }
     let mining = match &config.mine {
         None => None,
-        Some(address) => {
-            let beneficiary = decode_address(&genesis.hrp, address)
-                .map_err(|error| CommandError::config(format!("mine: \"{address}\": {error}")))?;
+        Some(MineSetting { address, setting }) => {
+            let beneficiary = decode_address(&genesis.hrp, address).map_err(|error| {
+                CommandError::config(format!("{setting}: \"{address}\": {error}"))
+            })?;
             Some(Mining {
                 beneficiary,
                 hashrate: config.hashrate,
@@ -276,6 +274,37 @@ fn cookie(config: &Config) -> Result<Option<Cookie>, CommandError> {
     let cookie = Cookie::from_random(&*random_bytes()?);
     cookie.write(&config.directory)?;
     Ok(Some(cookie))
+}
+
+/// What callers on this machine find in the directory: the cookie and the address of the RPC. They
+/// go with the process, however it ends by itself: of one that is gone they open nothing.
+struct Shown<'a>(&'a Config);
+
+impl<'a> Shown<'a> {
+    /// Writes the address that is used, which need not be the file's. An earlier process's goes.
+    fn write(config: &'a Config) -> Result<Self, CommandError> {
+        let shown = Self(config);
+        let path = config.directory.join(RPC_ADDRESS_FILE);
+        let written = match config.rpc {
+            Some(rpc) => std::fs::write(&path, format!("{rpc}\n")),
+            None => match std::fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+                _ => Ok(()),
+            },
+        };
+        written.map_err(|error| {
+            CommandError::failed(format!("{}: can't be written: {error}", path.display()))
+        })?;
+        Ok(shown)
+    }
+}
+
+impl Drop for Shown<'_> {
+    fn drop(&mut self) {
+        for file in [COOKIE_FILE, RPC_ADDRESS_FILE] {
+            let _ = std::fs::remove_file(self.0.directory.join(file));
+        }
+    }
 }
 
 fn of_reactor(error: ReactorError) -> CommandError {

@@ -3,12 +3,11 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::Parser;
 use keel::app;
 use keel::cli::{self, Cli, CommandError, Next};
 
 fn main() -> ExitCode {
-    match run(Cli::parse()) {
+    match cli::parse(std::env::args_os()).and_then(run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let _ = writeln!(std::io::stderr(), "keel: {error}");

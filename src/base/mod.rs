@@ -7,8 +7,10 @@ mod hex;
 mod rng;
 mod time;
 mod timers;
+mod words;
 
 pub use hex::{HexError, decode_hex, decode_hex_array, encode_hex};
 pub use rng::Rng;
 pub use time::{Span, Time};
 pub use timers::Timers;
+pub use words::{counted, utc};

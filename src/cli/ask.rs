@@ -1,10 +1,13 @@
 //! Commands that ask a running node and show its answer.
 
+use std::time::Duration;
+
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
+use crate::base::{counted, utc};
 use crate::rpc::client::{Client, ClientError};
-use crate::types::Amount;
+use crate::types::{Amount, BlockId};
 use crate::wallet::format_amount;
 
 use super::output::columns;
@@ -19,78 +22,73 @@ pub(super) struct StatusArgs {
 
 /// Arguments of `keel peers`.
 #[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true)]
 pub(super) struct PeersArgs {
     #[command(flatten)]
     node: NodeArgs,
-    /// Connect to this peer from now on
+    /// Connect to this peer and stay connected
     #[arg(long, value_name = "KEY@ADDRESS:PORT")]
     add: Option<String>,
-    /// Don't connect to this peer any more; a connection that there is stays
+    /// Stop dialling this peer; an open connection stays
     #[arg(long, value_name = "KEY@ADDRESS:PORT", conflicts_with = "add")]
     remove: Option<String>,
     #[command(subcommand)]
     change: Option<PeersCommand>,
 }
 
+#[cfg(test)]
+impl PeersArgs {
+    /// The directory of the node that is asked.
+    pub(super) fn directory(&self) -> std::path::PathBuf {
+        self.node.directory()
+    }
+}
+
 /// What can be done about peers.
 #[derive(Debug, Subcommand)]
 enum PeersCommand {
-    /// Don't talk to a node key, an address, or a range like 10.1.0.0/16
+    /// Ban a node key, an address or a range of addresses, and close its connections
     Ban {
-        /// Whom
+        /// Node key, address, or range like 10.1.0.0/16
         target: String,
-        /// For how long; a day unless said otherwise
+        /// Duration of the ban [default: a day]
         #[arg(long, value_name = "N")]
         seconds: Option<u64>,
-        #[command(flatten)]
-        node: NodeArgs,
     },
-    /// Talk to somebody again
+    /// Lift a ban
     Unban {
-        /// Whom
+        /// Node key, address, or range like 10.1.0.0/16
         target: String,
-        #[command(flatten)]
-        node: NodeArgs,
     },
-    /// Show whom the node does not talk to
-    Bans {
-        #[command(flatten)]
-        node: NodeArgs,
-    },
-    /// Show who broke a rule in the last day
-    Discouraged {
-        #[command(flatten)]
-        node: NodeArgs,
-    },
+    /// List the bans
+    Bans,
+    /// List the peers that broke a rule in the last day
+    Discouraged,
     /// Close the connections of a peer
     Disconnect {
         /// The connection's id, the peer's key, or its address with the port
         peer: String,
-        #[command(flatten)]
-        node: NodeArgs,
     },
 }
 
-fn change_peers(command: &PeersCommand, output: &Output) -> Result<(), CommandError> {
+fn change_peers(
+    command: &PeersCommand,
+    client: &mut Client,
+    output: &Output,
+) -> Result<(), CommandError> {
     match command {
-        PeersCommand::Ban {
-            target,
-            seconds,
-            node,
-        } => {
+        PeersCommand::Ban { target, seconds } => {
             let params = json!([target, "add", seconds]);
-            node.client()?.call("setban", &params)?;
+            client.call("setban", &params)?;
             let text = || format!("the node does not talk to {target}");
             output.print(&json!({ "banned": target }), text);
         }
-        PeersCommand::Unban { target, node } => {
-            node.client()?.call("setban", &json!([target, "remove"]))?;
+        PeersCommand::Unban { target } => {
+            client.call("setban", &json!([target, "remove"]))?;
             let text = || format!("the node talks to {target} again");
             output.print(&json!({ "unbanned": target }), text);
         }
-        PeersCommand::Bans { node } => {
-            let bans = node.client()?.call("listbanned", &Value::Null)?;
+        PeersCommand::Bans => {
+            let bans = client.call("listbanned", &Value::Null)?;
             output.print(&bans, || {
                 let mut rows = vec![vec!["who".to_owned(), "seconds left".to_owned()]];
                 for ban in bans.as_array().into_iter().flatten() {
@@ -105,8 +103,8 @@ fn change_peers(command: &PeersCommand, output: &Output) -> Result<(), CommandEr
                 columns(&rows)
             });
         }
-        PeersCommand::Discouraged { node } => {
-            let peers = node.client()?.call("listdiscouraged", &Value::Null)?;
+        PeersCommand::Discouraged => {
+            let peers = client.call("listdiscouraged", &Value::Null)?;
             output.print(&peers, || {
                 let head = ["who", "seconds left", "rule"].map(str::to_owned);
                 let mut rows = vec![head.to_vec()];
@@ -120,11 +118,11 @@ fn change_peers(command: &PeersCommand, output: &Output) -> Result<(), CommandEr
                 columns(&rows)
             });
         }
-        PeersCommand::Disconnect { peer, node } => {
+        PeersCommand::Disconnect { peer } => {
             let named = peer
                 .parse::<u64>()
                 .map_or_else(|_| json!(peer), |conn| json!(conn));
-            node.client()?.call("disconnectnode", &json!([named]))?;
+            client.call("disconnectnode", &json!([named]))?;
             let text = || format!("{peer} is disconnected");
             output.print(&json!({ "disconnected": peer }), text);
         }
@@ -135,7 +133,7 @@ fn change_peers(command: &PeersCommand, output: &Output) -> Result<(), CommandEr
 /// Arguments of `keel block`.
 #[derive(Debug, Args)]
 pub(super) struct BlockArgs {
-    /// The block's height or id [default: the tip]
+    /// Height or id of the block [default: the tip]
     block: Option<String>,
     #[command(flatten)]
     node: NodeArgs,
@@ -144,7 +142,7 @@ pub(super) struct BlockArgs {
 /// Arguments of `keel account`.
 #[derive(Debug, Args)]
 pub(super) struct AccountArgs {
-    /// The account's address
+    /// Address of the account
     address: String,
     #[command(flatten)]
     node: NodeArgs,
@@ -153,9 +151,9 @@ pub(super) struct AccountArgs {
 /// Arguments of `keel rpc`.
 #[derive(Debug, Args)]
 pub(super) struct RpcArgs {
-    /// The method; help lists them all
+    /// Name of the method; `keel rpc help` lists them all
     method: String,
-    /// Its parameters in order, or name=value; what is not JSON is text
+    /// Parameters in order, or all as name=value; what is not JSON is taken as text
     params: Vec<String>,
     #[command(flatten)]
     node: NodeArgs,
@@ -241,8 +239,9 @@ pub(super) fn status(args: &StatusArgs, output: &Output) -> Result<(), CommandEr
             row(
                 "mempool",
                 format!(
-                    "{} transactions, {} bytes",
-                    mempool["size"], mempool["bytes"]
+                    "{}, {} bytes",
+                    counted(mempool["size"].as_u64().unwrap_or_default(), "transaction"),
+                    mempool["bytes"]
                 ),
             ),
             row(
@@ -258,10 +257,15 @@ pub(super) fn status(args: &StatusArgs, output: &Output) -> Result<(), CommandEr
 }
 
 pub(super) fn peers(args: &PeersArgs, output: &Output) -> Result<(), CommandError> {
-    if let Some(command) = &args.change {
-        return change_peers(command, output);
+    if args.change.is_some() && (args.add.is_some() || args.remove.is_some()) {
+        return Err(CommandError::usage(
+            "--add and --remove do not go with a subcommand; run one after the other",
+        ));
     }
     let mut client = args.node.client()?;
+    if let Some(command) = &args.change {
+        return change_peers(command, &mut client, output);
+    }
     if let Some(peer) = &args.add {
         client.call("addnode", &json!([peer]))?;
         output.print(&json!({ "added": peer }), || {
@@ -303,14 +307,25 @@ pub(super) fn peers(args: &PeersArgs, output: &Output) -> Result<(), CommandErro
     Ok(())
 }
 
+/// The block that a word names, as a parameter.
+fn block_named(word: &str) -> Result<Value, CommandError> {
+    if let Ok(height) = word.parse::<u64>() {
+        return Ok(json!(height));
+    }
+    match word.parse::<BlockId>() {
+        Ok(id) => Ok(json!(id.to_string())),
+        Err(_) => Err(CommandError::usage(format!(
+            "\"{word}\" is neither a height nor a block id (64 hexadecimal digits)"
+        ))),
+    }
+}
+
 pub(super) fn block(args: &BlockArgs, output: &Output) -> Result<(), CommandError> {
+    let named = args.block.as_deref().map(block_named).transpose()?;
     let mut client = args.node.client()?;
-    let which = match &args.block {
+    let which = match named {
         None => client.call("getbestblockhash", &Value::Null)?,
-        Some(text) => match text.parse::<u64>() {
-            Ok(height) => json!(height),
-            Err(_) => json!(text),
-        },
+        Some(block) => block,
     };
     let facts = ChainFacts::ask(&mut client)?;
     let block = client.call("getblock", &json!([which, 1]))?;
@@ -319,8 +334,20 @@ pub(super) fn block(args: &BlockArgs, output: &Output) -> Result<(), CommandErro
         let mut rows = vec![
             row("block", text_of(&block["hash"])),
             row("height", text_of(&block["height"])),
-            row("confirmations", text_of(&block["confirmations"])),
-            row("time", text_of(&block["time"])),
+            row(
+                "depth",
+                match &block["finality"] {
+                    Value::Null => "not in the best chain".to_owned(),
+                    finality => text_of(&finality["depth"]),
+                },
+            ),
+            row(
+                "time",
+                block["time"].as_u64().map_or_else(
+                    || text_of(&block["time"]),
+                    |time| utc(Duration::from_millis(time)),
+                ),
+            ),
             row("parent", text_of(&block["previousblockhash"])),
             row("miner", text_of(&block["beneficiary"])),
             row("weight", text_of(&block["weight"])),
@@ -369,7 +396,8 @@ pub(super) fn account(args: &AccountArgs, output: &Output) -> Result<(), Command
             .as_str()
             .and_then(|text| text.parse().ok());
         let balance = units.map_or_else(|| "?".to_owned(), |units| facts.amount(Amount(units)));
-        format!("balance {balance}, {} transactions made", account["nonce"])
+        let made = account["nonce"].as_u64().unwrap_or_default();
+        format!("balance {balance}, {} made", counted(made, "transaction"))
     });
     Ok(())
 }
@@ -412,6 +440,18 @@ pub(super) fn rpc(args: &RpcArgs, output: &Output) -> Result<(), CommandError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_block_is_named_by_its_height_or_id() {
+        let id = "0a".repeat(32);
+        assert_eq!(block_named("17").unwrap(), json!(17));
+        assert_eq!(block_named(&id).unwrap(), json!(id));
+        for word in ["xyz", "", "-1", &id[1..]] {
+            let error = block_named(word).unwrap_err();
+            let said = "is neither a height nor a block id (64 hexadecimal digits)";
+            assert_eq!(error.message, format!("\"{word}\" {said}"));
+        }
+    }
 
     #[test]
     fn words_become_parameters() {

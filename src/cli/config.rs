@@ -28,56 +28,113 @@ pub const DEFAULT_RPC_PORT: u16 = 5336;
 /// The most inbound connections that can be asked for: each may cost megabytes.
 const INBOUND_MAX: usize = 1_000;
 
-/// What can be configured, each with what it means, for messages and for the file that `keel
-/// init` writes.
-pub const KEYS: &[(&str, &str)] = &[
-    (
+/// Something that can be configured.
+#[derive(Clone, Copy, Debug)]
+pub struct Key {
+    /// Its name in the file.
+    pub name: &'static str,
+    /// What holds without it, as it stands in the file; empty where no value says that.
+    pub default: &'static str,
+    /// What it means.
+    pub meaning: &'static str,
+}
+
+impl Key {
+    /// The key of a name.
+    ///
+    /// # Panics
+    /// When there is none: flags are named after keys.
+    #[must_use]
+    pub fn named(name: &str) -> &'static Self {
+        KEYS.iter()
+            .find(|key| key.name == name)
+            .expect("every flag is named after a setting")
+    }
+
+    /// What `--help` says about the flag of this name.
+    #[must_use]
+    pub fn help(name: &str) -> String {
+        let key = Self::named(name);
+        match key.default.trim_matches(['[', ']', '"']) {
+            "" => key.meaning.to_owned(),
+            default => format!("{} [default: {default}]", key.meaning),
+        }
+    }
+}
+
+const fn key(name: &'static str, default: &'static str, meaning: &'static str) -> Key {
+    Key {
+        name,
+        default,
+        meaning,
+    }
+}
+
+/// What can be configured: for messages, the help of flags, and the file that `keel init` writes.
+pub const KEYS: &[Key] = &[
+    key(
         "listen",
-        "addresses that peers connect to; an empty list for none",
+        "[\"127.0.0.1:5335\"]",
+        "Addresses to listen on for peers; an empty list for none",
     ),
-    (
+    key(
         "advertise",
-        "addresses that peers are told to connect to, where they differ from listen",
+        "[]",
+        "Addresses to announce to peers; those of listen when empty",
     ),
-    (
+    key(
         "peers",
-        "peers to stay connected with: keelnode1..@address:port",
+        "[]",
+        "Peers to stay connected with: keelnode1..@ADDRESS:PORT",
     ),
-    (
-        "inbound",
-        "how many peers that connect to this node may stay connected",
+    key("inbound", "125", "Maximum number of inbound peers"),
+    key(
+        "rpc",
+        "\"127.0.0.1:5336\"",
+        "Address of the RPC; \"off\" for none",
     ),
-    ("rpc", "the address of the RPC; \"off\" for none"),
-    (
+    key(
         "rpc_auth",
-        "\"cookie\", or \"none\" to let in everybody who reaches the RPC (loopback only)",
+        "\"cookie\"",
+        "Who may call the RPC: \"cookie\" for holders of the cookie, \"none\" for everybody \
+         (loopback only)",
     ),
-    (
+    key(
         "rpc_hosts",
-        "names that the RPC may be called by, besides addresses and localhost",
+        "[]",
+        "Host names accepted in RPC requests, besides addresses and localhost",
     ),
-    (
+    key(
         "mine",
-        "the address that receives the rewards of mining; \"off\" to not mine",
+        "\"off\"",
+        "Address that receives the mining rewards; \"off\" to not mine",
     ),
-    (
+    key(
         "hashrate",
-        "hashes to try per second; without it as many as one worker can",
+        "",
+        "Hashes to try per second; unset, as many as one worker can",
     ),
-    ("workers", "threads for slow work; 0 for one per core"),
-    (
+    key("workers", "0", "Worker threads; 0 for one per core"),
+    key(
         "segment_bytes",
-        "bytes of a segment of the logs; fixed once the directory is made",
+        "",
+        "Segment size of the logs in bytes, for a new directory; unset, the production sizes",
     ),
-    (
+    key(
         "min_chain_work",
-        "the least chainwork of a chain to follow, in hexadecimal digits",
+        "\"0\"",
+        "Minimum chainwork of a chain to follow, in hexadecimal",
     ),
-    (
+    key(
         "record",
-        "\"on\" to keep the node's last inputs for keel replay, \"off\" to not",
+        "\"on\"",
+        "Keep the node's last inputs for keel replay: \"on\" or \"off\"",
     ),
-    ("log", "how much to say: error, warn, info, debug or trace"),
+    key(
+        "log",
+        "\"info\"",
+        "Log level: error, warn, info, debug or trace",
+    ),
 ];
 
 /// Whether callers of the RPC must show the cookie.
@@ -87,6 +144,15 @@ pub enum RpcAuth {
     Cookie,
     /// Everybody who reaches the port may call.
     None,
+}
+
+/// Whom mining is to pay.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MineSetting {
+    /// The address.
+    pub address: String,
+    /// How the setting is called where it was given, for messages.
+    pub setting: String,
 }
 
 /// What a node is to do.
@@ -109,7 +175,7 @@ pub struct Config {
     /// By which names.
     pub rpc_hosts: Vec<String>,
     /// The address that mining pays, read when the chain is known.
-    pub mine: Option<String>,
+    pub mine: Option<MineSetting>,
     /// Hashes to try per second.
     pub hashrate: Option<u64>,
     /// Threads for slow work; 0 for one per core.
@@ -220,7 +286,7 @@ impl Layers {
         })?;
         for (name, value) in table {
             let Some(key) = known_key(&name) else {
-                let hint = nearest(&name, KEYS.iter().map(|(key, _)| *key));
+                let hint = nearest(&name, KEYS.iter().map(|key| key.name));
                 return Err(CommandError::config(format!(
                     "{}: {name}: there is no such setting; {}",
                     path.display(),
@@ -257,10 +323,26 @@ impl Layers {
     /// # Panics
     /// When there is no such setting: flags are named after settings.
     pub fn add_flag(&mut self, key: &str, value: Option<String>) {
-        let key = known_key(key).expect("every flag is named after a setting");
+        let key = Key::named(key).name;
         if let Some(value) = value {
             self.0.insert(key, (Origin::Flag, Value::String(value)));
         }
+    }
+
+    /// Adds the one setting that a file holds; one that is there already stays.
+    ///
+    /// # Panics
+    /// When there is no such setting.
+    pub fn add_only(&mut self, key: &str, path: &Path, value: &str) {
+        let key = Key::named(key).name;
+        let setting = || (Origin::File(path.to_owned()), Value::from(value));
+        self.0.entry(key).or_insert_with(setting);
+    }
+
+    /// Whether somebody gave this setting.
+    #[must_use]
+    pub fn has(&self, key: &str) -> bool {
+        self.0.contains_key(key)
     }
 
     fn get(&self, key: &'static str) -> Option<Setting<'_>> {
@@ -305,9 +387,13 @@ impl Layers {
         }
         self.rpc(&mut config)?;
         if let Some(setting) = self.get("mine") {
-            config.mine = Some(setting.text()?)
-                .filter(|text| *text != "off")
-                .map(str::to_owned);
+            config.mine = match setting.text()? {
+                "off" => None,
+                address => Some(MineSetting {
+                    address: address.to_owned(),
+                    setting: setting.to_string(),
+                }),
+            };
         }
         if let Some(setting) = self.get("hashrate") {
             let rate = setting.number()?;
@@ -380,7 +466,7 @@ impl Layers {
 }
 
 fn known_key(name: &str) -> Option<&'static str> {
-    KEYS.iter().map(|(key, _)| *key).find(|key| *key == name)
+    KEYS.iter().map(|key| key.name).find(|key| *key == name)
 }
 
 /// The line that a place in a text is on, counted from 1.
@@ -522,7 +608,7 @@ mod tests {
 
     #[test]
     fn every_setting_is_read() {
-        for (key, _) in KEYS {
+        for Key { name: key, .. } in KEYS {
             let wrong = config(&format!("{key} = 1.5")).unwrap_err();
             assert!(
                 wrong.message.starts_with(&format!("keel.toml: {key}: ")),
@@ -532,13 +618,14 @@ mod tests {
     }
 
     #[test]
-    fn docs_name_every_setting() {
+    fn docs_name_every_setting_with_its_default() {
         let docs = include_str!("../../docs/cli.md");
-        for (key, _) in KEYS {
-            assert!(
-                docs.contains(&format!("| `{key}` |")),
-                "docs/cli.md lacks {key}"
-            );
+        for Key { name, default, .. } in KEYS {
+            let row = match *default {
+                "" => format!("| `{name}` | "),
+                default => format!("| `{name}` | `{default}` | "),
+            };
+            assert!(docs.contains(&row), "docs/cli.md lacks {row}");
         }
     }
 }

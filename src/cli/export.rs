@@ -8,12 +8,13 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use crate::base::decode_hex;
+use crate::base::{counted, decode_hex};
 use crate::codec::{Decode, Encode, Reader};
 use crate::node::{BlockReader, Recovered};
 use crate::rpc::client::Client;
 use crate::store::{self, Lsn, Store};
 use crate::types::{BlockId, Genesis, Header};
+use crate::wallet::KeyFileError;
 
 use super::stopped::with_store;
 use super::{CommandError, GENESIS_FILE, NodeArgs, Output, read_genesis};
@@ -31,10 +32,10 @@ pub(super) struct DbArgs {
 
 #[derive(Debug, Subcommand)]
 enum DbCommand {
-    /// Write the genesis and every block of a node's best chain to a new file, whether it runs or
-    /// not
+    /// Write the genesis and every block of a node's best chain to a new file; the node may be
+    /// running or stopped
     Export {
-        /// The file, which must not be there
+        /// The file, which must not exist
         file: PathBuf,
         #[command(flatten)]
         node: NodeArgs,
@@ -73,12 +74,18 @@ pub(super) fn db(args: &DbArgs, output: &Output) -> Result<(), CommandError> {
     written?;
     output.print(
         &json!({ "blocks": tip, "file": file.display().to_string() }),
-        || format!("wrote the genesis and {tip} blocks to {}", file.display()),
+        || {
+            let blocks = counted(tip, "block");
+            format!("wrote the genesis and {blocks} to {}", file.display())
+        },
     );
     Ok(())
 }
 
 fn cannot_write(file: &Path, error: &io::Error) -> CommandError {
+    if error.kind() == io::ErrorKind::AlreadyExists {
+        return KeyFileError::Exists(file.to_owned()).into();
+    }
     CommandError::failed(format!("{}: can't be written: {error}", file.display()))
 }
 

@@ -1,6 +1,6 @@
 //! Why a command failed, and the exit code that says so to scripts.
 
-use std::fmt;
+use std::{fmt, io};
 
 use crate::rpc::client::ClientError;
 use crate::wallet::KeyFileError;
@@ -82,6 +82,12 @@ impl From<ClientError> for CommandError {
 impl From<KeyFileError> for CommandError {
     fn from(error: KeyFileError) -> Self {
         let code = match &error {
+            // A file that is to be read and is not there: another start finds it no more.
+            KeyFileError::Io { call, error, .. }
+                if *call == "open" && error.kind() == io::ErrorKind::NotFound =>
+            {
+                ExitCode::Config
+            }
             KeyFileError::Exists(_) | KeyFileError::Io { .. } => ExitCode::Failed,
             KeyFileError::Open { .. } | KeyFileError::Malformed { .. } => ExitCode::Config,
         };

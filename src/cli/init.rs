@@ -17,18 +17,19 @@ use crate::wallet::{parse_amount, write_new_file};
 use crate::wire::NodeIdentity;
 
 use super::{
-    CONFIG_FILE, CommandError, DEFAULT_PORT, GENESIS_FILE, KEYS, Layers, NODE_KEY_FILE, Output,
-    new_identity, write_identity,
+    CONFIG_FILE, CommandError, DEFAULT_PORT, GENESIS_FILE, KEYS, Key, Layers, NODE_KEY_FILE,
+    Output, new_identity, write_identity,
 };
 
 /// The name of a profile.
-#[derive(Clone, Copy, Debug, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
 enum ProfileName {
     /// A public chain
     Main,
-    /// A public chain for trials
+    /// A public test chain
     Test,
     /// A chain on one machine
+    #[default]
     Dev,
     /// A chain of known members
     Consortium,
@@ -46,37 +47,32 @@ impl From<ProfileName> for Profile {
 }
 
 /// Arguments of `keel init`.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(super) struct InitArgs {
     /// Join the chain of this genesis file
     #[arg(long, value_name = "FILE", conflicts_with_all = ["profile", "name", "allocate"])]
     genesis: Option<PathBuf>,
-    /// Begin a chain of this kind
+    /// Kind of the new chain
     #[arg(long, value_enum, default_value = "dev")]
     profile: ProfileName,
-    /// What the new chain is called: 1 to 16 of a-z, 0-9 and -
+    /// Name of the new chain: 1 to 16 of a-z, 0-9 and -
     #[arg(long, required_unless_present = "genesis")]
     name: Option<String>,
-    /// Give an account of the new chain an amount, like 1.5; may stand there several times
+    /// Give an account of the new chain an initial balance, like 1.5; may be given more than once
     #[arg(long, value_name = "ADDRESS=AMOUNT")]
     allocate: Vec<String>,
-    /// The directory to make [default: the chain's name]
+    /// Directory to create [default: the chain's name]
     #[arg(long, short, value_name = "DIR")]
     dir: Option<PathBuf>,
-    /// Listen for peers here; several with commas
-    #[arg(long, value_name = "ADDRESS:PORT")]
+    #[arg(long, value_name = "ADDRESS:PORT,..", help = Key::help("listen"))]
     listen: Option<String>,
-    /// Stay connected with these peers; several with commas
-    #[arg(long, value_name = "KEY@ADDRESS:PORT")]
+    #[arg(long, value_name = "KEY@ADDRESS:PORT,..", help = Key::help("peers"))]
     peers: Option<String>,
-    /// Serve the RPC here, or "off"
-    #[arg(long, value_name = "ADDRESS:PORT")]
+    #[arg(long, value_name = "ADDRESS:PORT", help = Key::help("rpc"))]
     rpc: Option<String>,
-    /// Mine for this address
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", help = Key::help("mine"))]
     mine: Option<String>,
-    /// Hashes to try per second; without it as many as one worker can
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", help = Key::help("hashrate"))]
     hashrate: Option<String>,
 }
 
@@ -198,12 +194,19 @@ fn config_text(args: &InitArgs) -> String {
         "hashrate" => args.hashrate.as_ref(),
         _ => None,
     };
-    let mut text =
-        String::from("# The configuration of a keel node. What is not set here has its default.\n");
-    for (key, meaning) in KEYS {
+    let mut text = String::from(
+        "# The configuration of a keel node. What is commented out shows the default.\n",
+    );
+    for Key {
+        name: key,
+        default,
+        meaning,
+    } in KEYS
+    {
         text += &format!("\n# {meaning}\n");
         match given(key) {
-            None => text += &format!("# {key} =\n"),
+            None if default.is_empty() => text += &format!("# {key} = NUMBER\n"),
+            None => text += &format!("# {key} = {default}\n"),
             Some(value) if matches!(*key, "listen" | "peers") => {
                 let items = value.split(',').map(|item| toml::Value::from(item.trim()));
                 text += &format!("{key} = {}\n", toml::Value::Array(items.collect()));
@@ -298,16 +301,12 @@ mod tests {
     #[test]
     fn the_file_that_is_made_sets_what_was_given_and_explains_the_rest() {
         let args = InitArgs {
-            genesis: None,
-            profile: ProfileName::Dev,
             name: Some("x".into()),
-            allocate: Vec::new(),
-            dir: None,
             listen: Some("127.0.0.1:1, [::1]:2".into()),
-            peers: None,
             rpc: Some("off".into()),
             mine: Some("a\"b".into()),
             hashrate: Some("77".into()),
+            ..InitArgs::default()
         };
         let text = config_text(&args);
         let mut layers = Layers::default();
@@ -315,12 +314,31 @@ mod tests {
         let config = layers.config(Path::new("d")).unwrap();
         assert_eq!(config.listen.len(), 2);
         assert_eq!((config.rpc, config.hashrate), (None, Some(77)));
-        assert_eq!(config.mine.as_deref(), Some("a\"b"));
-        for (key, meaning) in KEYS {
+        assert_eq!(config.mine.expect("it is set").address, "a\"b");
+        for Key { name, meaning, .. } in KEYS {
             assert!(
-                text.contains(meaning) && text.contains(&format!("{key} =")),
-                "{key}"
+                text.contains(meaning) && text.contains(&format!("{name} =")),
+                "{name}"
             );
         }
+    }
+
+    #[test]
+    fn the_file_that_is_made_is_edited_by_uncommenting() {
+        let text = config_text(&InitArgs::default());
+        let uncomment = |line: &str| -> Option<String> {
+            let setting = line.strip_prefix("# ")?;
+            let (name, value) = setting.split_once(" = ")?;
+            let key = KEYS.iter().find(|key| key.name == name)?;
+            assert_eq!(value == "NUMBER", key.default.is_empty(), "{line}");
+            (value != "NUMBER").then(|| setting.to_owned())
+        };
+        let settings: Vec<String> = text.lines().filter_map(uncomment).collect();
+        assert_eq!(settings.len(), KEYS.len() - 2);
+        let mut layers = Layers::default();
+        let file = settings.join("\n");
+        layers.add_file(Path::new("keel.toml"), &file).unwrap();
+        let default = Layers::default().config(Path::new("d")).unwrap();
+        assert_eq!(layers.config(Path::new("d")).unwrap(), default);
     }
 }

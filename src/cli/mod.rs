@@ -26,15 +26,17 @@ mod sim;
 mod stopped;
 mod version;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::rpc::auth::{COOKIE_FILE, Cookie};
+use crate::rpc::auth::{COOKIE_FILE, Cookie, RPC_ADDRESS_FILE};
 use crate::rpc::client::Client;
 
 pub use config::{
-    CONFIG_FILE, Config, DEFAULT_PORT, DEFAULT_RPC_PORT, GENESIS_FILE, KEYS, Layers, RpcAuth,
+    CONFIG_FILE, Config, DEFAULT_PORT, DEFAULT_RPC_PORT, GENESIS_FILE, KEYS, Key, Layers,
+    MineSetting, RpcAuth,
 };
 pub use failure::{CommandError, ExitCode};
 pub use init::read_genesis;
@@ -61,11 +63,11 @@ pub struct Cli {
 /// What can be done.
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Make the directory of a node: genesis, configuration, keys
+    /// Create a node's directory: genesis, configuration, keys
     Init(init::InitArgs),
     /// Run a network of nodes on this machine, with miners and payments
     Devnet(devnet::DevnetArgs),
-    /// Run a node until it is told to stop
+    /// Run a node until it is stopped
     Run(run::RunArgs),
     /// Show a running node's tip, peers and mempool
     Status(ask::StatusArgs),
@@ -77,37 +79,37 @@ enum Command {
     Account(ask::AccountArgs),
     /// Pay from the account of a key file
     Send(money::SendArgs),
-    /// Make and show key files
+    /// Create and show key files
     Key(keys::KeyArgs),
-    /// Call any method of a running node
+    /// Call any RPC method of a running node
     Rpc(ask::RpcArgs),
-    /// Work on a node's blocks
+    /// Export a node's blocks
     Db(export::DbArgs),
-    /// Measure how fast keel is here, beside what limits it
+    /// Measure keel on this machine
     Bench(bench::BenchArgs),
-    /// Run thousands of nodes in this process, from a seed
+    /// Simulate a network of nodes in one process, from a seed
     Sim(sim::SimArgs),
-    /// Save what a node lived through
+    /// Save a node's recording
     Record(replay::RecordArgs),
-    /// Let a recorded node live again
+    /// Re-execute a recording
     Replay(replay::ReplayArgs),
-    /// Check a proof without a node
+    /// Verify a proof without a node
     VerifyProof(proof::VerifyProofArgs),
-    /// Show the version and what it runs on
+    /// Show the version, and which signature and hash code this machine uses
     Version,
 }
 
 /// Which node to ask.
 #[derive(Debug, Args)]
 pub struct NodeArgs {
-    /// The node's data directory [default: $KEEL_DIR, or the current directory]
-    #[arg(long, short, value_name = "DIR")]
+    /// Data directory of the node [default: $KEEL_DIR, or the current directory]
+    #[arg(long, short, value_name = "DIR", global = true)]
     dir: Option<PathBuf>,
-    /// The address of the node's RPC [default: what the directory's keel.toml says]
-    #[arg(long, value_name = "ADDRESS:PORT")]
+    /// Address of the node's RPC [default: where the node of the directory serves it]
+    #[arg(long, value_name = "ADDRESS:PORT", global = true)]
     rpc: Option<String>,
-    /// The file with the node's cookie [default: rpc.cookie in the directory]
-    #[arg(long, value_name = "FILE")]
+    /// Cookie file of the node [default: rpc.cookie in the directory]
+    #[arg(long, value_name = "FILE", global = true)]
     cookie: Option<PathBuf>,
 }
 
@@ -123,8 +125,18 @@ impl NodeArgs {
         let mut layers = Layers::default();
         layers.add_flag("rpc", self.rpc.clone());
         layers.add_environment(run::environment());
-        if let Some((path, text)) = run::read_config_file(&directory)? {
-            layers.add_file(&path, &text)?;
+        let used = directory.join(RPC_ADDRESS_FILE);
+        if let Ok(address) = std::fs::read_to_string(&used) {
+            // The flags of a running node may have named another address than its keel.toml.
+            layers.add_only("rpc", &used, address.trim());
+        }
+        match run::read_config_file(&directory)? {
+            Some((path, text)) => layers.add_file(&path, &text)?,
+            None if layers.has("rpc") => {}
+            None => {
+                let remedy = "name a node's directory with --dir, or its address with --rpc";
+                return Err(run::no_node(&directory, remedy));
+            }
         }
         let config = layers.config(&directory)?;
         let Some(address) = config.rpc else {
@@ -162,6 +174,33 @@ pub enum Next {
     Run(Box<Config>),
 }
 
+/// Reads a command line. Help and the version are printed here, and end the process.
+pub fn parse<T: Into<OsString> + Clone>(
+    words: impl IntoIterator<Item = T>,
+) -> Result<Cli, CommandError> {
+    use clap::error::ErrorKind::{
+        DisplayHelp, DisplayHelpOnMissingArgumentOrSubcommand, DisplayVersion,
+    };
+    Cli::try_parse_from(words).map_err(|error| match error.kind() {
+        DisplayHelp | DisplayVersion | DisplayHelpOnMissingArgumentOrSubcommand => error.exit(),
+        _ => CommandError::usage(one_line(&error.render().to_string())),
+    })
+}
+
+/// What is wrong with a command line and what to do, from paragraphs of which the first says the
+/// one and the next may be a tip.
+fn one_line(text: &str) -> String {
+    let joined = |paragraph: &str| paragraph.split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut paragraphs = text.split("\n\n").map(joined);
+    let what = paragraphs.next().unwrap_or_default();
+    let what = what.strip_prefix("error: ").unwrap_or(&what).to_owned();
+    let tip = paragraphs.find_map(|text| text.strip_prefix("tip: ").map(str::to_owned));
+    format!(
+        "{what}; {}",
+        tip.as_deref().unwrap_or("--help shows what there is")
+    )
+}
+
 /// Carries out a command.
 pub fn execute(cli: Cli) -> Result<Next, CommandError> {
     let output = Output::new(cli.json);
@@ -196,5 +235,66 @@ mod tests {
     #[test]
     fn the_command_tree_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_wrong_command_line_is_told_in_one_line() {
+        for (words, said) in [
+            (&["keel", "init"][..], &["--name <NAME>", "--help"][..]),
+            (
+                &["keel", "run", "--listn", "x"],
+                &["'--listn'", "tip", "'--listen'"],
+            ),
+            (
+                &["keel", "init", "--profile", "x"],
+                &["'x'", "main, test, dev, consortium"],
+            ),
+            (&["keel", "fly"], &["'fly'"]),
+            (
+                &["keel", "sim", "x", "--seeds", "2..1"],
+                &["the first is greater"],
+            ),
+        ] {
+            let error = parse(words).expect_err("it makes no sense");
+            assert_eq!(error.code, ExitCode::Usage);
+            let message = error.message;
+            assert!(
+                !message.contains('\n') && !message.starts_with("error"),
+                "{message}"
+            );
+            assert!(said.iter().all(|part| message.contains(part)), "{message}");
+        }
+    }
+
+    #[test]
+    fn options_of_peers_stand_on_either_side_of_its_subcommand() {
+        for words in [
+            ["keel", "peers", "--json", "--dir", "d", "bans"],
+            ["keel", "peers", "bans", "--json", "--dir", "d"],
+            ["keel", "--json", "peers", "--dir", "d", "bans"],
+        ] {
+            let cli = parse(words).expect("it makes sense");
+            let Command::Peers(peers) = cli.command else {
+                panic!("{words:?} is about peers");
+            };
+            assert!(cli.json);
+            assert_eq!(peers.directory(), std::path::Path::new("d"));
+        }
+        let add = ["keel", "peers", "--add", "k@127.0.0.1:1", "bans"];
+        let cli = parse(add).expect("clap lets it pass");
+        let error = execute(cli).expect_err("what is asked for is not clear");
+        assert_eq!(error.code, ExitCode::Usage, "{error}");
+    }
+
+    #[test]
+    fn help_of_run_names_the_defaults() {
+        let mut command = Cli::command();
+        let run = command.find_subcommand_mut("run").expect("it is there");
+        let help = run.render_help().to_string();
+        for Key { name, default, .. } in KEYS {
+            let shown = default.trim_matches(['[', ']', '"']);
+            let line = format!("[default: {shown}]");
+            assert!(shown.is_empty() || help.contains(&line), "{name}: {help}");
+        }
     }
 }

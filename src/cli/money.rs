@@ -23,28 +23,28 @@ const ASK_INTERVAL: Duration = Duration::from_millis(200);
 /// Arguments of `keel send`.
 #[derive(Debug, Args)]
 pub(super) struct SendArgs {
-    /// The payer's key file
+    /// Key file of the payer
     #[arg(long, value_name = "FILE")]
     key: PathBuf,
-    /// The payee's address
+    /// Address of the payee
     #[arg(long, value_name = "ADDRESS")]
     to: String,
-    /// How much, like 1.5
+    /// Amount to pay, like 1.5
     #[arg(long)]
     amount: String,
-    /// What to give for the transaction, like 0.001 [default: what the node advises]
+    /// Fee of the transaction, like 0.001 [default: what the node advises]
     #[arg(long)]
     fee: Option<String>,
-    /// The payer's transactions so far [default: what the chain says]
+    /// Nonce of the transaction [default: the account's next]
     #[arg(long)]
     nonce: Option<u64>,
-    /// The last height at which it may be included; 0 for any
+    /// Last height at which the payment may be included; 0 for no limit
     #[arg(long, default_value_t = 0, value_name = "HEIGHT")]
     expiry: u64,
-    /// Wait until it is in a block
+    /// Wait until the payment is in a block
     #[arg(long)]
     wait: bool,
-    /// With --wait: give up after so many seconds
+    /// With --wait: give up after this many seconds
     #[arg(long, default_value_t = 120, value_name = "SECONDS")]
     timeout: u64,
     #[command(flatten)]
@@ -106,7 +106,9 @@ pub(super) fn send(args: &SendArgs, output: &Output) -> Result<(), CommandError>
         nonce.0,
     ));
     let bytes = encode_hex(&transaction.to_bytes());
-    client.call("sendrawtransaction", &json!([bytes]))?;
+    client
+        .call("sendrawtransaction", &json!([bytes]))
+        .map_err(|error| refusal(error, &facts))?;
     let mut value = json!({ "txid": txid, "from": from, "nonce": nonce.0, "fee": fee.to_string() });
     if args.wait {
         output.note(&format!("accepted: {txid}; waiting for a block"));
@@ -123,6 +125,33 @@ pub(super) fn send(args: &SendArgs, output: &Output) -> Result<(), CommandError>
         output.print(&value, || format!("accepted: {txid}"));
     }
     Ok(())
+}
+
+/// Why a payment was refused, with amounts as this chain writes them: those of the node's sentence
+/// are in base units.
+fn refusal(error: ClientError, facts: &ChainFacts) -> CommandError {
+    let ClientError::Rpc(refused) = &error else {
+        return error.into();
+    };
+    let amount = |name: &str| {
+        let units = refused.data[name].as_str()?.parse().ok()?;
+        Some(facts.amount(Amount(units)))
+    };
+    let words = match refused.word() {
+        "balance" => amount("needed")
+            .zip(amount("available"))
+            .map(|(needed, available)| {
+                format!("amounts and fee are {needed}, the account has {available}")
+            }),
+        "fee" => amount("needed").zip(amount("paid")).map(|(needed, paid)| {
+            format!("the fee is {paid}, and must be at least {needed}; say so with --fee")
+        }),
+        _ => None,
+    };
+    match words {
+        Some(words) => CommandError::new(ExitCode::Rejected, words),
+        None => error.into(),
+    }
 }
 
 /// What the node advises to pay per 1,000 weight.
@@ -175,5 +204,33 @@ fn wait(client: &mut Client, txid: &str, time: Duration) -> Result<Value, Comman
             )));
         }
         std::thread::sleep(ASK_INTERVAL);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rpc::RpcError;
+
+    #[test]
+    fn a_refusal_has_amounts_as_they_are_typed() {
+        let facts = ChainFacts {
+            name: "x".to_owned(),
+            genesis_id: String::new(),
+            prefix: "dkeel".to_owned(),
+            decimals: 8,
+            account_fee: 0,
+        };
+        let over = RpcError::rejected("balance", "base units")
+            .with("needed", "500000000109")
+            .with("available", "124999999858");
+        let error = refusal(ClientError::Rpc(over), &facts);
+        let said = "amounts and fee are 5000.00000109, the account has 1249.99999858";
+        assert_eq!(error, CommandError::new(ExitCode::Rejected, said));
+        let other = RpcError::rejected("expired", "it expired");
+        assert_eq!(
+            refusal(ClientError::Rpc(other), &facts).message,
+            "it expired"
+        );
     }
 }

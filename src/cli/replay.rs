@@ -30,7 +30,7 @@ pub(super) struct ReplayArgs {
     /// Print every event
     #[arg(long)]
     trace: bool,
-    /// Do jobs on so many threads; 1 does them where their result is needed
+    /// Worker threads for jobs; with 1 they run in the replaying thread
     #[arg(long, value_name = "N", default_value_t = 1)]
     workers: usize,
 }
@@ -44,9 +44,9 @@ pub(super) struct RecordArgs {
 
 #[derive(Debug, Subcommand)]
 enum RecordCommand {
-    /// Write what a node lived through to a new file, whether it runs or not
+    /// Write a node's recording to a new file; the node may be running or stopped
     Save {
-        /// The file, which must not be there
+        /// The file, which must not exist
         file: PathBuf,
         #[command(flatten)]
         node: NodeArgs,

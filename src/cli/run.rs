@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 
-use super::{CONFIG_FILE, CommandError, Config, Layers, directory};
+use super::{CONFIG_FILE, CommandError, Config, Key, Layers, directory};
 
 /// Flags of `keel run`. Each wins over the environment variable `KEEL_..` and over `keel.toml`.
 #[derive(Debug, Args)]
@@ -14,47 +14,33 @@ pub(super) struct RunArgs {
     /// The node's data directory [default: $KEEL_DIR, or the current directory]
     #[arg(long, short, value_name = "DIR")]
     dir: Option<PathBuf>,
-    /// Listen for peers here; several with commas
-    #[arg(long, value_name = "ADDRESS:PORT")]
+    #[arg(long, value_name = "ADDRESS:PORT,..", help = Key::help("listen"))]
     listen: Option<String>,
-    /// Tell peers to connect here instead of where the node listens
-    #[arg(long, value_name = "ADDRESS:PORT")]
+    #[arg(long, value_name = "ADDRESS:PORT,..", help = Key::help("advertise"))]
     advertise: Option<String>,
-    /// Stay connected with these peers; several with commas
-    #[arg(long, value_name = "KEY@ADDRESS:PORT")]
+    #[arg(long, value_name = "KEY@ADDRESS:PORT,..", help = Key::help("peers"))]
     peers: Option<String>,
-    /// Let so many peers that connect to this node stay connected
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", help = Key::help("inbound"))]
     inbound: Option<String>,
-    /// Serve the RPC here, or "off"
-    #[arg(long, value_name = "ADDRESS:PORT")]
+    #[arg(long, value_name = "ADDRESS:PORT", help = Key::help("rpc"))]
     rpc: Option<String>,
-    /// "cookie", or "none" to let in everybody who reaches the RPC
-    #[arg(long, value_name = "HOW")]
+    #[arg(long, value_name = "cookie|none", help = Key::help("rpc_auth"))]
     rpc_auth: Option<String>,
-    /// Names that the RPC may be called by; several with commas
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME,..", help = Key::help("rpc_hosts"))]
     rpc_hosts: Option<String>,
-    /// Mine for this address, or "off"
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", help = Key::help("mine"))]
     mine: Option<String>,
-    /// Hashes to try per second; without it as many as one worker can
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", help = Key::help("hashrate"))]
     hashrate: Option<String>,
-    /// Threads for slow work; 0 for one per core
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", help = Key::help("workers"))]
     workers: Option<String>,
-    /// Bytes of a segment of the logs, for a new directory
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", help = Key::help("segment_bytes"))]
     segment_bytes: Option<String>,
-    /// The least chainwork of a chain to follow, in hexadecimal digits
-    #[arg(long, value_name = "WORK")]
+    #[arg(long, value_name = "WORK", help = Key::help("min_chain_work"))]
     min_chain_work: Option<String>,
-    /// "on" to keep the last inputs for keel replay, "off" to not
-    #[arg(long, value_name = "WHETHER")]
+    #[arg(long, value_name = "on|off", help = Key::help("record"))]
     record: Option<String>,
-    /// How much to say: error, warn, info, debug or trace
-    #[arg(long, value_name = "LEVEL")]
+    #[arg(long, value_name = "LEVEL", help = Key::help("log"))]
     log: Option<String>,
     /// Die with the process of this number, which started this one
     #[arg(long, value_name = "PID", hide = true)]
@@ -96,6 +82,14 @@ pub(super) fn read_config_file(
     }
 }
 
+/// The error of a directory that is no node's, and what to do.
+pub(super) fn no_node(directory: &Path, remedy: &str) -> CommandError {
+    CommandError::config(format!(
+        "{}: there is no node here; {remedy}",
+        directory.display()
+    ))
+}
+
 /// The configuration of the node to run.
 pub(super) fn config(args: &RunArgs) -> Result<Config, CommandError> {
     args.die_with.map_or(Ok(()), die_with)?;
@@ -121,10 +115,7 @@ pub(super) fn config(args: &RunArgs) -> Result<Config, CommandError> {
     }
     layers.add_environment(environment());
     let Some((path, text)) = read_config_file(&directory)? else {
-        return Err(CommandError::config(format!(
-            "{}: there is no node here; make one with keel init --dir {0}",
-            directory.display()
-        )));
+        return Err(no_node(&directory, "make one with keel init"));
     };
     layers.add_file(&path, &text)?;
     layers.config(&directory)

@@ -10,10 +10,29 @@
 //! next is, and [`Node::poll_output`] gives what is to be done. A driver calls the last until it
 //! gives nothing after each of the first two.
 //!
-//! Each file holds one journey: `peers` from connection to READY, `blocks` from header to tip,
-//! `admission` who may stay connected,
-//! `transactions` from submission to mempool and relay, `mining`, `templates` for miners outside,
-//! `submission` of blocks that are brought by hand, `calls` from outside.
+//! # The map
+//!
+//! What comes in and goes out, and the work between:
+//!
+//! * `io`: inputs, outputs, questions and replies; `calls`: how those from outside are answered
+//! * `job`: slow work as values; `trace`: inputs and outputs in one line each
+//!
+//! Journeys, each from its beginning to its end:
+//!
+//! * `peers`: a connection, up to READY and for as long as it lives; `admission`: who may stay
+//! * `blocks`: a block, from its header to the tip; `arrived`: between its arrival and its check;
+//!   `headers`: old headers for peers that ask
+//! * `transactions`: a transaction, from whoever brings it to mempool and relay
+//! * `promises`: what was acknowledged, until it is buried or gone; `journal`: the records of that
+//! * `mining`: the node's own miner; `templates` and `work`: what miners outside are given;
+//!   `submission`: blocks that they and people bring
+//! * `checkpoints`: the state, from being due to be written to a start that goes on from it
+//!
+//! The node as a whole:
+//!
+//! * `recovered`: what a start finds in the log
+//! * `snapshot`: a node as a value, and its hash; `recorder`: its inputs written down, and replayed
+//! * `sizes`: how much it holds of what others can make it hold
 
 mod admission;
 mod arrived;

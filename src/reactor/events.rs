@@ -2,7 +2,8 @@
 
 use log::{Level, log};
 
-use crate::node::Event;
+use crate::base::counted;
+use crate::node::{Direction, Event};
 
 /// Writes an event of the node to the log.
 pub(super) fn write(event: &Event) {
@@ -17,7 +18,8 @@ pub(super) fn write(event: &Event) {
             disconnected: 0,
         } => log!(
             Level::Info,
-            "height {height}: block {tip}, {transactions} transactions"
+            "height {height}: block {tip}, {}",
+            counted(*transactions as u64, "transaction")
         ),
         Event::TipChanged {
             height,
@@ -26,8 +28,9 @@ pub(super) fn write(event: &Event) {
             disconnected,
         } => log!(
             Level::Info,
-            "height {height}: block {tip}, {transactions} transactions; {disconnected} blocks of \
-             another branch were left"
+            "height {height}: block {tip}, {}; left {} of another branch",
+            counted(*transactions as u64, "transaction"),
+            counted(*disconnected, "block")
         ),
         Event::Checkpoint { height, id } => {
             log!(
@@ -40,11 +43,13 @@ pub(super) fn write(event: &Event) {
             conn,
             address,
             direction,
-        } => log!(
-            Level::Info,
-            "peer {}: ready at {address}, {direction:?}",
-            conn.0
-        ),
+        } => {
+            let way = match direction {
+                Direction::Inbound => "inbound",
+                Direction::Outbound => "outbound",
+            };
+            log!(Level::Info, "peer {}: ready at {address}, {way}", conn.0);
+        }
         Event::PeerGone { conn, address, why } => {
             log!(Level::Info, "peer {}: gone from {address}: {why}", conn.0);
         }

@@ -10,6 +10,8 @@ use crate::wallet::{KeyFileError, read_secret_file, write_secret_file};
 
 /// The file of a data directory that holds the cookie of the process that runs there.
 pub const COOKIE_FILE: &str = "rpc.cookie";
+/// The file of a data directory that holds the address of the RPC of the process that runs there.
+pub const RPC_ADDRESS_FILE: &str = "rpc.address";
 /// The user that a cookie is the password of.
 const COOKIE_USER: &str = "__cookie__";
 

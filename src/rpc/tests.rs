@@ -20,7 +20,7 @@ use crate::store::Lsn;
 use crate::types::proof::{Proof, Proved};
 use crate::types::{
     AccountId, Amount, Block, BlockId, EngineKind, Genesis, Height, Millis, NodeId, NodeKey, Nonce,
-    Profile, TxId, Uint256, WtxId, encode_address,
+    Op, Profile, TxId, Uint256, WtxId, encode_address,
 };
 use crate::wallet::Payment;
 
@@ -306,6 +306,88 @@ fn a_block_is_asked_of_the_node_and_shown() {
         Err(CallError::NotFound("height")),
     );
     assert_eq!(caller.answer()["error"]["data"]["code"], json!("not_found"));
+}
+
+/// Every key that stands in a value, at any depth.
+fn keys_of(value: &Value, into: &mut Vec<String>) {
+    match value {
+        Value::Array(items) => items.iter().for_each(|item| keys_of(item, into)),
+        Value::Object(fields) => {
+            for (key, value) in fields {
+                into.push(key.clone());
+                keys_of(value, into);
+            }
+        }
+        _ => {}
+    }
+}
+
+#[test]
+fn every_field_of_a_block_and_of_the_supply_is_documented() {
+    let mut caller = Caller::new(None);
+    let genesis = genesis();
+    let state = ChainState::genesis(&genesis);
+    let to = AccountId([9; 32]);
+    let transaction = Payment {
+        nonce: Nonce(0),
+        fee: Amount(1),
+        expiry: Height(0),
+        to,
+        amount: Amount(2),
+    }
+    .sign(&key(), &genesis.id());
+    let mut anchored = transaction.clone();
+    anchored.ops.push(Op::Data(vec![7; 32]));
+    let block = Block {
+        header: state.header.clone(),
+        transactions: vec![transaction, anchored],
+        certificate: None,
+    };
+    caller.start("getblock", json!([0]));
+    let reply = Reply::Block {
+        id: state.id,
+        bytes: block.to_bytes().into(),
+        in_best_chain: true,
+    };
+    caller.reply(&Question::BlockAt(Height(0)), Ok(reply));
+    let shown = caller.answer()["result"].clone();
+    assert_eq!(shown["tx"][1]["ops"][1]["op"], json!("data"));
+    caller.start("getblockheader", json!([0]));
+    let reply = Reply::Header {
+        id: state.id,
+        header: Box::new(state.header.clone()),
+        in_best_chain: false,
+    };
+    caller.reply(&Question::HeaderAt(Height(0)), Ok(reply));
+    let header = caller.answer()["result"].clone();
+    assert_eq!(header["finality"], Value::Null);
+    let supply = caller.call("getsupply", json!([])).unwrap();
+
+    let docs = include_str!("../../docs/rpc.md");
+    let about = |name: &str| METHODS.iter().find(|method| method.name == name).unwrap();
+    for (method, answer) in [
+        ("getblock", shown),
+        ("getblockheader", header),
+        ("getsupply", supply),
+    ] {
+        let mut keys = Vec::new();
+        keys_of(&answer, &mut keys);
+        assert!(keys.len() > 8, "{method}: {answer}");
+        for key in keys {
+            assert!(
+                docs.contains(&format!("`{key}`")),
+                "docs/rpc.md lacks {key} of {method}"
+            );
+        }
+        for key in answer.as_object().unwrap().keys() {
+            let result = about(method).result;
+            let words = &mut result.split(|c: char| !c.is_alphanumeric() && c != '_');
+            assert!(
+                words.any(|word| word == key),
+                "rpc.discover lacks {key} of {method}"
+            );
+        }
+    }
 }
 
 #[test]

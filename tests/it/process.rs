@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
@@ -10,7 +10,7 @@ use std::process::Command;
 use rustix::process::Signal;
 use serde_json::json;
 
-use crate::running::{Folder, Node, Site, keel_fails, keel_json, text};
+use crate::running::{Folder, Node, Site, free_address, keel_fails, keel_json, text};
 
 /// A new key, and its address on a dev chain.
 fn new_key(folder: &Folder, name: &str) -> (String, String) {
@@ -404,4 +404,53 @@ fn strangers_at_the_door_do_not_disturb_a_node() {
     node.call("addnode", json!([format!("{key}@{door}")]));
     node.wait_for("not reached");
     assert_eq!(node.call("getpeerinfo", json!([])), json!([]));
+}
+
+#[test]
+fn a_node_is_asked_where_it_serves_and_nobody_else_is() {
+    let folder = Folder::new();
+    let site = Site::init(folder.path("node"), &["--name", "where"]);
+    let used = site.directory.join("rpc.address");
+    let elsewhere = format!("{}:5336", free_address());
+    let node = site.run_with(&["--rpc", &elsewhere], &[]);
+    assert_eq!(
+        keel_json(&["status", "--dir", site.dir()])["chain"]["chain"],
+        json!("where")
+    );
+    assert_eq!(fs::read_to_string(&used).unwrap().trim(), elsewhere);
+    node.signal(Signal::TERM);
+    assert_eq!(node.wait().0.code(), Some(0));
+    assert!(!used.exists());
+    // With the directory mistyped, the node that has the default port is not asked.
+    let (code, said) = keel_fails(&["status", "--dir", "nowhere"]);
+    assert_eq!(code, 78, "{said}");
+    assert!(
+        said.starts_with("keel: nowhere: there is no node here; "),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_start_that_fails_says_why_and_leaves_nothing_behind() {
+    let folder = Folder::new();
+    let site = Site::init(folder.path("node"), &["--name", "fails"]);
+    let (code, said) = keel_fails(&["run", "--dir", site.dir(), "--mine", "foo"]);
+    assert_eq!(code, 78, "{said}");
+    assert!(said.contains("keel: --mine: \"foo\": "), "{said}");
+
+    let taken = TcpListener::bind((site.address.as_str(), 5335)).expect("it is free");
+    let (code, said) = keel_fails(&["run", "--dir", site.dir()]);
+    assert_eq!(code, 1, "{said}");
+    for file in ["rpc.cookie", "rpc.address"] {
+        assert!(
+            !site.directory.join(file).exists(),
+            "{file} was left behind"
+        );
+    }
+    drop(taken);
+
+    fs::remove_file(site.directory.join("node.key")).expect("it is there");
+    let (code, said) = keel_fails(&["run", "--dir", site.dir()]);
+    assert_eq!(code, 78, "{said}");
+    assert!(said.contains("node.key"), "{said}");
 }

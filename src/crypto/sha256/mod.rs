@@ -18,7 +18,7 @@ mod tests;
 
 use std::ops::Range;
 
-use super::hash::{Sha256, sha256d};
+use super::hash::Sha256;
 use constants::INITIAL;
 
 /// The most messages that any backend takes in step.
@@ -139,13 +139,7 @@ pub fn hash_many<const N: usize>(prefix: &[u8], messages: &[[u8; N]]) -> Vec<[u8
     {
         return hash_blocks(Backend::detect(), blocks);
     }
-    hash_equal(Backend::detect(), prefix, messages, Finish::None)
-}
-
-/// The SHA-256 of the SHA-256 of each of `messages`: ids of headers.
-#[must_use]
-pub fn double_hash_many<const N: usize>(messages: &[[u8; N]]) -> Vec<[u8; 32]> {
-    hash_equal(Backend::detect(), &[], messages, Finish::Again)
+    hash_equal(Backend::detect(), prefix, messages)
 }
 
 /// The SHA-256 of `prefix` and each of `messages`, of any lengths: ids of transactions.
@@ -179,14 +173,10 @@ fn hash_equal<const N: usize>(
     backend: Backend,
     prefix: &[u8],
     messages: &[[u8; N]],
-    finish: Finish,
 ) -> Vec<[u8; 32]> {
     let count = block_count(prefix.len() + N);
     if count > MOST_BLOCKS {
-        let alone = |message: &[u8; N]| match finish {
-            Finish::Again => sha256d(message),
-            _ => hash_alone(prefix, message),
-        };
+        let alone = |message: &[u8; N]| hash_alone(prefix, message);
         return messages.iter().map(alone).collect();
     }
     let mut buffer = vec![[0; 64]; messages.len().min(WIDEST) * count];
@@ -198,7 +188,7 @@ fn hash_equal<const N: usize>(
         for (lane, message) in buffer.chunks_exact_mut(count).zip(group) {
             lane.as_flattened_mut()[prefix.len()..][..N].copy_from_slice(message);
         }
-        hash_buffer(backend, &buffer[..group.len() * count], finish, hashes);
+        hash_buffer(backend, &buffer[..group.len() * count], hashes);
     }
     hashes
 }
@@ -224,7 +214,7 @@ fn hash_unequal(backend: Backend, prefix: &[u8], messages: &[&[u8]]) -> Vec<[u8;
                 pad(lane, prefix, messages[at]);
             }
             let mut digests = [[0; 32]; WIDEST];
-            hash_buffer(backend, &buffer, Finish::None, &mut digests[..group.len()]);
+            hash_buffer(backend, &buffer, &mut digests[..group.len()]);
             for (&at, digest) in group.iter().zip(digests) {
                 hashes[at] = digest;
             }
@@ -269,13 +259,13 @@ fn search_with(
 }
 
 /// Hashes the lanes of a buffer that holds them one behind the other.
-fn hash_buffer(backend: Backend, buffer: &[Block], finish: Finish, digests: &mut [[u8; 32]]) {
+fn hash_buffer(backend: Backend, buffer: &[Block], digests: &mut [[u8; 32]]) {
     let mut lanes: [&[Block]; WIDEST] = [&[]; WIDEST];
     let count = buffer.len() / digests.len();
     for (lane, blocks) in lanes.iter_mut().zip(buffer.chunks_exact(count)) {
         *lane = blocks;
     }
-    backend.hash(&INITIAL, &lanes[..digests.len()], finish, digests);
+    backend.hash(&INITIAL, &lanes[..digests.len()], Finish::None, digests);
 }
 
 /// How many blocks a message of `length` bytes takes with its padding: a bit, zeros and the

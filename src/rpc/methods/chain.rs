@@ -171,15 +171,9 @@ fn with_place(
     in_best_chain: bool,
 ) -> Result<Value, RpcError> {
     let tip = view.published()?.header.height.0;
-    // A block may be in the chain a moment before readers see the tip that it is under.
-    let depth = (tip + 1).saturating_sub(header.height.0);
-    value["confirmations"] = if in_best_chain {
-        json!(depth)
-    } else {
-        json!(-1)
-    };
     value["finality"] = if in_best_chain {
-        finality(depth)
+        // A block may be in the chain a moment before readers see the tip that it is under.
+        finality((tip + 1).saturating_sub(header.height.0))
     } else {
         Value::Null
     };

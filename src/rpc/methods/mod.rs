@@ -231,7 +231,10 @@ pub(super) const METHODS: &[Method] = &[
                 "0: its bytes in hex; 1: an object",
             ),
         ],
-        result: "object, or string with verbosity 0",
+        result: "object: hash, height, version, previousblockhash, time (ms), tx_root, state_root, \
+                 history_root, base_fee, beneficiary, parent_weight, bits, nonce, finality, \
+                 weight, nTx, tx (of each txid, wtxid, from, auth, nonce, fee, expiry, size, \
+                 weight, ops); string with verbosity 0",
         run: chain::get_block,
     },
     Method {
@@ -266,7 +269,9 @@ pub(super) const METHODS: &[Method] = &[
                 "0: its bytes in hex; 1: an object",
             ),
         ],
-        result: "object, or string with verbose 0",
+        result: "object: hash, height, version, previousblockhash, time (ms), tx_root, state_root, \
+                 history_root, base_fee, beneficiary, parent_weight, bits, nonce, finality; string \
+                 with verbose 0",
         run: chain::get_block_header,
     },
     Method {

@@ -63,8 +63,9 @@ impl TransactionFlood {
     }
 
     /// The same with a rival of each transaction for every second peer.
+    #[cfg(test)]
     #[must_use]
-    pub const fn with_rivals(mut self) -> Self {
+    pub(crate) const fn with_rivals(mut self) -> Self {
         self.rivals = true;
         self
     }

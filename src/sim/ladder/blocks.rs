@@ -404,29 +404,37 @@ fn ways(rungs: Rungs) -> [(&'static str, Relay, [f64; 2], Bar); 9] {
     ]
 }
 
-/// What the model of the same [`ways`] comes to with 10,000 nodes; with slow start only its 95th
-/// percentiles were kept.
+/// What the model of the same [`ways`] comes to with 10,000 nodes; the medians with slow
+/// start are of ten later networks, and of the last way there is none.
 const OF_TEN_THOUSAND: [[Option<f64>; 2]; 9] = [
     [Some(5_800.0), Some(8_594.0)],
     [Some(324.0), Some(455.0)],
     [Some(2_474.0), Some(3_502.0)],
     [Some(330.0), Some(585.0)],
     [Some(229.0), Some(349.0)],
-    [None, Some(321.0)],
-    [None, Some(716.0)],
-    [None, Some(5_384.0)],
+    [Some(209.0), Some(321.0)],
+    [Some(456.0), Some(716.0)],
+    [Some(4_126.0), Some(5_384.0)],
     [None, Some(4_091.0)],
 ];
+
+/// Why the medians with slow start are apart: nobody knows.
+const UNEXPLAINED: &str = "the median is less than the model's; why is not explained";
 
 fn climb_model(rungs: Rungs, results: &mut Vec<RungResult>) {
     for (name, relay, expected, bar) in ways(rungs) {
         let expected = expected.map(Some);
-        climb_way(name, &relay, 1_000, rungs, (expected, bar), results);
+        climb_way(name, &relay, 1_000, rungs, (expected, [bar; 2]), results);
     }
     if rungs == Rungs::Full {
         for ((name, relay, _, bar), expected) in ways(rungs).into_iter().zip(OF_TEN_THOUSAND) {
+            let median = match bar {
+                Bar::Within(_) if name.ends_with("slow start") => Bar::Apart(UNEXPLAINED),
+                bar => bar,
+            };
             let name = format!("{name}, 10,000 nodes");
-            climb_way(&name, &relay, 10_000, rungs, (expected, bar), results);
+            let bars = [median, bar];
+            climb_way(&name, &relay, 10_000, rungs, (expected, bars), results);
         }
     }
 }
@@ -436,11 +444,12 @@ fn climb_way(
     relay: &Relay,
     nodes: usize,
     rungs: Rungs,
-    (expected, bar): ([Option<f64>; 2], Bar),
+    (expected, bars): ([Option<f64>; 2], [Bar; 2]),
     results: &mut Vec<RungResult>,
 ) {
     let got = relay.percentiles(nodes, rungs, [50, 95]);
-    for ((percent, got), expected) in [50, 95].into_iter().zip(got).zip(expected) {
+    let figures = [50, 95].into_iter().zip(got).zip(expected).zip(bars);
+    for (((percent, got), expected), bar) in figures {
         let Some(expected) = expected else { continue };
         results.push(RungResult {
             name: format!("{name}, p{percent}"),

@@ -213,7 +213,8 @@ impl Network {
     ///
     /// # Panics
     /// When it is more than [`NetworkConfig::check`] lets through.
-    pub fn set_loss(&mut self, per_million: u32) {
+    #[cfg(test)]
+    pub(crate) fn set_loss(&mut self, per_million: u32) {
         self.config.loss_per_million = per_million;
         self.config.check().expect("a loss that a network can have");
         self.losses.set(per_million);
