@@ -155,6 +155,16 @@ pub struct MineSetting {
     pub setting: String,
 }
 
+impl MineSetting {
+    fn read(setting: &Setting<'_>) -> Result<Option<Self>, CommandError> {
+        let address = setting.text()?;
+        Ok((address != "off").then(|| Self {
+            address: address.to_owned(),
+            setting: setting.to_string(),
+        }))
+    }
+}
+
 /// What a node is to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -387,13 +397,7 @@ impl Layers {
         }
         self.rpc(&mut config)?;
         if let Some(setting) = self.get("mine") {
-            config.mine = match setting.text()? {
-                "off" => None,
-                address => Some(MineSetting {
-                    address: address.to_owned(),
-                    setting: setting.to_string(),
-                }),
-            };
+            config.mine = MineSetting::read(&setting)?;
         }
         if let Some(setting) = self.get("hashrate") {
             let rate = setting.number()?;

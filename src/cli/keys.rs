@@ -21,7 +21,7 @@ pub(super) struct KeyArgs {
 
 #[derive(Debug, Subcommand)]
 enum KeyCommand {
-    /// Make a new key in a new file
+    /// Create a key in a new file
     New(FileArgs),
     /// Show the address of a key file
     Show(FileArgs),
@@ -29,13 +29,12 @@ enum KeyCommand {
 
 #[derive(Debug, Args)]
 struct FileArgs {
-    /// The key file
+    /// Key file
     file: PathBuf,
-    /// The letters that addresses of the chain begin with [default: those of the genesis in the
-    /// directory]
+    /// Address prefix of the chain, like dkeel [default: that of the genesis in the directory]
     #[arg(long, value_name = "LETTERS")]
     prefix: Option<String>,
-    /// The data directory of a node of the chain [default: $KEEL_DIR, or the current directory]
+    /// Data directory of a node of the chain [default: $KEEL_DIR, or the current directory]
     #[arg(long, short, value_name = "DIR")]
     dir: Option<PathBuf>,
 }

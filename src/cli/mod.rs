@@ -243,7 +243,7 @@ mod tests {
             (&["keel", "init"][..], &["--name <NAME>", "--help"][..]),
             (
                 &["keel", "run", "--listn", "x"],
-                &["'--listn'", "tip", "'--listen'"],
+                &["'--listn'", "argument exists: '--listen'"],
             ),
             (
                 &["keel", "init", "--profile", "x"],

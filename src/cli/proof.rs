@@ -20,9 +20,9 @@ const PROOF_BYTES_MAX: u64 = 1 << 20;
 /// Arguments of `keel verify-proof`.
 #[derive(Debug, Args)]
 pub(super) struct VerifyProofArgs {
-    /// The proof: its bytes, or their hexadecimal form; - for standard input
+    /// File with the proof, binary or hexadecimal; - for standard input
     file: PathBuf,
-    /// The id of the header that is trusted
+    /// Id of the trusted header
     #[arg(long, value_name = "ID")]
     header: String,
 }

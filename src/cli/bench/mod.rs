@@ -34,20 +34,20 @@ pub(super) struct BenchArgs {
 
 #[derive(Debug, Subcommand)]
 enum BenchCommand {
-    /// Let a new node catch up with another one, and compare with nothing but the signatures
+    /// Sync a new node from another one, and compare with verifying the signatures alone
     Sync(SyncArgs),
     /// Start a node on an empty chain and on a long one, and compare
     Start(StartArgs),
-    /// Keep all workers of a node busy, and ask it meanwhile
+    /// Measure response times of a node whose workers are all busy
     Responsiveness(ResponsivenessArgs),
-    /// Measure what the simulator's machines need for jobs and messages
+    /// Measure the costs of jobs and messages that the simulator assumes
     Costs(CostsArgs),
 }
 
 /// Arguments of `keel bench costs`.
 #[derive(Debug, Args)]
 struct CostsArgs {
-    /// Write the table to this file, as the simulator reads it
+    /// Write the costs to this file, in the simulator's format
     #[arg(long, value_name = "FILE")]
     write: Option<PathBuf>,
 }
@@ -55,12 +55,12 @@ struct CostsArgs {
 /// Arguments of `keel bench sync`.
 #[derive(Debug, Args)]
 struct SyncArgs {
-    /// How many payments the chain has, each by an account of its own to a new one
+    /// Number of payments in the chain, each by an account of its own to a new one
     #[arg(long, value_name = "N", default_value_t = 60_000,
         value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     transactions: u32,
-    /// Make the nodes' directories in a new folder here, which is removed afterwards [default: the
-    /// system's folder for temporary files]
+    /// Create the nodes' directories in a temporary folder here [default: the system's folder for
+    /// temporary files]
     #[arg(long, short, value_name = "DIR")]
     dir: Option<PathBuf>,
 }
@@ -68,20 +68,20 @@ struct SyncArgs {
 /// Arguments of `keel bench start`.
 #[derive(Debug, Args)]
 struct StartArgs {
-    /// How many payments the long chain has, each by an account of its own to a new one
+    /// Number of payments in the long chain, each by an account of its own to a new one
     #[arg(long, value_name = "N", default_value_t = 300_000,
         value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     transactions: u32,
-    /// With how many empty blocks the long chain goes on
+    /// Number of empty blocks after them
     #[arg(long, value_name = "N", default_value_t = 0,
         value_parser = clap::value_parser!(u32).range(0..=10_000_000))]
     blocks: u32,
-    /// How often each node is started
+    /// Number of starts of each node
     #[arg(long, value_name = "N", default_value_t = 5,
         value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: u32,
-    /// Make the nodes' directories in a new folder here, which is removed afterwards [default: the
-    /// system's folder for temporary files]
+    /// Create the nodes' directories in a temporary folder here [default: the system's folder for
+    /// temporary files]
     #[arg(long, short, value_name = "DIR")]
     dir: Option<PathBuf>,
 }
@@ -89,12 +89,12 @@ struct StartArgs {
 /// Arguments of `keel bench responsiveness`.
 #[derive(Debug, Args)]
 struct ResponsivenessArgs {
-    /// For how long
+    /// Duration in seconds
     #[arg(long, value_name = "N", default_value_t = 5,
         value_parser = clap::value_parser!(u32).range(1..=60))]
     seconds: u32,
-    /// Make the node's directory in a new folder here, which is removed afterwards [default: the
-    /// system's folder for temporary files]
+    /// Create the node's directory in a temporary folder here [default: the system's folder for
+    /// temporary files]
     #[arg(long, short, value_name = "DIR")]
     dir: Option<PathBuf>,
 }

@@ -38,28 +38,27 @@ use terminal::Terminal;
 /// Arguments of `keel devnet`.
 #[derive(Debug, Args)]
 pub(super) struct DevnetArgs {
-    /// How many nodes
+    /// Number of nodes
     #[arg(long, short, default_value_t = 4,
         value_parser = clap::value_parser!(u16).range(1..=plan::NODES_MAX))]
     nodes: u16,
     /// Payments per second
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(0..=5_000))]
     tps: u32,
-    /// End after this time, like 30s, 5m or 1h, and look everything over [default: go on until
-    /// Ctrl-C]
+    /// Stop after this time, like 30s, 5m or 1h, and check the result [default: run until Ctrl-C]
     #[arg(long, value_name = "TIME", value_parser = parse_span)]
     duration: Option<Span>,
-    /// Every 5 s, do this to a node; several with commas take turns
+    /// Disturb a node every 5 s; several values with commas take turns
     #[arg(long, value_enum, value_delimiter = ',')]
     chaos: Vec<Chaos>,
-    /// Hashes that each node tries per second; blocks come every 2 s whatever it is
+    /// Hashes per second of each node; the block interval is 2 s at any rate
     #[arg(long, value_name = "N", default_value_t = 2_000,
         value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
     hashrate: u64,
-    /// The number that keys, payments and chaos follow from
+    /// Seed of keys, payments and chaos
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
-    /// Make the nodes' directories here and keep them [default: a temporary directory]
+    /// Create the nodes' directories here and keep them [default: a temporary directory]
     #[arg(long, short, value_name = "DIR")]
     dir: Option<std::path::PathBuf>,
     /// Keep the temporary directory

@@ -46,8 +46,8 @@ const CONNECTIONS_MAX: u32 = 8;
 pub(super) enum Chaos {
     /// Kill a process with SIGKILL and start it again at once.
     Kill,
-    /// Stop the processes that a node is connected with by SIGSTOP, and let them go on four
-    /// seconds later: that node is alone meanwhile, and its blocks meet the others' then.
+    /// Isolate a node for four seconds by stopping its neighbours with SIGSTOP; afterwards its
+    /// blocks meet theirs.
     Pause,
 }
 

@@ -26,47 +26,46 @@ use super::{CommandError, ExitCode, Output};
 /// Arguments of `keel sim`.
 #[derive(Debug, Args)]
 pub(super) struct SimArgs {
-    /// A scenario file, or the name of one that keel brings along
+    /// Scenario file, or the name of a built-in scenario
     #[arg(value_name = "SCENARIO", required_unless_present_any = ["list", "ladder", "recording"])]
     scenario: Option<String>,
-    /// Everything random comes from this [default: what the scenario says]
+    /// Seed of everything random [default: the scenario's]
     #[arg(long, value_name = "N", conflicts_with = "seeds")]
     seed: Option<u64>,
-    /// Run all these seeds, the last one too, and tell of those that fail
+    /// Run all these seeds, including the last, and report those that fail
     #[arg(long, value_name = "A..B", value_parser = read_seeds)]
     seeds: Option<(u64, u64)>,
-    /// How many seeds to run at once [default: one per core]
+    /// Number of seeds to run at once [default: one per core]
     #[arg(long, value_name = "J", requires = "seeds",
         value_parser = clap::value_parser!(u32).range(1..=256))]
     jobs: Option<u32>,
-    /// How many nodes
+    /// Number of nodes
     #[arg(long, value_name = "N")]
     nodes: Option<usize>,
-    /// Give a key of the scenario another value, as `network.slow_start=false`
+    /// Override a key of the scenario, like `network.slow_start=false`; may be given more than once
     #[arg(long, value_name = "KEY=VALUE", value_parser = read_setting)]
     set: Vec<(String, String)>,
-    /// How long, in the world's own time, as `10m`
+    /// Duration in virtual time, like `10m`
     #[arg(long, value_name = "SPAN", value_parser = read_duration)]
     duration: Option<String>,
-    /// Write a picture, the numbers of every series and the summary to this new folder
+    /// Write a plot, the data of every series and the summary to this new folder
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Tell what this node reports; with --out, record what it lives through for `keel replay`
+    /// Print this node's inputs and outputs; with --out, also record it for `keel replay`
     #[arg(long, value_name = "NODE", conflicts_with = "seeds")]
     trace: Option<usize>,
-    /// Stop after so many events
+    /// Stop after this many events
     #[arg(long, value_name = "EVENT", conflicts_with = "seeds")]
     until: Option<u64>,
-    /// Let a recorded node live again, and tell it as a world of one: `--until` and `--out` as of
-    /// others, and `--trace 0` tells everything
+    /// Play a node's recording as a simulation of one node; takes `--until`, `--out` and `--trace 0`
     #[arg(long, value_name = "FILE", conflicts_with_all = [
         "scenario", "list", "ladder", "seed", "seeds", "nodes", "set", "duration"])]
     recording: Option<PathBuf>,
-    /// List the scenarios that keel brings along
+    /// List the built-in scenarios
     #[arg(long, conflicts_with_all = [
         "scenario", "seed", "seeds", "nodes", "set", "duration", "out", "trace", "until"])]
     list: bool,
-    /// Hold the lines between nodes against known figures; it takes a minute or two
+    /// Compare the network model with published figures; takes a minute or two
     #[arg(long, conflicts_with_all = [
         "scenario", "list", "seed", "seeds", "nodes", "set", "duration", "out", "trace", "until"])]
     ladder: bool,
