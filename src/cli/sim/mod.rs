@@ -57,7 +57,8 @@ pub(super) struct SimArgs {
     /// Stop after this many events
     #[arg(long, value_name = "EVENT", conflicts_with = "seeds")]
     until: Option<u64>,
-    /// Play a node's recording as a simulation of one node; takes `--until`, `--out` and `--trace 0`
+    /// Play a node's recording as a simulation of one node; takes `--until`, `--out` and
+    /// `--trace 0`
     #[arg(long, value_name = "FILE", conflicts_with_all = [
         "scenario", "list", "ladder", "seed", "seeds", "nodes", "set", "duration"])]
     recording: Option<PathBuf>,
