@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
 
@@ -28,11 +29,15 @@ const SUBNET_INTERVAL: Span = Span::from_millis(500);
 /// The same of everybody: at 0.7 ms a handshake, 3.5 percent of a core.
 const GLOBAL_BURST: u32 = 50;
 const GLOBAL_INTERVAL: Span = Span::from_millis(20);
-/// How long an address is refused after a handshake that was not one; doubles with each in a row.
+/// How long a host, or a subnet, is refused after a handshake that was not one; doubles with each
+/// in a row.
 const BACKOFF_MIN: Span = Span::from_secs(10);
 const BACKOFF_MAX: Span = Span::from_secs(3_600);
-/// Addresses and subnets that are remembered. What no longer counts is forgotten first; then,
-/// rather than to forget who misbehaved, newcomers are refused.
+/// How many hosts of a subnet are refused one by one. When one more fails, the subnet is refused as
+/// a whole: one of IPv6 has more hosts than can be remembered.
+const FAILED_PER_SUBNET: usize = 32;
+/// Hosts and subnets that are remembered. What no longer counts is forgotten first; then, so that
+/// those who misbehave never keep a newcomer out, one of the subnet that fills the most.
 const REMEMBERED_MAX: usize = 8_192;
 
 /// A connection, as its owner numbers it: later ones have greater numbers.
@@ -47,7 +52,19 @@ impl Host {
     /// The host of an address.
     #[must_use]
     pub fn of(ip: IpAddr) -> Self {
-        host_and_subnet(ip).0
+        match ip.to_canonical() {
+            // An IPv4 address stands for itself below 2^32, where no /64 of IPv6 that is in use
+            // lies.
+            IpAddr::V4(ip) => Self(u128::from(ip.to_bits())),
+            IpAddr::V6(ip) => Self(ip.to_bits() >> 64 << 64),
+        }
+    }
+
+    fn subnet(self) -> Subnet {
+        match u32::try_from(self.0) {
+            Ok(bits) => Subnet(u128::from(bits >> 8)),
+            Err(_) => Subnet(self.0 >> 80 << 80),
+        }
     }
 
     /// Its first address, and how many bits of it all its addresses share.
@@ -64,16 +81,12 @@ impl Host {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 struct Subnet(u128);
 
-fn host_and_subnet(ip: IpAddr) -> (Host, Subnet) {
-    match ip.to_canonical() {
-        // An IPv4 address stands for itself below 2^32, where no /64 of IPv6 that is in use lies.
-        IpAddr::V4(ip) => {
-            let bits = u128::from(ip.to_bits());
-            (Host(bits), Subnet(bits >> 8))
-        }
-        IpAddr::V6(ip) => {
-            let bits = ip.to_bits();
-            (Host(bits >> 64 << 64), Subnet(bits >> 80 << 80))
+impl Subnet {
+    /// All hosts that it may have.
+    fn hosts(self) -> RangeInclusive<Host> {
+        match u32::try_from(self.0) {
+            Ok(bits) => Host(u128::from(bits) << 8)..=Host(u128::from(bits) << 8 | 0xff),
+            Err(_) => Host(self.0)..=Host(self.0 | ((1 << 80) - 1)),
         }
     }
 }
@@ -94,6 +107,8 @@ pub enum Admission {
 pub enum Refusal {
     /// The address failed a handshake lately.
     BackingOff,
+    /// Many addresses of the subnet failed handshakes lately.
+    SubnetBackingOff,
     /// The address has its share of connections.
     AddressConnections,
     /// The subnet has its share of connections.
@@ -104,8 +119,6 @@ pub enum Refusal {
     SubnetRate,
     /// Too many try.
     GlobalRate,
-    /// More addresses misbehave than can be remembered.
-    Memory,
 }
 
 impl Refusal {
@@ -114,12 +127,12 @@ impl Refusal {
     pub const fn text(self) -> &'static str {
         match self {
             Self::BackingOff => "its address failed a handshake lately",
+            Self::SubnetBackingOff => "many addresses of its subnet failed a handshake lately",
             Self::AddressConnections => "its address has 3 connections already",
             Self::SubnetConnections => "its subnet has 16 connections already",
             Self::AddressRate => "its address tries more than once in 5 s",
             Self::SubnetRate => "its subnet tries more than twice a second",
             Self::GlobalRate => "more than 50 connections a second come in",
-            Self::Memory => "too many addresses misbehave",
         }
     }
 }
@@ -142,19 +155,38 @@ pub enum HandshakeEnd {
     Lost,
 }
 
+/// How long somebody is refused.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+struct Wait {
+    /// Failed handshakes since the last that did not.
+    failures: u32,
+    until: Time,
+}
+
+impl Wait {
+    fn is_on(&self, now: Time) -> bool {
+        now < self.until
+    }
+
+    fn lengthen(&mut self, now: Time) {
+        let doubled = BACKOFF_MIN.times(1 << self.failures.min(16));
+        self.until = now + doubled.min(BACKOFF_MAX);
+        self.failures += 1;
+    }
+}
+
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct HostState {
     attempts: TokenBucket,
     connections: usize,
-    /// Failed handshakes since the last that did not.
-    failures: u32,
-    refused_until: Time,
+    wait: Wait,
 }
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct SubnetState {
     attempts: TokenBucket,
     connections: usize,
+    wait: Wait,
 }
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -200,20 +232,24 @@ impl ConnectionLimits {
     /// When `id` is that of a connection that is open.
     pub fn admit(&mut self, now: Time, id: ConnectionId, ip: IpAddr) -> Admission {
         assert!(!self.connections.contains_key(&id), "{id:?} is in use");
-        let (host, subnet) = host_and_subnet(ip);
+        let host = Host::of(ip);
+        let subnet = host.subnet();
         self.forget(now);
         let host_state = self.hosts.get(&host).copied().unwrap_or(HostState {
             attempts: TokenBucket::new(ADDRESS_BURST, ADDRESS_INTERVAL),
             connections: 0,
-            failures: 0,
-            refused_until: Time::EPOCH,
+            wait: Wait::default(),
         });
         let subnet_state = self.subnets.get(&subnet).copied().unwrap_or(SubnetState {
             attempts: TokenBucket::new(SUBNET_BURST, SUBNET_INTERVAL),
             connections: 0,
+            wait: Wait::default(),
         });
-        if let Some(refusal) = self.refusal(now, host, &host_state, &subnet_state) {
+        if let Some(refusal) = self.refusal(now, &host_state, &subnet_state) {
             return Admission::Refuse(refusal);
+        }
+        if self.hosts.len() >= REMEMBERED_MAX && !self.hosts.contains_key(&host) {
+            self.forget_one_of_the_fullest();
         }
         let host_state = self.hosts.entry(host).or_insert(host_state);
         host_state.attempts.take(now);
@@ -242,12 +278,13 @@ impl ConnectionLimits {
     fn refusal(
         &self,
         now: Time,
-        host: Host,
         host_state: &HostState,
         subnet_state: &SubnetState,
     ) -> Option<Refusal> {
-        if now < host_state.refused_until {
+        if host_state.wait.is_on(now) {
             Some(Refusal::BackingOff)
+        } else if subnet_state.wait.is_on(now) {
+            Some(Refusal::SubnetBackingOff)
         } else if host_state.connections >= PER_ADDRESS_MAX {
             Some(Refusal::AddressConnections)
         } else if subnet_state.connections >= PER_SUBNET_MAX {
@@ -258,8 +295,6 @@ impl ConnectionLimits {
             Some(Refusal::SubnetRate)
         } else if !self.attempts.would_give(now) {
             Some(Refusal::GlobalRate)
-        } else if self.hosts.len() >= REMEMBERED_MAX && !self.hosts.contains_key(&host) {
-            Some(Refusal::Memory)
         } else {
             None
         }
@@ -274,19 +309,36 @@ impl ConnectionLimits {
         if end == HandshakeEnd::Ready && inbound.deadline.take().is_some() {
             self.half_open -= 1;
         }
-        if let Some(host) = self.hosts.get_mut(&inbound.host) {
-            match end {
-                HandshakeEnd::Ready => host.failures = 0,
-                HandshakeEnd::Failed => {
-                    let doubled = BACKOFF_MIN.times(1 << host.failures.min(16));
-                    host.refused_until = now + doubled.min(BACKOFF_MAX);
-                    host.failures += 1;
+        let (host, subnet) = (inbound.host, inbound.subnet);
+        match end {
+            HandshakeEnd::Ready => {
+                let host = self.hosts.get_mut(&host).map(|host| &mut host.wait);
+                let subnet = self.subnets.get_mut(&subnet).map(|subnet| &mut subnet.wait);
+                for wait in host.into_iter().chain(subnet) {
+                    wait.failures = 0;
                 }
-                HandshakeEnd::Lost => {}
             }
+            HandshakeEnd::Failed => self.failed(now, host, subnet),
+            HandshakeEnd::Lost => {}
         }
         if end != HandshakeEnd::Ready {
             self.closed(id);
+        }
+    }
+
+    /// A host has to wait, or its whole subnet where too many hosts of it do already.
+    fn failed(&mut self, now: Time, host: Host, subnet: Subnet) {
+        let waits = |(other, state): &(&Host, &HostState)| **other != host && state.wait.is_on(now);
+        let others = self.hosts.range(subnet.hosts()).filter(waits).count();
+        if others < FAILED_PER_SUBNET {
+            if let Some(host) = self.hosts.get_mut(&host) {
+                host.wait.lengthen(now);
+            }
+        } else if let Some(subnet) = self.subnets.get_mut(&subnet) {
+            // What failed beside others at the same time is not one more in a row.
+            if !subnet.wait.is_on(now) {
+                subnet.wait.lengthen(now);
+            }
         }
     }
 
@@ -356,12 +408,44 @@ impl ConnectionLimits {
         }
         if self.hosts.len() >= REMEMBERED_MAX {
             self.hosts.retain(|_, host| {
-                host.connections > 0 || now < host.refused_until || !host.attempts.is_full(now)
+                host.connections > 0 || host.wait.is_on(now) || !host.attempts.is_full(now)
             });
         }
         if self.subnets.len() >= REMEMBERED_MAX {
-            self.subnets
-                .retain(|_, subnet| subnet.connections > 0 || !subnet.attempts.is_full(now));
+            self.subnets.retain(|_, subnet| {
+                subnet.connections > 0 || subnet.wait.is_on(now) || !subnet.attempts.is_full(now)
+            });
+        }
+        if self.subnets.len() >= REMEMBERED_MAX {
+            let subnets = self.subnets.iter();
+            let idle = subnets.filter(|(_, subnet)| subnet.connections == 0);
+            let first = idle.min_by_key(|(_, subnet)| subnet.wait.until);
+            if let Some(subnet) = first.map(|(subnet, _)| *subnet) {
+                self.subnets.remove(&subnet);
+            }
+        }
+    }
+
+    /// Makes room for another host: of the subnet that has the most without a connection, the one
+    /// that would be let in first is forgotten. There is none only where all have connections,
+    /// whose number the node bounds.
+    fn forget_one_of_the_fullest(&mut self) {
+        let idle = |(_, state): &(&Host, &HostState)| state.connections == 0;
+        let mut fullest = (None, 0);
+        // The hosts of a subnet stand side by side.
+        let mut row = (None, 0);
+        for (host, _) in self.hosts.iter().filter(idle) {
+            let subnet = Some(host.subnet());
+            row = (subnet, if row.0 == subnet { row.1 + 1 } else { 1 });
+            if row.1 > fullest.1 {
+                fullest = row;
+            }
+        }
+        let Some(subnet) = fullest.0 else { return };
+        let hosts = self.hosts.range(subnet.hosts()).filter(idle);
+        let first = hosts.min_by_key(|(_, state)| state.wait.until);
+        if let Some(host) = first.map(|(host, _)| *host) {
+            self.hosts.remove(&host);
         }
     }
 }

@@ -208,30 +208,71 @@ fn a_node_killed_every_five_seconds_is_let_in_for_ever() {
     }
 }
 
+/// A host that fails for the eleventh time, so that it waits an hour.
+fn fail_badly(world: &mut World, from: &str) -> Admission {
+    let (id, admission) = world.admit(from);
+    if admission == Admission::Accept {
+        let host = world.limits.hosts.get_mut(&Host::of(ip(from)));
+        host.unwrap().wait.failures = 10;
+        let now = world.now;
+        world.limits.handshake_ended(now, id, HandshakeEnd::Failed);
+    }
+    world.wait(20);
+    admission
+}
+
 #[test]
-fn memory_is_bounded_and_who_misbehaved_is_not_forgotten() {
+fn memory_is_bounded_and_who_misbehaves_keeps_no_newcomer_out() {
     let mut world = World::new();
-    let address = |number: u32| {
+    let lone = |number: u32| {
         let [_, a, b, c] = number.to_be_bytes();
         format!("{}.{b}.{c}.1", 11 + a)
     };
+    let neighbours = ["192.168.7.1", "192.168.7.2", "192.168.7.3"];
+    for from in neighbours {
+        fail_badly(&mut world, from);
+    }
     let mut number = 0;
     while world.limits.hosts.len() < REMEMBERED_MAX {
-        // Failing often enough to be refused for an hour.
-        let (id, admission) = world.admit(&address(number));
-        assert_eq!(admission, Admission::Accept);
-        let host = host_and_subnet(ip(&address(number))).0;
-        world.limits.hosts.get_mut(&host).unwrap().failures = 10;
-        world
-            .limits
-            .handshake_ended(world.now, id, HandshakeEnd::Failed);
+        assert_eq!(fail_badly(&mut world, &lone(number)), Admission::Accept);
         number += 1;
-        world.wait(20);
     }
     world.wait(60_000);
-    world.refused("10.0.0.1", Refusal::Memory);
-    world.refused(&address(0), Refusal::BackingOff);
-    world.wait(3_600_000);
     world.finish("10.0.0.1", HandshakeEnd::Ready);
-    assert_eq!(world.limits.hosts.len(), 1);
+    assert_eq!(world.limits.hosts.len(), REMEMBERED_MAX);
+    // One of the three neighbours was forgotten, and nobody else.
+    world.refused("192.168.7.2", Refusal::BackingOff);
+    world.refused("192.168.7.3", Refusal::BackingOff);
+    for number in [0, 1, number - 1] {
+        world.refused(&lone(number), Refusal::BackingOff);
+    }
+    world.finish("192.168.7.1", HandshakeEnd::Lost);
+    world.wait(3_600_000);
+    world.finish("10.0.0.2", HandshakeEnd::Ready);
+    assert_eq!(world.limits.hosts.len(), 2);
+}
+
+#[test]
+fn subnets_without_end_of_hosts_wait_as_a_whole() {
+    let mut world = World::new();
+    let mut accepted = 0;
+    for number in 0..8_192 {
+        for subnet in ["2001:db8:1", "2001:db8:2"] {
+            let admission = fail_badly(&mut world, &format!("{subnet}:{number:x}::1"));
+            accepted += usize::from(admission == Admission::Accept);
+        }
+    }
+    // A failure of the subnet comes after 10 s, 20 s and so on, and all took 328 s.
+    let most = 2 * (FAILED_PER_SUBNET + 6 + SUBNET_BURST as usize);
+    assert!(accepted <= most, "{accepted}");
+    assert!(world.limits.hosts.len() <= most);
+    let new = |subnet| format!("{subnet}:ffff::1");
+    world.refused(&new("2001:db8:1"), Refusal::SubnetBackingOff);
+    world.finish("10.0.0.1", HandshakeEnd::Ready);
+    world.finish("2001:db8:3::1", HandshakeEnd::Ready);
+    // It ends, and a good handshake ends the doubling.
+    world.wait(3_600_000);
+    world.finish(&new("2001:db8:1"), HandshakeEnd::Ready);
+    let subnet = Host::of(ip("2001:db8:1::")).subnet();
+    assert_eq!(world.limits.subnets[&subnet].wait.failures, 0);
 }
