@@ -54,6 +54,8 @@ pub(super) struct Own<'a> {
 enum Stage {
     /// The connection is being made.
     Connecting(NodeKey),
+    /// The peer made it, and the node has not refused it.
+    Accepted,
     /// The handshake is under way.
     Shaking(Box<Handshake>),
     /// Messages go.
@@ -104,16 +106,8 @@ pub(super) struct PeerSocket {
 
 impl PeerSocket {
     /// A connection that the peer opened.
-    pub(super) fn accepted(
-        stream: TcpStream,
-        address: SocketAddr,
-        own: &Own<'_>,
-        ephemeral: Zeroizing<[u8; 32]>,
-        now: Time,
-    ) -> Self {
-        let shake = Handshake::respond(own.network, own.identity, own.record, ephemeral);
-        let stage = Stage::Shaking(Box::new(shake));
-        Self::new(stream, address, None, stage, now + HANDSHAKE_TIME)
+    pub(super) fn accepted(stream: TcpStream, address: SocketAddr, now: Time) -> Self {
+        Self::new(stream, address, None, Stage::Accepted, now + HANDSHAKE_TIME)
     }
 
     /// A connection that is being made.
@@ -157,14 +151,14 @@ impl PeerSocket {
         }
     }
 
-    /// Whether the connection is still being made.
-    pub(super) const fn is_connecting(&self) -> bool {
-        matches!(self.stage, Stage::Connecting(_))
+    /// Whether the handshake has not begun.
+    pub(super) const fn is_before_handshake(&self) -> bool {
+        matches!(self.stage, Stage::Connecting(_) | Stage::Accepted)
     }
 
     /// Whether the peer's key is not proved yet.
     pub(super) const fn is_half_open(&self) -> bool {
-        matches!(self.stage, Stage::Connecting(_) | Stage::Shaking(_))
+        self.is_before_handshake() || matches!(self.stage, Stage::Shaking(_))
     }
 
     /// Takes what the poll says about the socket.
@@ -208,19 +202,26 @@ impl PeerSocket {
             // Credit, pings and answers come however much waits, so that two honest peers never
             // wait for each other; only who asks for ever more is not heard.
             Stage::Open(_) => self.held_bytes < HELD_BYTES_MAX,
-            Stage::Connecting(_) | Stage::Ending(_) => false,
+            Stage::Connecting(_) | Stage::Accepted | Stage::Ending(_) => false,
         }
     }
 
-    /// Looks whether the connection that was being made is made, and begins the handshake.
-    pub(super) fn finish_connecting(
+    /// Begins the handshake, if the connection is made. For one that the peer made this comes only
+    /// when the node let it in: keys cost more than a refusal.
+    pub(super) fn begin_handshake(
         &mut self,
         own: &Own<'_>,
         ephemeral: Zeroizing<[u8; 32]>,
         now: Time,
     ) -> Result<(), String> {
-        let Stage::Connecting(key) = self.stage else {
-            return Ok(());
+        let key = match self.stage {
+            Stage::Connecting(key) => key,
+            Stage::Accepted => {
+                let shake = Handshake::respond(own.network, own.identity, own.record, ephemeral);
+                self.stage = Stage::Shaking(Box::new(shake));
+                return Ok(());
+            }
+            _ => return Ok(()),
         };
         if let Ok(Some(error)) | Err(error) = self.stream.take_error() {
             return Err(error.to_string());
@@ -367,7 +368,7 @@ impl PeerSocket {
     fn wants_write(&self) -> bool {
         self.written < self.sealed.len()
             || match &self.stage {
-                Stage::Connecting(_) | Stage::Ending(None) => false,
+                Stage::Connecting(_) | Stage::Accepted | Stage::Ending(None) => false,
                 Stage::Shaking(handshake) => handshake.wants_write(),
                 Stage::Open(transport) | Stage::Ending(Some(transport)) => transport.wants_write(),
             }
@@ -409,7 +410,7 @@ impl PeerSocket {
         self.sealed.clear();
         self.written = 0;
         match &mut self.stage {
-            Stage::Connecting(_) | Stage::Ending(None) => {}
+            Stage::Connecting(_) | Stage::Accepted | Stage::Ending(None) => {}
             Stage::Shaking(handshake) => handshake.write(&mut self.sealed),
             Stage::Open(transport) | Stage::Ending(Some(transport)) => {
                 transport.write(&mut self.sealed, SEAL_BYTES);

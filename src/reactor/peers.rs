@@ -100,17 +100,12 @@ impl Reactor {
         let conn = ConnId(token.0 as u64);
         let interest = Interest::READABLE | Interest::WRITABLE;
         let watched = self.poll.registry().register(&mut stream, token, interest);
-        let (Ok(()), Ok(ephemeral)) = (watched, ephemeral()) else {
+        if watched.is_err() {
             return;
-        };
+        }
         let _ = stream.set_nodelay(true);
         let now = self.clock.now();
-        let own = Own {
-            network: self.config.network,
-            identity: &self.config.identity,
-            record: &self.config.record,
-        };
-        let peer = PeerSocket::accepted(stream, from, &own, ephemeral, now);
+        let peer = PeerSocket::accepted(stream, from, now);
         self.peers.insert(conn, peer);
         self.counters.accepted += 1;
         self.timers.set_earlier(Timer::Sweep, now + SWEEP_INTERVAL);
@@ -153,14 +148,14 @@ impl Reactor {
         let Some(peer) = self.peers.get_mut(&conn) else {
             return;
         };
-        if peer.is_connecting() {
+        if peer.is_before_handshake() {
             let own = Own {
                 network: self.config.network,
                 identity: &self.config.identity,
                 record: &self.config.record,
             };
             let connected =
-                ephemeral().and_then(|ephemeral| peer.finish_connecting(&own, ephemeral, now));
+                ephemeral().and_then(|ephemeral| peer.begin_handshake(&own, ephemeral, now));
             if let Err(why) = connected {
                 self.lose_peer(conn, CloseCause::Failed(why));
                 return self.run_inputs();

@@ -58,8 +58,12 @@ fn streams() -> [std::net::TcpStream; 2] {
 fn accepted(stream: std::net::TcpStream) -> PeerSocket {
     let address = stream.peer_addr().unwrap();
     let stream = TcpStream::from_std(stream);
+    let mut end = PeerSocket::accepted(stream, address, START);
+    assert!(end.is_before_handshake() && !end.is_busy());
     let ephemeral = Zeroizing::new([4; 32]);
-    PeerSocket::accepted(stream, address, &own(&identity(2)), ephemeral, START)
+    let begun = end.begin_handshake(&own(&identity(2)), ephemeral, START);
+    begun.unwrap();
+    end
 }
 
 /// What a turn of the loop does for an end.
@@ -85,7 +89,7 @@ impl Pair {
         let key = alice_identity.0.key();
         let mut bob = PeerSocket::dialled(TcpStream::from_std(dialled), address, key, START);
         let ephemeral = Zeroizing::new([3; 32]);
-        bob.finish_connecting(&own(&bob_identity), ephemeral, START)
+        bob.begin_handshake(&own(&bob_identity), ephemeral, START)
             .unwrap();
         let mut alice = accepted(listened);
         let (mut met, mut tries) = (0, 0);
@@ -196,11 +200,11 @@ fn a_connection_that_is_made_has_five_seconds_and_its_handshake_five_more() {
     let address = dialled.peer_addr().unwrap();
     let key = identity(2).0.key();
     let mut bob = PeerSocket::dialled(TcpStream::from_std(dialled), address, key, START);
-    assert!(bob.is_connecting() && bob.is_late(after(5)));
+    assert!(bob.is_before_handshake() && bob.is_late(after(5)));
     let ephemeral = Zeroizing::new([3; 32]);
-    bob.finish_connecting(&own(&identity(1)), ephemeral, after(3))
+    bob.begin_handshake(&own(&identity(1)), ephemeral, after(3))
         .unwrap();
-    assert!(!bob.is_connecting() && !bob.is_late(after(7)) && bob.is_late(after(8)));
+    assert!(!bob.is_before_handshake() && !bob.is_late(after(7)) && bob.is_late(after(8)));
 }
 
 #[test]
