@@ -45,6 +45,7 @@ pub use ports::{
     Service, Supervisor, Workers,
 };
 
+use events::PeerLines;
 use peer::PeerSocket;
 use ports::Wishes;
 use web::WebSocket;
@@ -218,6 +219,7 @@ pub struct Reactor {
     recorder: Option<Recorder>,
     saves: Vec<(SaveId, PathBuf)>,
     counters: Counters,
+    peer_lines: PeerLines,
     wishes: Wishes,
     next_call: u64,
     next_connection: usize,
@@ -283,6 +285,7 @@ impl Reactor {
             recorder: None,
             saves: Vec::new(),
             counters: Counters::default(),
+            peer_lines: PeerLines::new(),
             wishes: Wishes::default(),
             next_call: 0,
             next_connection: CONNECTIONS,

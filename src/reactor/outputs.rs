@@ -50,7 +50,7 @@ impl Reactor {
                     self.counters.reorganisations += u64::from(*disconnected > 0);
                     self.counters.disconnected += *disconnected;
                 }
-                events::write(&event);
+                events::write(&event, &mut self.peer_lines, self.clock.now());
             }
         }
     }
