@@ -427,6 +427,13 @@ impl Chain {
         self.tree.best_candidate() == self.tip
     }
 
+    /// Whether nothing is under way that leads to the best branch, once [`Self::next_step`] gave
+    /// nothing: what it takes has to come from others.
+    #[must_use]
+    pub fn is_at_rest(&self) -> bool {
+        !self.executing && !self.attempts.beginning && self.reading.is_empty()
+    }
+
     /// A block's body, if it is in memory.
     #[must_use]
     pub fn body(&self, id: &BlockId) -> Option<&Arc<CheckedBlock>> {

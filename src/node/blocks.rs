@@ -259,11 +259,13 @@ impl Node {
         }
     }
 
-    /// Whether a start is as far as it comes for now: what is left to execute is better than what
-    /// readers saw before, and waits for its records as long as the disk is full. It is executed
-    /// when there is space, as in a node that was ready before.
+    /// Whether a start is as far as it comes for now. What is left to execute is better than what
+    /// readers saw before, and waits for its records as long as the disk is full, or lacks a block
+    /// that peers have to give again, whom nobody meets before it is ready. It is executed later,
+    /// as in a node that was ready before.
     fn is_held_up(&self) -> bool {
-        self.disk_full && self.chain.tip() == self.logged_tip
+        let lacks_space = self.disk_full && self.chain.tip() == self.logged_tip;
+        lacks_space || self.may_execute() && self.chain.is_at_rest()
     }
 
     /// Writes down that a block is about to be executed for the first time: if that ends the

@@ -775,6 +775,7 @@ fn an_accepted_branch_that_waits_for_a_block_goes_on_from_where_it_stopped() {
             None => break,
         }
     }
+    assert!(story.chain.is_at_rest() && !story.chain.is_settled());
     assert_eq!(story.executed - executed, 10, "those below it");
     records.takes(&mut story, std::slice::from_ref(damaged));
     story.is_at(other.last().unwrap());

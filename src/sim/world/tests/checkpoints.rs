@@ -1,7 +1,9 @@
 //! Checkpoints of running nodes, and starts that go on from them.
 
 use super::*;
+use crate::codec::{Decode, Reader};
 use crate::store::{Log, Lsn};
+use crate::types::{BlockId, Header};
 
 /// Checkpoints every few blocks.
 fn often(seed: u64, genesis: &Arc<Genesis>, blocks: u64) -> World {
@@ -370,4 +372,75 @@ fn a_branch_beyond_two_intervals_of_checkpoints_is_parked_until_its_operator_acc
     let call = world.call(small, Question::AcceptBranch(branch));
     assert!(matches!(answer(&mut world, call), Ok(Reply::Done)));
     assert!(world.run_until(Span::from_secs(60), |w| agree(w, &both)));
+}
+
+/// What leads to an accepted branch are blocks of the best chain, and one of them is damaged: a
+/// node that is started then has to meet peers who give it again.
+#[test]
+fn a_start_that_lacks_a_block_for_an_accepted_branch_gets_it_from_its_peers() {
+    let (alice, bob) = (person(1), person(3));
+    let genesis = genesis(&[&alice, &bob]);
+    let mut world = often(6, &genesis, 4);
+    let weak = Mining {
+        beneficiary: person(2).account,
+        hashrate: Some(8_000),
+    };
+    let large = world.add("large", &[], mining_for(&alice));
+    let small = world.add("small", &[large], Some(weak));
+    let both = [small, large];
+    let mut nonce = 0;
+    while height(&world, small) < 9 {
+        for _ in 0..2 {
+            let payment = pay(&genesis, &bob, nonce, alice.account, 1_000 + nonce).to_bytes();
+            world.call(large, Question::SubmitTransaction(payment));
+            nonce += 1;
+        }
+        let at = height(&world, small);
+        assert!(world.run_until(Span::from_secs(120), |w| height(w, small) > at));
+    }
+    let fork = height(&world, small);
+    let cut = world.cut(Cut::Isolate(small.0));
+    let deep = |w: &World| height(w, small) >= fork + 20 && height(w, large) > height(w, small);
+    assert!(world.run_until(Span::from_secs(600), deep));
+    world.crash(small, Crash::Kill);
+    world.start(small);
+    world.mend(cut);
+    let parked = |w: &World, after: usize| {
+        w.events()[after..]
+            .iter()
+            .find_map(|(_, node, event)| match event {
+                Event::Parked { id, .. } if *node == small => Some(*id),
+                _ => None,
+            })
+    };
+    assert!(world.run_until(Span::from_secs(120), |w| parked(w, 0).is_some()));
+    // A payment that waits makes the start take a while.
+    let payment = pay(&genesis, &bob, nonce, alice.account, 1).to_bytes();
+    let call = world.call(small, Question::SubmitTransaction(payment));
+    assert!(matches!(
+        answer(&mut world, call),
+        Ok(Reply::Accepted { .. })
+    ));
+    world.crash(small, Crash::Kill);
+    let below: Vec<BlockId> = (1..fork)
+        .map(|height| {
+            let bytes = damaged_blocks::get(&mut world, large, Height(height)).unwrap();
+            let id = Header::decode(&mut Reader::new(&bytes)).unwrap().id();
+            if bytes.len() >= 204 + 4 + 2 * 164 {
+                damaged_blocks::damage(&world, small, &id);
+            }
+            id
+        })
+        .collect();
+    assert!(!below.is_empty());
+    // It is accepted before the start has come to its end.
+    let before = world.events().len();
+    world.start(small);
+    assert!(world.run_until(Span::from_secs(60), |w| parked(w, before).is_some()));
+    let branch = parked(&world, before).unwrap();
+    assert!(!is_ready(&world, small));
+    let call = world.call(small, Question::AcceptBranch(branch));
+    assert!(matches!(answer(&mut world, call), Ok(Reply::Done)));
+    assert!(damage_events(&world, small) > 0, "a block is missing");
+    assert!(world.run_until(Span::from_secs(120), |w| agree(w, &both)));
 }

@@ -20,7 +20,7 @@ pub(super) fn get(
 
 /// Changes a bit of the last transaction of a block on a machine's disk. The front of each block's
 /// record is read at every start: this is behind it.
-fn damage(world: &World, node: NodeIndex, id: &BlockId) {
+pub(super) fn damage(world: &World, node: NodeIndex, id: &BlockId) {
     let file = world.disk(node).open(&Log::Blocks.path(0)).unwrap();
     let mut bytes = vec![0; 1 << 20];
     file.read_at(0, &mut bytes).unwrap();
