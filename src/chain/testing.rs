@@ -52,15 +52,28 @@ pub(crate) fn pay(
     to: AccountId,
     amount: u64,
 ) -> Transaction {
+    let amount = Amount(amount);
+    sign(
+        genesis,
+        from,
+        (nonce, fee),
+        vec![Op::Transfer { to, amount }],
+    )
+}
+
+/// A transaction that does not expire, signed.
+pub(crate) fn sign(
+    genesis: &Genesis,
+    from: &Person,
+    (nonce, fee): (u64, u64),
+    ops: Vec<Op>,
+) -> Transaction {
     let key = from.secret.public_key();
     let mut transaction = Transaction {
         nonce: Nonce(nonce),
         fee: Amount(fee),
         expiry: Height(0),
-        ops: vec![Op::Transfer {
-            to,
-            amount: Amount(amount),
-        }],
+        ops,
         auth: Auth::Single {
             key,
             signature: Signature([0; 64]),

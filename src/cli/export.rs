@@ -9,6 +9,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use crate::base::{counted, decode_hex};
+use crate::chain::ChainState;
 use crate::codec::{Decode, Encode, Reader};
 use crate::node::{BlockReader, Recovered};
 use crate::rpc::client::Client;
@@ -55,7 +56,8 @@ pub(super) fn db(args: &DbArgs, output: &Output) -> Result<(), CommandError> {
     let directory = node.directory();
     let genesis = read_genesis(&directory.join(GENESIS_FILE))?.genesis;
     let stopped = with_store(&directory, &genesis.id(), |store| {
-        let places = best_chain(store)
+        let first = ChainState::genesis(&genesis).id;
+        let places = best_chain(store, &first)
             .map_err(|what| CommandError::failed(format!("{}: {what}", directory.display())))?;
         let tip = places.len() as u64;
         Ok((Source::Stopped(store.reader(), places), tip))
@@ -108,8 +110,9 @@ fn running(mut client: Client, genesis: &Genesis) -> Result<(Source, u64), Comma
     Ok((Source::Running(Box::new(client), first), tip))
 }
 
-/// Where the blocks from height 1 to the tip stand in a log.
-fn best_chain(store: &mut Store) -> Result<Vec<Lsn>, String> {
+/// Where the blocks from height 1 to the tip stand in a log. All of them, or it is an error: half a
+/// chain would be taken for a whole one.
+fn best_chain(store: &mut Store, genesis_block: &BlockId) -> Result<Vec<Lsn>, String> {
     let (blocks, tip) = Recovered::every_block(store).map_err(|failure| failure.to_string())?;
     let by_id: BTreeMap<BlockId, (Lsn, BlockId)> = blocks
         .iter()
@@ -117,10 +120,17 @@ fn best_chain(store: &mut Store) -> Result<Vec<Lsn>, String> {
         .collect();
     let mut places = Vec::new();
     // Below height 1 is the genesis block, which no log holds.
-    let mut next = tip;
-    while let Some((lsn, parent)) = next.and_then(|id| by_id.get(&id)) {
+    let mut next = tip.unwrap_or(*genesis_block);
+    while next != *genesis_block {
+        let Some((lsn, parent)) = by_id.get(&next) else {
+            return Err(format!(
+                "block {next} of the best chain, {} below the tip, can't be read; run the node, \
+                 which fetches it again, and then export",
+                places.len()
+            ));
+        };
         places.push(*lsn);
-        next = Some(*parent);
+        next = *parent;
     }
     places.reverse();
     Ok(places)

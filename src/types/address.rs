@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::AccountId;
 
 /// The prefix of a node key's text form.
-const NODE_KEY_PREFIX: &str = "keelnode";
+pub(super) const NODE_KEY_PREFIX: &str = "keelnode";
 
 /// Why text is not an address or key.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,6 +6,7 @@ use crate::codec::{Decode, DecodeError, Encode, Reader, Writer};
 use crate::crypto::ed25519::PublicKey;
 use crate::crypto::hash::{domain, sha256_parts};
 
+use super::address::NODE_KEY_PREFIX;
 use super::block::BLOCK_WEIGHT_MAX;
 use super::{
     AccountId, Amount, CompactBits, EngineKind, GenesisId, Height, MAX_SUPPLY, Millis, Uint256,
@@ -283,6 +284,9 @@ impl Genesis {
         let hrp = self.hrp.as_bytes();
         let letters = hrp.iter().all(u8::is_ascii_lowercase);
         require((1..=8).contains(&hrp.len()) && letters, "hrp", HRP)?;
+        // Addresses would look like the keys of nodes, and money sent to one is gone.
+        let is_of_nodes = self.hrp == NODE_KEY_PREFIX;
+        require(!is_of_nodes, "hrp", "must not be that of node keys")?;
         self.rules.check()?;
         if let EngineRules::Stake {
             min_stake,

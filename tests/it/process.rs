@@ -374,6 +374,20 @@ fn a_payment_goes_from_one_process_into_a_block_of_another() {
         told,
         "a file that is there stays"
     );
+    // Half a chain is no export.
+    let segment = other.directory.join("blocks/00000000.seg");
+    let mut log = fs::read(&segment).unwrap();
+    let length = |at: usize| u32::from_le_bytes(told[at..at + 4].try_into().unwrap()) as usize;
+    let at = 12 + length(8);
+    let first = &told[at + 4..at + 4 + length(at)];
+    let place = log.windows(first.len()).position(|it| it == first);
+    log[place.expect("the log has the first block") + 9] ^= 1;
+    fs::write(&segment, log).unwrap();
+    let file = folder.path("half.exp");
+    let (code, said) = keel_fails(&["db", "export", text(&file), "--dir", other.dir()]);
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("can't be read; run the node"), "{said}");
+    assert!(!file.exists(), "nothing is left of it");
 }
 
 #[test]

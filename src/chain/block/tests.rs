@@ -190,6 +190,57 @@ fn a_transaction_that_is_too_large_is_told_before_its_signature() {
     }
 }
 
+/// What is exactly as much as the rules allow is allowed, and the least more is not.
+#[test]
+fn limits_of_a_block_and_of_its_transactions_are_exact() {
+    let place = Place::new();
+    let id = place.genesis.id();
+    let mut transactions = place.payments(1..4);
+    transactions[1].ops = vec![Op::Data(vec![1; 700]), Op::Data(vec![2; 650])];
+    let wtxids: Vec<WtxId> = transactions.iter().map(Transaction::wtxid).collect();
+    let mut header = place.block(&[]).header;
+    header.tx_root = Block::tx_root(&wtxids);
+    let block = Block {
+        header,
+        transactions,
+        certificate: None,
+    };
+    let weight = block.weight();
+    let bytes = block.transactions[1].to_bytes().len();
+    let check = |change: &dyn Fn(&mut Rules)| {
+        let mut genesis = (*place.genesis).clone();
+        change(&mut genesis.rules);
+        let body = derive(block.clone(), &id, &block.to_bytes().into());
+        check_body(&genesis, body).map(|_| ())
+    };
+    let limit = u32::try_from(weight.0).unwrap();
+    assert_eq!(check(&|rules| rules.max_block_weight = limit), Ok(()));
+    let fault = IsolatedFault::BlockWeight {
+        weight,
+        limit: limit - 1,
+    };
+    assert_eq!(
+        check(&|rules| rules.max_block_weight = limit - 1),
+        Err(fault)
+    );
+    let limit = u32::try_from(bytes).unwrap();
+    assert_eq!(check(&|rules| rules.max_tx_bytes = limit), Ok(()));
+    let fault = IsolatedFault::TransactionBytes {
+        bytes,
+        limit: limit - 1,
+    };
+    assert_eq!(check(&|rules| rules.max_tx_bytes = limit - 1), Err(fault));
+    assert_eq!(check(&|rules| rules.max_ops = 2), Ok(()));
+    let fault = IsolatedFault::Ops { ops: 2, limit: 1 };
+    assert_eq!(check(&|rules| rules.max_ops = 1), Err(fault));
+    assert_eq!(check(&|rules| rules.max_data = 700), Ok(()));
+    let fault = IsolatedFault::Data {
+        bytes: 700,
+        limit: 699,
+    };
+    assert_eq!(check(&|rules| rules.max_data = 699), Err(fault));
+}
+
 /// Blocks stay in memory for a while, so that room for more than they have counts.
 #[test]
 fn a_checked_block_has_room_for_what_it_holds() {

@@ -115,7 +115,7 @@ impl Left {
 }
 
 /// The end of a queue, in the order in which ends go for room: what nobody was promised first,
-/// then what pays least.
+/// then what pays least, with what has to be mined before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct End {
     promised: bool,
@@ -293,7 +293,7 @@ impl Mempool {
         if let Some(last) = queue.chunks().last() {
             self.ends.remove(&End {
                 promised: last.promised,
-                rate: last.rate(),
+                rate: last.least_rate,
                 account: *account,
             });
         }
@@ -301,7 +301,7 @@ impl Mempool {
             self.fronts.remove(&(first.rate(), Reverse(*account)));
         }
         for chunk in queue.chunks() {
-            self.rates.remove(chunk.rate(), chunk.weight);
+            self.rates.remove(chunk.least_rate, chunk.weight);
         }
         queue
     }
@@ -316,7 +316,7 @@ impl Mempool {
         if let Some(last) = queue.chunks().last() {
             self.ends.insert(End {
                 promised: last.promised,
-                rate: last.rate(),
+                rate: last.least_rate,
                 account,
             });
         }
@@ -324,7 +324,7 @@ impl Mempool {
             self.fronts.insert((first.rate(), Reverse(account)));
         }
         for chunk in queue.chunks() {
-            self.rates.add(chunk.rate(), chunk.weight);
+            self.rates.add(chunk.least_rate, chunk.weight);
         }
         self.queues.insert(account, queue);
     }

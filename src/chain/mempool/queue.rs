@@ -2,9 +2,10 @@
 //! pay.
 //!
 //! A transaction can only be mined after those of its account before it, so what counts is what a
-//! run of them pays together. The chunks of a queue are the runs of greatest rate from its front:
-//! each pays less than the one before it. A block takes whole chunks from the front of queues, and
-//! what has to go for room goes as whole chunks from their ends.
+//! run of them pays together. The chunks of a queue are the runs of greatest rate from its front
+//! that weigh at most [`CHUNK_WEIGHT_MAX`]: but for that bound each pays less than the one before
+//! it. A block takes whole chunks from the front of queues, and what has to go for room goes as
+//! whole chunks from their ends.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -64,6 +65,11 @@ fn memory_of(checked: &CheckedTransaction) -> u64 {
     block(size_of::<CheckedTransaction>() + 16) + ops + data + auth + expiry + INDEX_BYTES
 }
 
+/// The most that transactions weigh together which count as one: half of the lightest block that a
+/// genesis may ask for, so that every chunk fits a block, and more than two of the largest
+/// transactions.
+pub(super) const CHUNK_WEIGHT_MAX: u64 = 50_000;
+
 /// A run of transactions that are best mined together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Chunk {
@@ -74,6 +80,8 @@ pub(super) struct Chunk {
     pub(super) memory: u64,
     /// Whether one of them is promised.
     pub(super) promised: bool,
+    /// What it and those before it in its queue pay at least, as [`rate`](Self::rate).
+    pub(super) least_rate: u64,
 }
 
 impl Chunk {
@@ -209,12 +217,19 @@ impl Queue {
                 weight: waiting.checked.weight.0,
                 memory: waiting.memory(),
                 promised: waiting.promised,
+                least_rate: 0,
             };
-            while let Some(before) = self.chunks.pop_if(|before| last.pays_more(before)) {
+            let is_better = |last: &Chunk, before: &Chunk| {
+                last.weight + before.weight <= CHUNK_WEIGHT_MAX && last.pays_more(before)
+            };
+            while let Some(before) = self.chunks.pop_if(|before| is_better(&last, before)) {
                 let mut joined = before;
                 joined.join(&last);
                 last = joined;
             }
+            let before = self.chunks.last();
+            let before = before.map_or(u64::MAX, |before| before.least_rate);
+            last.least_rate = before.min(last.rate());
             self.chunks.push(last);
         }
     }

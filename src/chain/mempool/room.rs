@@ -57,7 +57,7 @@ impl Mempool {
             if let Some(before) = chunk.checked_sub(1) {
                 let revealed_end = End {
                     promised: queue.chunks()[before].promised,
-                    rate: queue.chunks()[before].rate(),
+                    rate: queue.chunks()[before].least_rate,
                     account: end.account,
                 };
                 revealed.insert((revealed_end, before));
@@ -78,7 +78,7 @@ impl Mempool {
         let chunk = queue.chunks()[queue.chunk_of(place)];
         let own = End {
             promised: chunk.promised,
-            rate: chunk.rate(),
+            rate: chunk.least_rate,
             account: AccountId([0; 32]),
         };
         self.plan(self.memory - self.limit, Some(own))

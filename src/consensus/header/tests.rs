@@ -211,6 +211,10 @@ fn every_rule_of_context_names_both_numbers() {
     let found = Millis(earliest.0 - 1);
     let fault = HeaderFault::TimeTooEarly { earliest, found };
     assert_eq!(verdict(&|header| header.time = found), fault);
+    let mut full = good.clone();
+    full.parent_weight = 4_000_000;
+    full.base_fee = next_base_fee(&genesis(Profile::Dev).rules, parent.base_fee, 4_000_000);
+    assert_eq!(rules.check_in_context(&full, &view), Ok(()));
     let fault = HeaderFault::ParentWeight {
         limit: 4_000_000,
         found: 4_000_001,

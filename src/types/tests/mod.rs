@@ -1,5 +1,6 @@
 //! What holds for every format: golden bytes, and the laws of encoding.
 
+mod bounds;
 mod golden;
 mod laws;
 mod rewards;

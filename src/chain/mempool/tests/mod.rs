@@ -1,10 +1,10 @@
 //! The rules of admission one by one, and the mempool against models that know no index.
 
-use super::queue::{Chunk, spends};
+use super::queue::{CHUNK_WEIGHT_MAX, Chunk, spends};
 use super::*;
-use crate::chain::testing::{Made, Maker, Person, genesis, pay, person};
+use crate::chain::testing::{Made, Maker, Person, genesis, pay, person, sign};
 use crate::chain::{ChainState, PageFailures, StateView};
-use crate::types::{Genesis, Transaction};
+use crate::types::{Genesis, Op, Transaction};
 use proptest::prelude::*;
 
 mod model;
@@ -364,6 +364,9 @@ proptest! {
             for (count, checked) in rest.iter().enumerate() {
                 fee += checked.transaction.fee.0;
                 weight += checked.weight.0;
+                if weight > CHUNK_WEIGHT_MAX {
+                    break;
+                }
                 best = best.max((fee * 1_000_000 / weight, count + 1));
             }
             best
@@ -425,6 +428,55 @@ fn a_block_is_filled_without_a_look_at_what_it_has_no_room_for() {
         assert!(paying.len() as u64 >= room - 1, "{}", paying.len());
         assert!(seen <= most, "{seen} chunks for {room} transactions");
     }
+}
+
+/// On a chain of the lightest blocks an account's transactions may weigh more together than a
+/// block takes. They are mined one part after the other, and keep nobody out of blocks.
+#[test]
+fn a_run_of_rising_fees_that_no_block_can_take_whole_is_mined_in_parts() {
+    const BLOCK: u64 = 100_000;
+    let people: Vec<Person> = (1..=100).map(person).collect();
+    let genesis = genesis(&people.iter().collect::<Vec<_>>(), u64::from(u32::MAX));
+    let mut story = Story {
+        maker: Maker::new(&genesis),
+        people,
+        pool: Mempool::default(),
+        tip: Vec::new(),
+        left: Vec::new(),
+    };
+    let rising: Vec<_> = (0..7)
+        .map(|nonce| {
+            let ops = vec![Op::Data(vec![7; 1_000]); 15];
+            let fee = 10_000_000 + 100_000 * nonce;
+            let transaction = sign(&story.maker.genesis, &story.people[0], (nonce, fee), ops);
+            checked(&story.maker.genesis, transaction)
+        })
+        .collect();
+    let weight: u64 = rising.iter().map(|it| it.weight.0).sum();
+    assert!(weight > BLOCK, "{weight}");
+    for transaction in &rising {
+        story.add(transaction).unwrap();
+    }
+    let honest = story.payment(1, 0, 5_000, 2, 1);
+    story.add(&honest).unwrap();
+    let mut first = story.pool.candidates(BLOCK, 0);
+    assert_eq!(
+        first.pop().unwrap().txid,
+        honest.txid,
+        "there is room for it"
+    );
+    assert!(first.len() >= 3, "{}", first.len());
+    assert!(first.iter().eq(&rising[..first.len()]));
+    // What is behind the cheaper part goes for room as if it paid no more than that.
+    let queue = &story.pool.queues[&story.people[0].account];
+    let rates: Vec<_> = queue.chunks().iter().map(Chunk::rate).collect();
+    assert!(rates.len() > 1 && rates.is_sorted(), "{rates:?}");
+    let end = story
+        .pool
+        .ends
+        .iter()
+        .find(|end| end.account == story.people[0].account);
+    assert_eq!(end.unwrap().rate, rates[0]);
 }
 
 #[test]

@@ -284,7 +284,7 @@ fn a_damaged_page_that_the_mempool_needs_is_found_out_and_recorded() {
     }
 }
 
-fn in_best_chain(world: &mut World, node: NodeIndex, id: crate::types::BlockId) -> bool {
+fn in_best_chain(world: &mut World, node: NodeIndex, id: BlockId) -> bool {
     let call = world.call(node, Question::Header(id));
     match answer(world, call) {
         Ok(Reply::Header { in_best_chain, .. }) => in_best_chain,
