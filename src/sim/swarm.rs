@@ -27,6 +27,7 @@ use super::observe::Observations;
 use super::report::Facts;
 use super::workload::{Account, Workload, WorkloadOptions};
 use super::{DiskKind, NodeIndex, Switches, Tell, World, WorldConfig};
+use probes::Probes;
 
 /// The target of the first block: one in 4,096 hashes meets it, so that finding blocks is a small
 /// part of what a run costs.
@@ -232,6 +233,7 @@ struct Run {
     /// How many peers a node dials.
     degree: u64,
     late: Vec<Newcomer>,
+    probes: Probes,
     /// The node that is being recorded, in which life.
     recorded: Option<(NodeIndex, u32)>,
     replays: u32,
@@ -259,6 +261,8 @@ impl Run {
         for (kind, rng) in &adversaries {
             genesis.allocations.extend(kind.allocation(rng));
         }
+        let probes = Probes::new(options.nodes, &rng);
+        genesis.allocations.extend(probes.allocations());
         genesis.allocations.sort();
         let genesis = Arc::new(genesis);
         genesis
@@ -284,6 +288,7 @@ impl Run {
             erring_power: 0,
             degree: 1 + rng.below(6),
             late: Vec::new(),
+            probes,
             recorded: None,
             replays: 0,
             read: 0,
@@ -542,10 +547,30 @@ impl Run {
         let after = self.world.now().since(began);
         if agreed {
             let height = self.height(core).0;
+            self.probes.send(&mut self.world, core, &self.genesis.id());
             self.agree(core, Height(height + BLOCKS_AFTER));
+            self.await_probes(core);
         }
         self.workload.collect(&mut self.world);
         after
+    }
+
+    /// Waits until what was paid at each node of the core is mined.
+    fn await_probes(&mut self, core: &[NodeIndex]) {
+        let until = self.world.now() + CONVERGES_WITHIN;
+        while !self.probes.are_mined(&self.world, core) {
+            if self.is_over() {
+                return;
+            }
+            if self.world.now() >= until {
+                let found = self.probes.violation(&self.world, core);
+                found.into_iter().for_each(|it| self.watch.report(it));
+                return;
+            }
+            self.operate(core);
+            self.probes.send(&mut self.world, core, &self.genesis.id());
+            self.pass(self.world.now() + Span::from_secs(1));
+        }
     }
 
     /// Waits until all nodes of the core are on one chain, at least of this height.
@@ -738,5 +763,6 @@ fn draw_world(rng: &mut Rng, seed: u64, genesis: Arc<Genesis>) -> WorldConfig {
 }
 
 mod peace;
+mod probes;
 #[cfg(test)]
 mod tests;
