@@ -44,7 +44,9 @@ impl Probes {
 
     /// What the genesis gives them.
     pub(super) fn allocations(&self) -> impl Iterator<Item = (AccountId, Amount)> + '_ {
-        self.payers.iter().map(|payer| (payer.id(), Amount(BALANCE)))
+        self.payers
+            .iter()
+            .map(|payer| (payer.id(), Amount(BALANCE)))
     }
 
     /// Hands each of these nodes a payment, again where it was not taken.
