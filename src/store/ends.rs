@@ -22,7 +22,7 @@ pub(super) struct Found {
     unread: Option<DiskError>,
     /// The segments behind it: made ahead, and empty but for a torn first record.
     pub(super) ahead: Vec<u64>,
-    /// Files to be removed: half made, or forgotten.
+    /// Files to be removed: half made, forgotten, or of a cache and not where they belong.
     pub(super) leftovers: Vec<String>,
 }
 
@@ -47,23 +47,31 @@ impl Found {
             }
         }
         segments.sort_unstable();
-        if log.is_cache() {
-            first = segments.first().copied().unwrap_or(first).max(first);
-        }
+        let found = std::mem::take(&mut segments);
         let (mut size, mut longest) = (None, None);
         let (mut last, mut unread) = (None, None);
-        for segment in &segments {
-            let path = log.path(*segment);
+        for segment in found {
+            let path = log.path(segment);
             let file = disk.open(&path)?;
-            match read_start(&*file, &path, log, log_id, *segment)? {
-                Start::Whole(start) => {
+            match read_start(&*file, &path, log, log_id, segment) {
+                Ok(Start::Whole(start)) => {
                     size = size.or(Some(start.segment_size));
-                    (last, unread) = (Some(*segment), None);
+                    (last, unread) = (Some(segment), None);
                 }
-                Start::Unreadable(error) => (last, unread) = (Some(*segment), Some(error)),
-                Start::None => {}
+                Ok(Start::Unreadable(error)) => (last, unread) = (Some(segment), Some(error)),
+                Ok(Start::None) => {}
+                // What is of use to nobody here keeps no node from starting.
+                Err(OpenError::Misplaced { path }) if log.is_cache() => {
+                    leftovers.push(path);
+                    continue;
+                }
+                Err(error) => return Err(error),
             }
+            segments.push(segment);
             longest = longest.max(Some(file.size()?).filter(|size| is_segment_size(*size)));
+        }
+        if log.is_cache() {
+            first = segments.first().copied().unwrap_or(first).max(first);
         }
         let configured = options.segment_sizes[log.number()];
         // Where no segment says how long it is, the files do: all have one size from the beginning,
