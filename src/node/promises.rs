@@ -337,6 +337,7 @@ impl Node {
         self.write_off(&left);
         for checked in &followed.returned {
             self.note_mempool_change(checked, now);
+            self.relay.readmitted(checked.sender, checked.wtxid, now);
         }
         self.advance(now);
     }

@@ -319,6 +319,8 @@ impl Node {
         };
         match self.mempool.add(&next, checked, origin) {
             Ok(left) => {
+                // Peers have no use for it without what its account has before it.
+                self.relay.speak(&checked.sender, now);
                 self.relay.accepted(checked.wtxid, now);
                 if let Source::Peer(conn) = source
                     && let Some(peer) = self.peers.get_mut(&conn)
@@ -392,7 +394,8 @@ impl Node {
         let limit = MessageKind::Txs.max_bytes(engine) as usize - 6;
         let (mut transactions, mut bytes, mut missing) = (Vec::new(), 0, Vec::new());
         for id in ids {
-            let Some(checked) = self.mempool.get(id).map(Arc::clone) else {
+            let shown = self.mempool.get(id).filter(|_| !self.relay.is_quiet(id));
+            let Some(checked) = shown.map(Arc::clone) else {
                 missing.push(Hash(id.0));
                 continue;
             };

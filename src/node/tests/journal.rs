@@ -215,6 +215,58 @@ fn go_on(
 }
 
 #[test]
+fn what_people_brought_before_a_restart_is_not_told_of_at_once() {
+    let genesis = chain_of_three();
+    let disk = MemoryDisk::new();
+    let open = || {
+        Store::open(Arc::new(disk.clone()), &options(&genesis))
+            .unwrap()
+            .0
+    };
+    let payments = [1, 2].map(|from| {
+        let from = person(from);
+        pay(&genesis, &from, (0, 5_000), person(3).account, 1)
+    });
+    let mut alice = Alice::on_store(&genesis, open());
+    for payment in &payments {
+        alice.submit(payment);
+    }
+    alice.store_done();
+    drop(alice);
+    let mut alice = Alice::on_store(&genesis, open());
+    assert_eq!(alice.node.mempool.len(), 2);
+    let (bob, carol, dave) = (peer(2), peer(3), peer(4));
+    alice.connect(bob);
+    alice.connect(carol);
+    alice.wait(Span::from_secs(50));
+    alice.expect_silence(bob);
+    let request = RequestId(4);
+    let wtxids: Vec<_> = payments.iter().map(Transaction::wtxid).collect();
+    let asks = Message::GetTx {
+        request,
+        wtxids: wtxids.clone(),
+    };
+    alice.receive(bob, asks.clone());
+    let ids = wtxids.iter().map(|id| Hash(id.0)).collect();
+    alice.expect_sent(bob, |m| *m == Message::NotFound { request, ids });
+    // One that a peer tells of goes on like all others.
+    alice.receive(carol, inventory(&payments[0]));
+    alice.wait(Span::from_millis(50));
+    alice.expect_sent(bob, |m| *m == inventory(&payments[0]));
+    alice.receive(bob, asks);
+    alice.expect_sent(bob, |m| *m == txs(request, &payments[0]));
+    // The other one goes to everybody in the end.
+    alice.wait(Span::from_secs(250));
+    alice.connect(dave);
+    alice.wait(Span::from_millis(50));
+    let wtxids_of = |m: &Message| match m {
+        Message::TxInv { wtxids } => wtxids.len(),
+        _ => 0,
+    };
+    alice.expect_sent(dave, |m| wtxids_of(m) == 2);
+}
+
+#[test]
 fn what_the_journal_holds_is_never_unknown_and_back_before_the_node_is_ready() {
     let genesis = chain_of_three();
     let disk = MemoryDisk::new();

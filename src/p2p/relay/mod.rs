@@ -5,6 +5,7 @@
 //! announces, or is to be told, has a count; no event costs more than the announcements it is
 //! about, each in logarithmic time. *Never* judges a transaction.
 
+mod quiet;
 mod requests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -12,11 +13,12 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use serde::{Deserialize, Serialize};
 
 use crate::base::{Rng, Span, Time};
-use crate::types::WtxId;
+use crate::types::{AccountId, WtxId};
 use crate::wire::message::{GET_TX_MAX, RequestId, TX_INV_MAX};
 use crate::wire::{Lane, Message};
 
 use super::{Action, Bounded, ConnId, Direction, RecentSet};
+use quiet::Quiet;
 use requests::{Requests, Tag};
 
 pub use requests::Arrival;
@@ -32,6 +34,10 @@ const REFUSED_MAX: usize = 16_000;
 /// The longest that ids wait to be told together. Each batch waits a random part of it, so that
 /// who hears of a transaction first says little about where it came from.
 pub const TELL_WAIT_MAX: Span = Span::from_millis(50);
+/// How long this node tells nobody of an account's transactions that it brought back from its
+/// journal, unless a peer tells of them: at least the first, less than the second.
+const QUIET_MIN: Span = Span::from_secs(60);
+const QUIET_MAX: Span = Span::from_secs(300);
 
 /// What one peer knows and is to hear of.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -52,6 +58,7 @@ pub struct Relay {
     peers: BTreeMap<ConnId, Listener>,
     tell_at: BTreeSet<(Time, ConnId)>,
     requests: Requests,
+    quiet: Quiet,
     refused: RecentSet<WtxId>,
     /// The fee per 1,000 weight that this node takes at least.
     fee_floor: u64,
@@ -69,6 +76,7 @@ impl Relay {
             peers: BTreeMap::new(),
             tell_at: BTreeSet::new(),
             requests: Requests::new(REFUSED_MAX),
+            quiet: Quiet::default(),
             refused: RecentSet::new(REFUSED_MAX),
             fee_floor: fee_least,
             fee_least,
@@ -102,7 +110,8 @@ impl Relay {
             .map(|(what, held, limit)| Bounded { what, held, limit })
     }
 
-    /// A peer is ready; it learns of what waits already, in this order.
+    /// A peer is ready; it learns of what waits already, in this order, but of nothing that this
+    /// node is [quiet](Self::readmitted) about.
     pub fn joined(
         &mut self,
         conn: ConnId,
@@ -110,6 +119,7 @@ impl Relay {
         waiting: impl Iterator<Item = WtxId>,
         now: Time,
     ) {
+        let waiting = waiting.filter(|id| !self.quiet.contains(id));
         let peer = Listener {
             known: RecentSet::new(KNOWN_PER_PEER),
             tell: waiting.take(TELL_PER_PEER).collect(),
@@ -172,11 +182,16 @@ impl Relay {
         let Some(peer) = self.peers.get_mut(&conn) else {
             return;
         };
+        let mut heard = BTreeSet::new();
         for id in ids {
             peer.known.insert(Tag::from(id));
+            heard.extend(self.quiet.account_of(id));
             if !known(id) && !self.refused.contains(id) {
                 self.requests.announced(conn, id, now);
             }
+        }
+        for account in heard {
+            self.speak(&account, now);
         }
     }
 
@@ -215,8 +230,46 @@ impl Relay {
         }
     }
 
+    /// A transaction of `account` is in the mempool again, from the journal. Nobody hears of it, and
+    /// [nobody is to be given it](Self::is_quiet), until a peer tells of it or some random minutes
+    /// passed.
+    pub fn readmitted(&mut self, account: AccountId, id: WtxId, now: Time) {
+        let heard = self.requests.wants_it(&id);
+        let rng = &mut self.rng;
+        self.quiet.add(account, id, || {
+            let spare = QUIET_MAX.as_micros() - QUIET_MIN.as_micros();
+            now + QUIET_MIN + Span::from_micros(rng.below(spare))
+        });
+        if heard {
+            self.speak(&account, now);
+        } else {
+            // What is in the mempool is wanted of nobody.
+            self.requests.settle(&id);
+        }
+    }
+
+    /// Whether this node does not show that it has this transaction.
+    #[must_use]
+    pub fn is_quiet(&self, id: &WtxId) -> bool {
+        self.quiet.contains(id)
+    }
+
+    /// Ends the silence about an account's transactions: they go to everybody, in their order.
+    pub fn speak(&mut self, account: &AccountId, now: Time) {
+        for id in self.quiet.take(account) {
+            self.spread(id, now);
+        }
+    }
+
     /// A transaction is in the mempool now: every peer that does not know it is to hear of it.
     pub fn accepted(&mut self, id: WtxId, now: Time) {
+        match self.quiet.account_of(&id) {
+            Some(account) => self.speak(&account, now),
+            None => self.spread(id, now),
+        }
+    }
+
+    fn spread(&mut self, id: WtxId, now: Time) {
         self.requests.settle(&id);
         let tag = Tag::from(&id);
         let mut news = Vec::new();
@@ -263,6 +316,9 @@ impl Relay {
         waiting: impl Fn(&WtxId) -> Option<u64>,
         out: &mut Vec<Action>,
     ) {
+        while let Some(account) = self.quiet.due(now) {
+            self.speak(&account, now);
+        }
         while let Some((at, conn)) = self.tell_at.first().copied().filter(|(at, _)| *at <= now) {
             self.tell_at.remove(&(at, conn));
             let Some(peer) = self.peers.get_mut(&conn) else {
@@ -292,7 +348,8 @@ impl Relay {
     /// When peers are to be told something.
     #[must_use]
     pub fn tell_deadline(&self) -> Option<Time> {
-        self.tell_at.first().map(|(at, _)| *at)
+        let tell = self.tell_at.first().map(|(at, _)| *at);
+        tell.into_iter().chain(self.quiet.deadline()).min()
     }
 
     /// When something may be asked for although nothing else happens.

@@ -465,6 +465,11 @@ impl Requests {
         }
     }
 
+    /// Whether some peer announced this transaction, and it did not come.
+    pub(super) fn wants_it(&self, id: &WtxId) -> bool {
+        self.numbers.contains_key(id)
+    }
+
     /// Nothing more is wanted of this transaction.
     pub(super) fn settle(&mut self, id: &WtxId) {
         if let Some(number) = self.numbers.get(id).copied() {

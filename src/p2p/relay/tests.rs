@@ -419,6 +419,71 @@ fn peers_hear_of_our_floor_when_it_changes_by_much() {
     assert_eq!(filters(&mut relay, 9), [10, 10, 10]);
 }
 
+const ALICES: AccountId = AccountId([1; 32]);
+const BOBS: AccountId = AccountId([2; 32]);
+
+#[test]
+fn what_came_from_the_journal_is_told_of_after_minutes() {
+    let mut relay = relay();
+    for number in 0..3 {
+        relay.readmitted(ALICES, id(9 - number), at(0));
+    }
+    let ids = [id(9), id(8), id(7)];
+    assert!(ids.iter().all(|id| relay.is_quiet(id)));
+    relay.joined(OLGA, Direction::Outbound, ids.into_iter(), at(0));
+    let end = relay.tell_deadline().unwrap();
+    assert!((at(60_000)..at(300_000)).contains(&end), "{end:?}");
+    let told = told(&mut relay);
+    assert_eq!(told.len(), 3);
+    assert!(told.iter().all(|(_, message)| *message == inventory(&ids)));
+    assert!(!ids.iter().any(|id| relay.is_quiet(id)));
+}
+
+#[test]
+fn what_came_from_the_journal_is_told_of_when_a_peer_tells_of_it() {
+    let mut relay = relay();
+    // Before the journal was read and after.
+    relay.announced(BOB, &[id(1)], at(0), |_| false);
+    relay.readmitted(ALICES, id(1), at(0));
+    relay.readmitted(BOBS, id(2), at(0));
+    relay.readmitted(BOBS, id(3), at(0));
+    let (mut out, soon) = (Vec::new(), at(50));
+    relay.tell(soon, |_| Some(1_000_000), &mut out);
+    let [Action::Send(ALICE, _, message)] = &out[..] else {
+        panic!("{out:?}");
+    };
+    assert_eq!(*message, inventory(&[id(1)]));
+    assert_eq!(asks(&mut relay, 50), []);
+    // What stands before it goes with it, and the newest of its account ends the silence too.
+    relay.announced(BOB, &[id(3)], soon, |_| true);
+    assert_eq!(
+        relay.tell_deadline().map(|at| at <= soon + TELL_WAIT_MAX),
+        Some(true)
+    );
+    let told = told(&mut relay);
+    assert!(
+        told.contains(&(ALICE, inventory(&[id(2), id(3)]))),
+        "{told:?}"
+    );
+    assert!(told.contains(&(BOB, inventory(&[id(2)]))), "{told:?}");
+    assert_eq!(relay.tell_deadline(), None);
+}
+
+#[test]
+fn each_accounts_silence_has_its_own_end() {
+    let mut relay = relay();
+    for account in 0..40 {
+        relay.readmitted(AccountId([account; 32]), id(u32::from(account)), at(0));
+    }
+    let mut ends = BTreeSet::new();
+    while let Some(end) = relay.quiet.deadline() {
+        assert!((at(60_000)..at(300_000)).contains(&end));
+        ends.insert(end);
+        relay.tell(end, |_| Some(0), &mut Vec::new());
+    }
+    assert_eq!(ends.len(), 40);
+}
+
 #[test]
 fn a_great_mempool_is_told_bit_by_bit() {
     let mut relay = empty();

@@ -74,6 +74,10 @@ fn a_crashed_node_comes_back_with_everything_it_acknowledged() {
         story.waits(seed);
         south.starts();
         assert!(south.knows(block), "what readers saw is in the log");
+        // Nobody is told at once that it came from there.
+        story.waits(50);
+        assert_eq!(north.whereabouts(&payment), TransactionStatus::Unknown);
+        story.waits(250);
         north.hears_of(&payment);
         let block = north.mines(1);
         south.follows(block);
