@@ -20,8 +20,8 @@ use rustix::io::Errno;
 use crate::base::Time;
 use crate::chain::{ChainState, VerifiedCache};
 use crate::cli::{
-    self, CommandError, Config, ExitCode, GENESIS_FILE, MineSetting, NODE_KEY_FILE, RpcAuth,
-    random_bytes,
+    self, CommandError, Config, ExitCode, GENESIS_FILE, MineSetting, NODE_KEY_FILE,
+    RECORDINGS_FOLDER, RpcAuth, random_bytes,
 };
 use crate::disk::RealDisk;
 use crate::node::{
@@ -69,7 +69,8 @@ pub fn run(config: &Config) -> Result<(), CommandError> {
     let reader: Arc<dyn BlockReader> = Arc::new(store.reader());
     let threads = |error| CommandError::failed(format!("threads can't be started: {error}"));
     // From here on a start that comes to nothing leaves the log as it was.
-    let log = LogPort::start(store, places, poller.waker()).map_err(threads)?;
+    let recordings = config.directory.join(RECORDINGS_FOLDER);
+    let log = LogPort::start(store, places, recordings, poller.waker()).map_err(threads)?;
     let node = Node::open(node_config, recovered, *random_bytes()?, now).map_err(|error| {
         CommandError::config(format!("{}: engine: {error}", genesis_path(config)))
     })?;

@@ -101,8 +101,10 @@ pub(super) struct LogPort {
     pieces: (u64, u64),
     /// Whether the loop is to be woken for pieces as well.
     awaits_pieces: Arc<AtomicBool>,
+    /// Where recordings are saved.
+    recordings: PathBuf,
     /// Recordings to save, each when so many pieces are written.
-    saves: VecDeque<(u64, SaveId, PathBuf)>,
+    saves: VecDeque<(u64, SaveId, String)>,
     saved: (Sender<SaveResult>, Receiver<SaveResult>),
 }
 
@@ -127,7 +129,12 @@ impl Noted {
 }
 
 impl LogPort {
-    pub(super) fn start(store: Store, places: Places, wake: Wake) -> io::Result<Self> {
+    pub(super) fn start(
+        store: Store,
+        places: Places,
+        recordings: PathBuf,
+        wake: Wake,
+    ) -> io::Result<Self> {
         // As many completions wait here as requests were made; the node bounds those.
         let (sender, reports) = unbounded();
         let reader = store.reader();
@@ -161,6 +168,7 @@ impl LogPort {
             places,
             pieces: (0, 0),
             awaits_pieces,
+            recordings,
             saves: VecDeque::new(),
             saved: unbounded(),
         })
@@ -207,9 +215,10 @@ impl LogPort {
             .front()
             .is_some_and(|(after, ..)| *after <= self.pieces.1)
         {
-            let Some((_, save, file)) = self.saves.pop_front() else {
+            let Some((_, save, name)) = self.saves.pop_front() else {
                 return;
             };
+            let file = self.recordings.join(name);
             let (places, reader) = (self.places.clone(), self.reader.clone());
             let (sender, wake) = (self.saved.0.clone(), Arc::clone(&self.wake));
             let work = move || {
@@ -289,8 +298,8 @@ impl LogQueue for LogPort {
         });
     }
 
-    fn save_record(&mut self, save: SaveId, file: PathBuf) {
-        self.saves.push_back((self.pieces.0, save, file));
+    fn save_record(&mut self, save: SaveId, name: String) {
+        self.saves.push_back((self.pieces.0, save, name));
         self.begin_saves();
         // What was written before this was awaited is found in the turn that this begins.
         (self.wake)();

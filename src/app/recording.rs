@@ -1,15 +1,18 @@
 //! Recordings of a running node: where their parts stand in the logs, and how a file is made of
 //! them while the logs go on.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
+use std::fs::DirBuilder;
 use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
-use crate::node::{LoggedBlock, Recording};
+use crate::cli::{RecordingWriter, WrittenRecording};
+use crate::node::LoggedBlock;
+use crate::node::recording::Stream;
 use crate::reactor::Saved;
 use crate::store::{Log, Lsn, ReadError, Reader};
-use crate::wallet::write_new_file;
 
 /// Whether a snapshot begins with a piece: its first byte says so.
 pub(super) fn begins(piece: &[u8]) -> bool {
@@ -79,35 +82,48 @@ impl fmt::Display for SaveError {
     }
 }
 
-/// Makes a file of a recording, without the blocks that can't be read.
+/// Makes a file of a recording, without the blocks that can't be read. One block at a time is in
+/// memory, and the stream, which is no longer than the record log.
 pub(super) fn save(places: &Places, reader: &Reader, file: &Path) -> Result<Saved, SaveError> {
-    let mut pieces: Vec<Vec<u8>> = Vec::new();
+    // What the record log forgets while the blocks are written is in memory by then.
+    let mut stream = Stream::default();
     for at in &places.pieces {
         match reader.read(Log::Record, *at) {
-            Ok(record) => pieces.push(record.body),
+            Ok(record) => stream.add(&record.body),
             // Its segment was used again meanwhile: the recording begins after it.
-            Err(ReadError::Gone) => pieces.clear(),
+            Err(ReadError::Gone) => stream.interrupt(),
             Err(error) => return Err(SaveError::Piece(error)),
         }
     }
-    if !pieces.iter().any(|piece| begins(piece)) {
+    if stream.bytes().is_empty() {
         return Err(SaveError::Nothing);
     }
-    let (mut blocks, mut missing) = (BTreeMap::new(), BTreeMap::new());
-    for at in &places.blocks {
-        match LoggedBlock::read(reader, *at) {
-            Ok(block) => drop(blocks.insert(*at, block)),
-            Err(front) => drop(missing.insert(*at, front)),
+    let written = write(places, reader, file, &stream).map_err(SaveError::File)?;
+    let WrittenRecording { bytes, missing } = written;
+    Ok(Saved { bytes, missing })
+}
+
+fn write(
+    places: &Places,
+    reader: &Reader,
+    file: &Path,
+    stream: &Stream,
+) -> io::Result<WrittenRecording> {
+    if let Some(folder) = file.parent() {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)?;
+    }
+    let mut writer = RecordingWriter::create(file)?;
+    let blocks: BTreeSet<Lsn> = places.blocks.iter().copied().collect();
+    for at in blocks {
+        match LoggedBlock::read(reader, at) {
+            Ok(block) => writer.block(at, &block)?,
+            Err(front) => writer.missing(at, front),
         }
     }
-    let damaged = missing.keys().copied().collect();
-    let pieces = pieces.iter().map(Vec::as_slice);
-    let bytes = Recording::of_pieces(pieces, blocks, missing).to_bytes();
-    write_new_file(file, 0o600, &bytes).map_err(SaveError::File)?;
-    Ok(Saved {
-        bytes: bytes.len() as u64,
-        missing: damaged,
-    })
+    writer.finish(stream)
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ mod money;
 mod node_keys;
 mod output;
 mod proof;
+mod recording_file;
 mod replay;
 mod run;
 mod sim;
@@ -42,6 +43,7 @@ pub use failure::{CommandError, ExitCode};
 pub use init::read_genesis;
 pub use node_keys::{NODE_KEY_FILE, new_identity, random_bytes, read_identity, write_identity};
 pub use output::Output;
+pub use recording_file::{RECORDINGS_FOLDER, RecordingWriter, WrittenRecording};
 pub use version::{version_json, version_line};
 
 /// A peer-to-peer blockchain node.

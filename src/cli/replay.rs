@@ -1,7 +1,10 @@
 //! `keel replay` and `keel record`: what a node lived through, as a file, and again.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::fmt;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::{Args, Subcommand};
@@ -9,13 +12,19 @@ use crossbeam_channel::{Receiver, unbounded};
 use serde_json::{Value, json};
 
 use crate::base::Time;
+use crate::chain::FrontSource;
+use crate::node::recording::Stream;
 use crate::node::{
-    BlockReader, Entry, Inline, Job, JobId, JobResult, Recording, Replayed, Runner, Shown,
-    Workbench,
+    BlockReader, Entry, Inline, Job, JobId, JobResult, LoggedBlock, Recording, Replayed, Runner,
+    Shown, Workbench,
 };
-use crate::wallet::write_new_file;
+use crate::rpc::client::Client;
+use crate::store::{Failure, Kind, Log, Lsn, Store};
 use crate::workers::Pool;
 
+use super::recording_file::{
+    RECORDINGS_FOLDER, RecordingFile, RecordingWriter, WrittenRecording, create_private,
+};
 use super::stopped::with_store;
 use super::{CommandError, GENESIS_FILE, NodeArgs, Output, random_bytes, read_genesis};
 
@@ -56,9 +65,9 @@ enum RecordCommand {
 /// Replays a recording.
 pub(super) fn replay(args: &ReplayArgs, output: &Output) -> Result<(), CommandError> {
     let path = args.file.display();
-    let failed = |error: &dyn std::fmt::Display| CommandError::failed(format!("{path}: {error}"));
-    let bytes = std::fs::read(&args.file).map_err(|error| failed(&error))?;
-    let recording = Recording::from_bytes(&bytes).map_err(|error| failed(&error))?;
+    let failed = |error: &dyn fmt::Display| CommandError::failed(format!("{path}: {error}"));
+    let file = RecordingFile::open(&args.file).map_err(|error| failed(&error))?;
+    let recording = Recording::open(Arc::new(file)).map_err(|error| failed(&error))?;
     let mut runner: Box<dyn Runner> = match args.workers {
         0 | 1 => Box::new(Inline::new(recording.reader())),
         threads => Box::new(Threads::start(threads, &recording.reader())?),
@@ -159,34 +168,26 @@ impl Runner for Threads {
     }
 }
 
-/// Saves a recording: a running node writes it itself, a stopped one's directory is read.
+/// Saves a recording: a running node writes it into its directory, from where it is copied; a
+/// stopped one's directory is read.
 pub(super) fn record(args: &RecordArgs, output: &Output) -> Result<(), CommandError> {
     let RecordCommand::Save { file, node } = &args.command;
-    let file = std::path::absolute(file)
-        .map_err(|error| CommandError::failed(format!("{}: {error}", file.display())))?;
     let directory = node.directory();
     let genesis = read_genesis(&directory.join(GENESIS_FILE))?.genesis;
     let stopped = with_store(&directory, &genesis.id(), |store| {
-        let failed = |failure| CommandError::failed(format!("{}: {failure}", directory.display()));
-        Recording::read(store).map_err(failed)
+        save_stopped(store, file).map_err(|error| match error {
+            SaveError::Store(failure) => {
+                CommandError::failed(format!("{}: {failure}", directory.display()))
+            }
+            SaveError::File(error) => cannot_write(file, &error),
+        })
     })?;
     let (bytes, missing) = match stopped {
-        Some(recording) => {
-            let bytes = recording.to_bytes();
-            // Only the owner may read it: it holds what peers and callers sent.
-            write_new_file(&file, 0o600, &bytes)
-                .map_err(|error| CommandError::failed(format!("{}: {error}", file.display())))?;
-            let missing = recording.missing().into_iter().map(|at| at.get());
-            (bytes.len() as u64, missing.collect())
+        Some(written) => {
+            let missing = written.missing.iter().map(|at| at.get());
+            (written.bytes, missing.collect())
         }
-        None => {
-            let saved = node
-                .client()?
-                .call("saverecord", &json!([file.display().to_string()]))?;
-            let missing = saved["missing"].as_array().into_iter().flatten();
-            let missing: Vec<u64> = missing.filter_map(Value::as_u64).collect();
-            (saved["bytes"].as_u64().unwrap_or_default(), missing)
-        }
+        None => save_running(node, &directory, file)?,
     };
     let shown = file.display().to_string();
     output.print(
@@ -200,4 +201,91 @@ pub(super) fn record(args: &RecordArgs, output: &Output) -> Result<(), CommandEr
         },
     );
     Ok(())
+}
+
+/// Why the recording of a stopped node was not saved.
+enum SaveError {
+    Store(Failure),
+    File(io::Error),
+}
+
+/// Writes all of a store's record log from the last process's oldest snapshot on, and every block
+/// that can be read. One block at a time is in memory.
+fn save_stopped(store: &mut Store, file: &Path) -> Result<WrittenRecording, SaveError> {
+    let mut stream = Stream::default();
+    let pieces = store.replay(Log::Record, Lsn::default(), |_, kind, body| {
+        if kind == Kind::Input {
+            stream.add(body);
+        }
+    });
+    pieces.map_err(SaveError::Store)?;
+    let mut writer = RecordingWriter::create(file).map_err(SaveError::File)?;
+    let mut written = Ok(());
+    let damage = store.replay(Log::Blocks, Lsn::default(), |at, kind, body| {
+        if kind == Kind::Block
+            && written.is_ok()
+            && let Some(block) = LoggedBlock::of_record(body)
+        {
+            written = writer.block(at, &block);
+        }
+    });
+    let damage = damage.map_err(SaveError::Store)?;
+    written.map_err(SaveError::File)?;
+    let reader = store.reader();
+    for range in damage {
+        let front = FrontSource::front(&reader, range.from);
+        writer.missing(range.from, front.map(Box::new));
+    }
+    writer.finish(&stream).map_err(SaveError::File)
+}
+
+/// Has a running node write its recording into its own directory, where it may write wherever it
+/// runs, and moves it to `file`: how long it is, and which blocks it lacks.
+fn save_running(
+    node: &NodeArgs,
+    directory: &Path,
+    file: &Path,
+) -> Result<(u64, Vec<u64>), CommandError> {
+    let client = node.client()?;
+    let target = create_private(file).map_err(|error| cannot_write(file, &error))?;
+    let copied = copy_saved(client, directory, target, file);
+    if copied.is_err() {
+        // Half a recording would be taken for a whole one.
+        let _ = fs::remove_file(file);
+    }
+    let (saved, inside) = copied?;
+    fs::remove_file(&inside).map_err(|error| {
+        let (inside, file) = (inside.display(), file.display());
+        let text = format!("{file} is written, but {inside} can't be removed: {error}");
+        CommandError::failed(text)
+    })?;
+    let missing = saved["missing"].as_array().into_iter().flatten();
+    let missing = missing.filter_map(Value::as_u64).collect();
+    Ok((saved["bytes"].as_u64().unwrap_or_default(), missing))
+}
+
+/// What the node says of its recording, and where it wrote what is in `target` now.
+fn copy_saved(
+    mut client: Client,
+    directory: &Path,
+    mut target: File,
+    file: &Path,
+) -> Result<(Value, PathBuf), CommandError> {
+    let number = u64::from_le_bytes(*random_bytes()?.first_chunk().expect("32 bytes hold 8"));
+    let name = format!("{number:016x}.rec");
+    let saved = client.call("saverecord", &json!([name]))?;
+    let inside = directory.join(RECORDINGS_FOLDER).join(name);
+    let kept = |error: io::Error| {
+        let (inside, file) = (inside.display(), file.display());
+        let text = format!("{inside}, where the node wrote it, can't be copied to {file}: {error}");
+        CommandError::failed(text)
+    };
+    let mut source = File::open(&inside).map_err(kept)?;
+    io::copy(&mut source, &mut target).map_err(kept)?;
+    target.sync_all().map_err(kept)?;
+    Ok((saved, inside))
+}
+
+fn cannot_write(file: &Path, error: &io::Error) -> CommandError {
+    CommandError::failed(format!("{}: {error}", file.display()))
 }

@@ -86,6 +86,7 @@ pub use job::{
     BLOCK_RECORD_PREFIX, BlockReader, CheckedTransactions, Job, JobResult, Workbench, block_record,
 };
 
+pub use recorder::file as recording;
 pub use recorder::{
     Entry, Inline, LoggedBlock, Recorder, Recording, ReplayError, Replayed, Runner, Shown,
     Unreadable,

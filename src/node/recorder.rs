@@ -8,12 +8,15 @@
 //! *Format*, a cache that any other version may discard: a stream of [`Entry`]s, cut into pieces.
 //! A piece is a byte, 2 where the first snapshot of a process begins with it, 1 where a later one
 //! does and 0 elsewhere, and the next bytes of the stream. A process that was killed leaves a
-//! stream that the next one's does not continue, so a recording is of the last process alone. A
-//! file is `"KEELREC3"`, the blocks that the stream refers to, where those stood that could not
-//! be read when it was made, with what could be read of their records, and the stream.
+//! stream that the next one's does not continue, so a recording is of the last process alone. The
+//! form of its file is in [`file`].
 //!
 //! What came of a job is not written down: a replay does the job again when the recording says
 //! that its result arrived. Blocks that were read from the log are in the file by their position.
+//! All blocks of the log are in it: peers may ask for any of them, and what they are answered is
+//! part of what the node did.
+
+pub mod file;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -24,14 +27,14 @@ use serde::{Deserialize, Serialize};
 use crate::base::Time;
 use crate::chain::{Front, FrontSource, RestoreError, StateFailure};
 use crate::crypto::hash::sha256;
-use crate::store::{Failure, Kind, Log, Lsn, Store};
+use crate::store::Lsn;
 use crate::types::{AccountId, BlockId, Hash, Uint256};
 
 use super::job::{BLOCK_RECORD_PREFIX, BlockReader, Job, JobResult, Measured, Workbench};
 use super::{Input, JobId, Node, Output, Snapshot, header_of};
 
-/// What a file begins with.
-const MAGIC: &[u8; 8] = b"KEELREC3";
+use file::{FileBytes, Missing, Stream};
+
 /// The most bytes of a piece, so that it fits a record of the smallest segment.
 const PIECE_MAX: usize = 32 << 10;
 /// The first byte of a piece: no snapshot begins with it.
@@ -102,8 +105,28 @@ impl LoggedBlock {
         }
     }
 
+    /// A block of these bytes.
+    #[cfg(test)]
+    pub(crate) fn for_test(bytes: Vec<u8>) -> Self {
+        let (work, bytes) = (Uint256::from_u64(1), bytes.into());
+        Self { work, bytes }
+    }
+
+    /// How many hold its bytes.
+    #[cfg(test)]
+    pub(crate) fn holders(&self) -> usize {
+        Arc::strong_count(&self.bytes)
+    }
+
+    /// Its wire bytes.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// The block of a whole record.
-    fn of_record(body: &[u8]) -> Option<Self> {
+    #[must_use]
+    pub fn of_record(body: &[u8]) -> Option<Self> {
         let front = Front::of_record(body)?;
         Some(Self {
             work: front.work,
@@ -112,13 +135,18 @@ impl LoggedBlock {
     }
 
     fn front(&self) -> Option<Front> {
-        let header = header_of(&self.bytes).ok()?;
-        Some(Front {
-            id: header.id(),
-            work: self.work,
-            header,
-        })
+        front_of(&self.bytes, self.work)
     }
+}
+
+/// The front of a block whose bytes begin so.
+fn front_of(bytes: &[u8], work: Uint256) -> Option<Front> {
+    let header = header_of(bytes).ok()?;
+    Some(Front {
+        id: header.id(),
+        work,
+        header,
+    })
 }
 
 /// Writes down what a node lives through. The driver appends the pieces to the record log, in
@@ -242,13 +270,26 @@ impl Recorder {
     }
 }
 
-/// A recording in one file.
-#[derive(Clone, Debug, Default)]
+/// A recording. A clone shares its blocks and its stream.
+#[derive(Clone, Default)]
 pub struct Recording {
-    blocks: BTreeMap<Lsn, LoggedBlock>,
-    /// Where blocks stood that could not be read, and the fronts of those records that had theirs.
-    missing: BTreeMap<Lsn, Option<Box<Front>>>,
-    stream: Vec<u8>,
+    /// Where blocks are that are not in memory.
+    file: Option<Arc<dyn FileBytes>>,
+    blocks: Arc<BTreeMap<Lsn, Kept>>,
+    missing: Missing,
+    stream: Arc<Vec<u8>>,
+}
+
+/// Where a block of a recording is.
+#[derive(Clone)]
+enum Kept {
+    Here(LoggedBlock),
+    /// The work of its chain, and where in the file its wire bytes are.
+    InFile {
+        work: Uint256,
+        at: u64,
+        len: u64,
+    },
 }
 
 /// Why bytes are no recording, or a recording does not replay.
@@ -256,6 +297,8 @@ pub struct Recording {
 pub enum ReplayError {
     /// The file is none, or of another version.
     NotARecording,
+    /// The file can't be read.
+    File(String),
     /// There is no snapshot to begin with.
     NoBase,
     /// An entry is no entry of this version.
@@ -292,6 +335,7 @@ impl fmt::Display for ReplayError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotARecording => f.write_str("the file is no recording of this version of keel"),
+            Self::File(why) => write!(f, "the recording can't be read: {why}"),
             Self::NoBase => f.write_str("the recording has no snapshot to begin with"),
             Self::Damaged => {
                 f.write_str("the recording is damaged, or was made by another version of keel")
@@ -346,25 +390,16 @@ impl Recording {
     pub fn of_pieces<'a>(
         pieces: impl Iterator<Item = &'a [u8]>,
         blocks: BTreeMap<Lsn, LoggedBlock>,
-        missing: BTreeMap<Lsn, Option<Box<Front>>>,
+        missing: Missing,
     ) -> Self {
-        let (mut stream, mut begun) = (Vec::new(), false);
-        for piece in pieces {
-            let Some((begins, bytes)) = piece.split_first() else {
-                continue;
-            };
-            if *begins == FIRST_SNAPSHOT {
-                stream.clear();
-            }
-            begun |= *begins != NO_SNAPSHOT;
-            if begun {
-                stream.extend_from_slice(bytes);
-            }
-        }
+        let mut stream = Stream::default();
+        pieces.for_each(|piece| stream.add(piece));
+        let blocks = blocks.into_iter();
         Self {
-            blocks,
+            file: None,
+            blocks: Arc::new(blocks.map(|(at, block)| (at, Kept::Here(block))).collect()),
             missing,
-            stream,
+            stream: Arc::new(stream.into_bytes()),
         }
     }
 
@@ -375,78 +410,20 @@ impl Recording {
         self.missing.keys().copied().collect()
     }
 
-    /// The recording that a store holds: all of its record log from the oldest snapshot on, and
-    /// every block that can be read.
-    pub fn read(store: &mut Store) -> Result<Self, Failure> {
-        let (mut pieces, mut blocks) = (Vec::new(), BTreeMap::new());
-        store.replay(Log::Record, Lsn::default(), |_, kind, body| {
-            if kind == Kind::Input {
-                pieces.push(body.to_vec());
-            }
-        })?;
-        let damage = store.replay(Log::Blocks, Lsn::default(), |lsn, kind, body| {
-            if kind == Kind::Block
-                && let Some(block) = LoggedBlock::of_record(body)
-            {
-                blocks.insert(lsn, block);
-            }
-        })?;
-        let reader = store.reader();
-        let front = |at: Lsn| (at, FrontSource::front(&reader, at).map(Box::new));
-        let missing = damage.iter().map(|range| front(range.from)).collect();
-        let pieces = pieces.iter().map(Vec::as_slice);
-        Ok(Self::of_pieces(pieces, blocks, missing))
-    }
-
-    /// The file.
-    ///
-    /// # Panics
-    /// Never: positions and bytes have a form.
-    #[must_use]
-    pub fn to_bytes(&self) -> Vec<u8> {
-        let mut file = MAGIC.to_vec();
-        let blocks = self.blocks.iter();
-        let blocks = blocks.map(|(at, block)| (*at, block.work, block.bytes.as_ref()));
-        let blocks: Vec<(Lsn, Uint256, &[u8])> = blocks.collect();
-        let front = postcard::to_allocvec(&(blocks, &self.missing));
-        file.extend(front.expect("positions and bytes have a form"));
-        file.extend_from_slice(&self.stream);
-        file
-    }
-
-    /// The recording of a file.
-    pub fn from_bytes(file: &[u8]) -> Result<Self, ReplayError> {
-        let rest = file.strip_prefix(MAGIC).ok_or(ReplayError::NotARecording)?;
-        type Parts = (
-            Vec<(Lsn, Uint256, Vec<u8>)>,
-            BTreeMap<Lsn, Option<Box<Front>>>,
-        );
-        let ((blocks, missing), stream): (Parts, &[u8]) =
-            postcard::take_from_bytes(rest).map_err(|_| ReplayError::NotARecording)?;
-        let blocks = blocks.into_iter().map(|(at, work, bytes)| {
-            let bytes = bytes.into();
-            (at, LoggedBlock { work, bytes })
-        });
-        let blocks = blocks.collect();
-        Ok(Self {
-            blocks,
-            missing,
-            stream: stream.to_vec(),
-        })
-    }
-
     /// The recording as it would be if the record of a block had been damaged when it was made,
     /// and the block had stood in another one as well.
     #[cfg(test)]
     pub(crate) fn with_damaged_record(&self, of: &BlockId) -> Self {
         let mut damaged = self.clone();
-        let is_it = |block: &LoggedBlock| block.front().is_some_and(|front| front.id == *of);
-        let places = self.blocks.iter().filter(|(_, block)| is_it(block));
-        for (place, (at, block)) in places.enumerate() {
-            damaged.blocks.remove(at);
-            damaged.missing.insert(*at, block.front().map(Box::new));
-            let elsewhere = Lsn::new(u64::MAX - place as u64);
-            damaged.blocks.insert(elsewhere, block.clone());
+        let blocks = Arc::make_mut(&mut damaged.blocks);
+        for (place, at) in self.blocks.keys().enumerate() {
+            let block = self.block(*at).unwrap().unwrap();
+            if block.front().is_some_and(|front| front.id == *of) {
+                blocks.remove(at);
+                damaged.missing.insert(*at, block.front().map(Box::new));
+                let elsewhere = Lsn::new(u64::MAX - place as u64);
+                blocks.insert(elsewhere, Kept::Here(block));
+            }
         }
         damaged
     }
@@ -467,9 +444,8 @@ impl Recording {
             }
         }
         Self {
-            blocks: self.blocks.clone(),
-            missing: self.missing.clone(),
-            stream,
+            stream: Arc::new(stream),
+            ..self.clone()
         }
     }
 
@@ -501,12 +477,13 @@ impl Recording {
         let Some(Ok(Entry::Base(base))) = entries.next() else {
             return Err(ReplayError::NoBase);
         };
-        let mut by_id: BTreeMap<BlockId, Arc<[u8]>> = BTreeMap::new();
-        for LoggedBlock { bytes, .. } in self.blocks.values() {
-            by_id.extend(header_of(bytes).map(|header| (header.id(), Arc::clone(bytes))));
+        let blocks = Arc::new(Blocks(self.clone()));
+        let mut by_id: BTreeMap<BlockId, Lsn> = BTreeMap::new();
+        for at in self.blocks.keys() {
+            by_id.extend(blocks.front(*at).map(|front| (front.id, *at)));
         }
-        let block = |id: &BlockId| by_id.get(id).map(Arc::clone);
-        let fronts = Arc::new(Blocks(self.clone()));
+        let block = |id: &BlockId| blocks.read_block(*by_id.get(id)?).ok();
+        let fronts: Arc<dyn FrontSource> = Arc::clone(&blocks) as _;
         let mut node = Node::restore(*base, &block, fronts).map_err(ReplayError::Restore)?;
         let (begin, mut marks) = (node.events(), 0);
         let mut entries = entries.peekable();
@@ -670,16 +647,17 @@ struct Blocks(Recording);
 
 impl BlockReader for Blocks {
     fn read_block(&self, lsn: Lsn) -> Result<Arc<[u8]>, String> {
-        let block = self.0.blocks.get(&lsn);
-        let block = block.map(|block| Arc::clone(&block.bytes));
-        block.ok_or_else(|| self.0.why_missing(lsn))
+        match self.0.block(lsn) {
+            Some(block) => block.map(|block| block.bytes),
+            None => Err(self.0.why_missing(lsn)),
+        }
     }
 }
 
 impl FrontSource for Blocks {
     fn front(&self, at: Lsn) -> Option<Front> {
-        match self.0.blocks.get(&at) {
-            Some(block) => block.front(),
+        match self.0.front(at) {
+            Some(front) => front,
             None => self.0.missing.get(&at)?.as_deref().cloned(),
         }
     }

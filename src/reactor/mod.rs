@@ -21,7 +21,6 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -217,7 +216,7 @@ pub struct Reactor {
     inputs: VecDeque<Input>,
     published: Option<Arc<Published>>,
     recorder: Option<Recorder>,
-    saves: Vec<(SaveId, PathBuf)>,
+    saves: Vec<(SaveId, String)>,
     counters: Counters,
     peer_lines: PeerLines,
     wishes: Wishes,
@@ -539,8 +538,8 @@ impl Reactor {
             recorder.mark(&self.node);
             self.write_record();
         }
-        for (save, file) in std::mem::take(&mut self.saves) {
-            self.ports.log.save_record(save, file);
+        for (save, name) in std::mem::take(&mut self.saves) {
+            self.ports.log.save_record(save, name);
         }
     }
 

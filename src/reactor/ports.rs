@@ -1,6 +1,5 @@
 //! What the loop needs from others, which the composition root gives it.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::base::{Span, Time};
@@ -47,9 +46,9 @@ pub trait LogQueue {
     fn take_done(&mut self) -> Option<Result<Logged, Failure>>;
     /// Appends pieces of the node's recording; nobody is told when they are written.
     fn record(&mut self, pieces: Vec<Vec<u8>>);
-    /// Writes everything recorded so far to a new file, and calls the loop's waker when it is
-    /// there.
-    fn save_record(&mut self, save: SaveId, file: PathBuf);
+    /// Writes everything recorded so far to a new file of this name, and calls the loop's waker
+    /// when it is there.
+    fn save_record(&mut self, save: SaveId, name: String);
     /// Takes what came of a save: what is in the file, or why there is none.
     fn take_saved(&mut self) -> Option<(SaveId, Result<Saved, String>)>;
     /// Whether the thread is there to write. It is not after a failure, nor after a bug.
@@ -154,7 +153,7 @@ pub(super) struct Wishes {
     pub(super) queries: Vec<(QueryId, Query)>,
     pub(super) left: Vec<CallId>,
     pub(super) responses: Vec<(ExchangeId, HttpResponse)>,
-    pub(super) saves: Vec<(SaveId, PathBuf)>,
+    pub(super) saves: Vec<(SaveId, String)>,
     pub(super) stop: bool,
 }
 
@@ -199,11 +198,11 @@ impl Desk<'_> {
         self.wishes.responses.push((exchange, response));
     }
 
-    /// Writes the recording to a new file; [`Service::saved`] says when it is there.
-    pub fn save_record(&mut self, file: PathBuf) -> SaveId {
+    /// Writes the recording to a new file of this name; [`Service::saved`] says when it is there.
+    pub fn save_record(&mut self, name: String) -> SaveId {
         *self.next_call += 1;
         let save = SaveId(*self.next_call);
-        self.wishes.saves.push((save, file));
+        self.wishes.saves.push((save, name));
         save
     }
 
@@ -236,7 +235,7 @@ impl LooseDesk {
         }
     }
 
-    pub(crate) fn take_saves(&mut self) -> Vec<(SaveId, PathBuf)> {
+    pub(crate) fn take_saves(&mut self) -> Vec<(SaveId, String)> {
         std::mem::take(&mut self.wishes.saves)
     }
 

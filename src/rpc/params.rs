@@ -1,7 +1,5 @@
 //! The parameters of a method: what they are, and how they are read.
 
-use std::path::PathBuf;
-
 use serde_json::{Value, json};
 
 use crate::base::{Span, decode_hex};
@@ -10,6 +8,9 @@ use crate::p2p::BanTarget;
 use crate::types::{AccountId, BlockId, Height, PeerAddress, TxId, decode_address};
 
 use super::{RpcError, nearest};
+
+/// The most bytes of a file's name.
+const NAME_MAX: usize = 100;
 
 /// What a parameter is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,8 +37,8 @@ pub(super) enum Kind {
     Verbosity,
     /// The name of a method.
     Method,
-    /// The absolute path of a file.
-    File,
+    /// The name of a new file in a folder of the data directory.
+    FileName,
     /// A text, whose form the summary tells.
     Text,
     /// A whole number, or its decimal digits for those who can't write great ones.
@@ -51,16 +52,14 @@ impl Kind {
         match self {
             Self::Number => json!({ "type": "integer", "minimum": 0 }),
             Self::Id => json!({ "type": "string", "pattern": id }),
+            Self::FileName => json!({
+                "type": "string", "pattern": "^[0-9A-Za-z_-][0-9A-Za-z._-]*$", "maxLength": NAME_MAX
+            }),
             Self::Block => json!({
                 "oneOf": [{ "type": "integer", "minimum": 0 }, { "type": "string", "pattern": id }]
             }),
             Self::Hex => json!({ "type": "string", "pattern": "^([0-9a-fA-F]{2})*$" }),
-            Self::Address
-            | Self::Peer
-            | Self::BanTarget
-            | Self::Method
-            | Self::File
-            | Self::Text => {
+            Self::Address | Self::Peer | Self::BanTarget | Self::Method | Self::Text => {
                 json!({ "type": "string" })
             }
             Self::PeerRef => json!({
@@ -271,13 +270,18 @@ impl Params {
         Ok(Some(Span::from_secs(seconds)))
     }
 
-    pub(super) fn file(&self, at: usize) -> Result<PathBuf, RpcError> {
-        let path = PathBuf::from(self.text(at)?);
-        if path.is_absolute() {
-            Ok(path)
-        } else {
-            Err(self.wrong(at, "an absolute path is needed"))
+    /// The name of a file: one that can't lead out of its folder.
+    pub(super) fn file_name(&self, at: usize) -> Result<String, RpcError> {
+        let name = self.text(at)?;
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+        let bounded = (1..=NAME_MAX).contains(&name.len()) && !name.starts_with('.');
+        if bounded && name.bytes().all(is_plain) {
+            return Ok(name.to_owned());
         }
+        let rule = "the plain name of a file is needed, of at most 100 letters, digits, '.', '_' \
+                    and '-': the node writes into the folder recordings of its data directory and \
+                    nowhere else";
+        Err(self.wrong(at, rule))
     }
 
     /// 0 or 1, as a number or a boolean; `or` when it was left out.

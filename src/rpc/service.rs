@@ -1,7 +1,6 @@
 //! Who answers HTTP requests: health, metrics, and calls.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -106,7 +105,7 @@ pub struct RpcService {
     /// What they keep, all together.
     query_bytes: usize,
     /// Recordings on their way to a file, each with the call that waits for it.
-    saves: BTreeMap<SaveId, (ExchangeId, usize, Option<Value>, PathBuf)>,
+    saves: BTreeMap<SaveId, (ExchangeId, usize, Option<Value>, String)>,
 }
 
 impl RpcService {
@@ -373,7 +372,6 @@ impl Service for RpcService {
         let Some((exchange, place, id, file)) = self.saves.remove(&save) else {
             return;
         };
-        let file = file.display().to_string();
         let result = match result {
             Ok(Saved { bytes, missing }) => {
                 let missing: Vec<u64> = missing.iter().map(|at| at.get()).collect();

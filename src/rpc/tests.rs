@@ -692,8 +692,23 @@ fn an_accepted_transaction_is_answered_by_its_id() {
 #[test]
 fn a_recording_is_answered_when_its_file_is_there() {
     let mut caller = Caller::new(None);
-    let error = caller.call("saverecord", json!(["relative"])).unwrap_err();
-    assert!(error.message.contains("absolute"), "{error}");
+    let long = "a".repeat(101);
+    let outside = [
+        "/there/a.rec",
+        "../a.rec",
+        "a/b",
+        "..",
+        ".",
+        ".hidden",
+        "",
+        "a\0",
+        &long,
+    ];
+    for outside in outside {
+        let error = caller.call("saverecord", json!([outside])).unwrap_err();
+        assert!(error.message.contains("nowhere else"), "{error}");
+        assert!(caller.desk.take_saves().is_empty(), "{outside}");
+    }
     let saved = Saved {
         bytes: 7,
         missing: vec![Lsn::new(160)],
@@ -702,10 +717,10 @@ fn a_recording_is_answered_when_its_file_is_there() {
         (Ok(saved), json!(7)),
         (Err("no room".to_owned()), Value::Null),
     ] {
-        caller.start("saverecord", json!(["/there/a.rec"]));
+        caller.start("saverecord", json!(["a.rec"]));
         let saves = caller.desk.take_saves();
         assert_eq!(saves.len(), 1);
-        assert_eq!(saves[0].1.to_str(), Some("/there/a.rec"));
+        assert_eq!(saves[0].1, "a.rec");
         assert!(caller.desk.take_responses().is_empty());
         let failed = result.is_err();
         caller
@@ -723,7 +738,7 @@ fn a_recording_is_answered_when_its_file_is_there() {
 fn one_recording_is_saved_at_a_time() {
     let mut caller = Caller::new(None);
     let save = |id: u8| {
-        let params = [format!("/there/{id}.rec")];
+        let params = [format!("{id}.rec")];
         json!({ "jsonrpc": "2.0", "id": id, "method": "saverecord", "params": params })
     };
     caller.post(&json!([save(1), save(2)]));
@@ -735,7 +750,7 @@ fn one_recording_is_saved_at_a_time() {
     let answers = caller.answer();
     assert_eq!(answers[0]["result"]["bytes"], json!(0));
     assert_eq!(answers[1]["error"]["data"]["code"], json!("busy"));
-    caller.start("saverecord", json!(["/there/3.rec"]));
+    caller.start("saverecord", json!(["3.rec"]));
     assert_eq!(caller.desk.take_saves().len(), 1);
 }
 

@@ -150,10 +150,27 @@ fn a_running_node_saves_a_recording_that_replays() {
     // A file that is there stays as it is.
     let bytes = fs::read(&first).expect("the file can be read");
     let refused = keel(&["record", "save", &first, "--dir", &directory]);
-    assert_eq!(refused.status.code(), Some(4));
+    assert_eq!(refused.status.code(), Some(1));
     let text = String::from_utf8_lossy(&refused.stderr);
     assert!(text.contains("File exists"), "{text}");
     assert!(fs::read(&first).expect("the file can be read") == bytes);
+
+    // The node writes into its directory and nowhere else; what is taken out is not left there.
+    let inside = |name: &str| node.directory.join("recordings").join(name);
+    let left = fs::read_dir(inside("")).expect("the folder is there");
+    assert_eq!(left.count(), 0);
+    let outside = node.path("outside.rec");
+    let refused = keel(&["rpc", "saverecord", &outside, "--dir", &directory]);
+    assert_eq!(refused.status.code(), Some(4));
+    let text = String::from_utf8_lossy(&refused.stderr);
+    assert!(text.contains("nowhere else"), "{text}");
+    assert!(!Path::new(&outside).exists());
+    let saved = keel_json(&["rpc", "saverecord", "mine.rec", "--dir", &directory]);
+    let mine = inside("mine.rec").display().to_string();
+    assert_eq!(saved["bytes"], json!(private_file_len(&mine)));
+    keel_json(&["replay", &mine]);
+    let refused = keel(&["rpc", "saverecord", "mine.rec", "--dir", &directory]);
+    assert_eq!(refused.status.code(), Some(4), "it is there");
 
     // The node goes on, and what it lives through meanwhile is in the next file.
     let height = keel_json(&["rpc", "getblockcount", "--dir", &directory]);

@@ -1,9 +1,10 @@
 //! A recording of a real node, told as a world of one.
 
-use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::base::{Span, Time};
+use crate::cli::recording_file::RecordingFile;
 use crate::cli::{CommandError, Output};
 use crate::node::Recording;
 use crate::sim::report::{Facts, Report};
@@ -18,8 +19,8 @@ const SAMPLE_EVERY: Span = Span::from_secs(1);
 pub(super) fn play(path: &Path, args: &SimArgs, output: &Output) -> Result<(), CommandError> {
     let shown = path.display();
     let failed = |error: &dyn std::fmt::Display| CommandError::failed(format!("{shown}: {error}"));
-    let bytes = fs::read(path).map_err(|error| failed(&error))?;
-    let recording = Recording::from_bytes(&bytes).map_err(|error| failed(&error))?;
+    let file = RecordingFile::open(path).map_err(|error| failed(&error))?;
+    let recording = Recording::open(Arc::new(file)).map_err(|error| failed(&error))?;
     if let Some(folder) = &args.out {
         files::make(folder)?;
     }

@@ -6,7 +6,6 @@ mod network;
 pub(super) mod server;
 mod transactions;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -56,7 +55,7 @@ pub(super) enum Outcome {
     /// Its answer takes too long for the loop.
     Query(Query),
     /// The recording is to be written to this file.
-    Save(PathBuf),
+    Save(String),
 }
 
 impl Outcome {
@@ -409,8 +408,8 @@ pub(super) const METHODS: &[Method] = &[
         summary: "Writes what the node recorded of itself to a new file, for keel replay.",
         params: &[required(
             "file",
-            Kind::File,
-            "the file's path on the node's machine; it must not be there",
+            Kind::FileName,
+            "the file's name in the folder recordings of the data directory; it must not be there",
         )],
         result: "object: file, bytes, missing",
         run: server::save_record,

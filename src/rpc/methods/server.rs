@@ -22,14 +22,14 @@ pub(super) fn stop(view: &mut View<'_>, _: &Params) -> Ran {
 }
 
 pub(super) fn save_record(view: &mut View<'_>, params: &Params) -> Ran {
-    let file = params.file(0)?;
+    let name = params.file_name(0)?;
     if !view.is_recording {
         return Err(RpcError::failed(
             "nothing is recorded: record is off in the node's configuration, or its log is not \
              read yet",
         ));
     }
-    Ok(Outcome::Save(file))
+    Ok(Outcome::Save(name))
 }
 
 pub(super) fn help(_: &mut View<'_>, params: &Params) -> Ran {
