@@ -11,16 +11,15 @@ use crate::wire::frames_bytes;
 
 use super::observe::{Gauges, Observations};
 
-/// The place of the node that was recorded, and that of all its peers.
+/// The place of the node that was recorded.
 const NODE: usize = 0;
-const PEERS: usize = 1;
 
 /// A recording that was played.
 #[derive(Debug)]
 pub struct Playback {
     /// How far the replay came, and to which state.
     pub replayed: Replayed,
-    /// What was counted: node 0 is the one that was recorded, 1 stands for its peers.
+    /// What was counted of the node. What its peers sent is what it received.
     pub observations: Observations,
     /// The hash of everything that was told, in order.
     pub event_hash: [u8; 32],
@@ -58,9 +57,8 @@ pub fn play(
         let observations = counted.get_or_insert_with(|| Observations::new(first, 1, sample_every));
         match &seen {
             Shown::Entry(Entry::Input(_, input)) => {
-                if let Input::Message { kind, bytes, .. } = input {
-                    let size = frames_bytes(bytes.len() as u64);
-                    observations.message(PEERS, NODE, *kind, size);
+                if let Input::Message { bytes, .. } = input {
+                    observations.received(NODE, frames_bytes(bytes.len() as u64));
                 }
                 tell(event, now, &format!("<- {input}"));
             }
@@ -85,6 +83,14 @@ pub fn play(
     let mut runner = Inline::new(recording.reader());
     let replayed = recording.replay(until, &mut runner, &mut watch)?;
     let began = began.unwrap_or(now);
+    if let Some(observations) = &mut counted {
+        let gauges = Gauges {
+            events: replayed.events.1,
+            running: 1,
+            ..Gauges::default()
+        };
+        observations.end(now, gauges);
+    }
     Ok(Playback {
         replayed,
         observations: counted.unwrap_or_else(|| Observations::new(began, 1, sample_every)),
@@ -112,7 +118,7 @@ struct Reached {
 fn count(observations: &mut Observations, now: Time, output: &Output, reached: &mut Reached) {
     match output {
         Output::Send { kind, bytes, .. } => {
-            observations.message(NODE, PEERS, *kind, frames_bytes(bytes.len() as u64));
+            observations.sent(NODE, *kind, frames_bytes(bytes.len() as u64));
         }
         Output::Publish(published) => {
             observations.mempool(NODE, published.mempool_count);

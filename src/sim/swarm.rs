@@ -16,7 +16,7 @@ use crate::base::{Rng, Span, Time};
 use crate::node::{CheckpointInterval, Event, Mining, Question};
 use crate::types::{CompactBits, EngineKind, EngineRules, Genesis, Height, Millis, Profile};
 
-use super::adversary::{AdversaryKind, behaviour};
+use super::adversary::{AdversaryKind, Flaw, behaviour};
 use super::check::{
     CONVERGES_WITHIN, Checker, Finally, Outcomes, Violation, Watch, agree, check_log_replay,
     check_recording, no_agreement,
@@ -67,6 +67,8 @@ const UNSIMPLIFIED_ONE_IN: u64 = 8;
 const REPLAYS_MAX: u32 = 3;
 /// After how many events it is told how far it is: some milliseconds.
 const PROGRESS_EVERY: u64 = 1_024;
+/// How often the series take a sample: as often as in other scenarios.
+const SAMPLE_EVERY: Span = Span::from_secs(1);
 /// How often a recording takes a new snapshot, in bytes.
 const RECORD_BASE: u64 = 400_000;
 
@@ -189,6 +191,7 @@ pub fn run_under(seed: u64, options: &SwarmOptions, look: Look) -> Verdict {
         outcomes = run.check(&nodes);
     }
     run.plan.finish(&mut run.world);
+    run.world.end_series();
     let marks = run.marks(&outcomes);
     let followed = run.followed.filter(|node| node.0 < run.world.len());
     let recording = followed.and_then(|node| run.world.recording(node));
@@ -659,7 +662,7 @@ impl Run {
         }
         let config = self.world.config();
         for (mark, is_so) in [
-            (Mark::Loss, config.network.loss_per_million > 0),
+            (Mark::Loss, self.world.network().lost_segments() > 0),
             (Mark::SealedFrames, !config.switches.plain_frames),
             (Mark::OwnVerdicts, !config.switches.memoised_verdicts),
             (Mark::Threads, !config.switches.simulated_costs),
@@ -681,7 +684,11 @@ impl Run {
 #[must_use]
 pub fn expected_marks() -> Vec<&'static str> {
     let own = Mark::ALL.iter().map(|mark| mark.name());
-    let adversaries = ADVERSARIES.iter().map(|(_, marks)| *marks);
+    let kinds = ADVERSARIES.iter();
+    // Of blocks that break one rule each, every rule.
+    let flaws = Flaw::ALL.iter().map(|flaw| flaw.mark());
+    let kinds = kinds.filter(|(kind, _)| *kind != AdversaryKind::InvalidBlockMiner);
+    let adversaries = kinds.map(|(_, marks)| *marks).chain(flaws);
     own.chain(adversaries).chain(CHEATS).collect()
 }
 
@@ -751,6 +758,7 @@ fn draw_world(rng: &mut Rng, seed: u64, genesis: Arc<Genesis>) -> WorldConfig {
         segment_size: (128 << 10) << rng.below(3),
         cores: 1 + rng.below(2) as u8,
         disks: DiskKind::Faulty,
+        sample_every: SAMPLE_EVERY,
         switches: Switches {
             plain_frames: !rng.chance(1, UNSIMPLIFIED_ONE_IN),
             memoised_verdicts: !rng.chance(1, UNSIMPLIFIED_ONE_IN),

@@ -61,6 +61,17 @@ fn what_a_node_of_a_world_lived_through_is_told_again_from_its_recording() {
     let unknown = unknown.map(|(world, node)| world - node);
     assert!(unknown <= Some(1), "{told}");
     assert!(again.join("report.svg").is_file());
+    // It says which part of the node's life it is, and nothing that nobody knows of it.
+    let recorded = &told["recorded"];
+    assert_eq!(recorded["last_event"], replayed["last_event"], "{told}");
+    assert!(
+        recorded["state_hash"]
+            .as_str()
+            .is_some_and(|hash| hash.len() == 64)
+    );
+    assert!(told.get("seed").is_none() && told.get("switches").is_none());
+    let nodes = std::fs::read_to_string(again.join("nodes.csv")).expect("it was written");
+    assert_eq!(nodes.lines().count(), 2, "its peers are no node: {nodes}");
     // Half of it is as much of it as was asked for.
     let half = told["events"].as_u64().expect("a number") / 2;
     let until = half.to_string();

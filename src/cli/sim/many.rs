@@ -153,7 +153,10 @@ fn work(
                 seed,
                 violations: outcome.facts.violations.clone(),
                 marks: marks(&outcome),
-                switches: named(outcome.facts.switches).to_vec(),
+                switches: outcome
+                    .facts
+                    .switches
+                    .map_or(Vec::new(), |it| named(it).to_vec()),
                 events: outcome.facts.events,
                 passed: outcome.facts.end.since(outcome.seen.began()),
                 outcome: (keep && !outcome.facts.violations.is_empty()).then(|| Box::new(outcome)),

@@ -7,8 +7,8 @@ use crate::base::{Span, Time};
 use crate::cli::recording_file::RecordingFile;
 use crate::cli::{CommandError, Output};
 use crate::node::Recording;
-use crate::sim::report::{Facts, Report};
-use crate::sim::{Switches, playback};
+use crate::sim::playback;
+use crate::sim::report::{Facts, Recorded, Report};
 
 use super::progress::{Line, peak_memory};
 use super::{SimArgs, files, one, quoted};
@@ -37,13 +37,14 @@ pub(super) fn play(path: &Path, args: &SimArgs, output: &Output) -> Result<(), C
     let ((first, last), hash) = (played.replayed.events, played.replayed.hash);
     let facts = Facts {
         scenario: "recording".to_owned(),
-        about: format!("Events {first} to {last} of a node, to the state {hash}."),
-        // A real node simplifies nothing.
-        switches: Switches {
-            plain_frames: false,
-            memoised_verdicts: false,
-            simulated_costs: false,
-        },
+        about: "What a node lived through, event for event.".to_owned(),
+        // A recording does not say what the node's driver did in a simpler way.
+        switches: None,
+        recorded: Some(Recorded {
+            first_event: first,
+            last_event: last,
+            state_hash: hash.to_string(),
+        }),
         nodes: 1,
         end: played.ended,
         wall: Span::from_micros(one::micros(line.elapsed())),

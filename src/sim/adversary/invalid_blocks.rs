@@ -106,7 +106,9 @@ impl Flaw {
         Self::AccountFee,
     ];
 
-    pub(super) const fn mark(self) -> &'static str {
+    /// The mark of a block that has it.
+    #[must_use]
+    pub const fn mark(self) -> &'static str {
         match self {
             Self::Work => "invalid block: work not done",
             Self::EasyBits => "invalid block: target above the limit",

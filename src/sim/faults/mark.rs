@@ -64,7 +64,7 @@ marks! {
     SlowDisk "slow-disk";
     /// A disk failed to sync.
     FailingSync "failing-sync";
-    /// Segments are lost on the lines.
+    /// A segment was lost on the lines.
     Loss "loss";
     /// Messages went through the transports of both ends.
     SealedFrames "sealed-frames";
@@ -80,7 +80,7 @@ marks! {
     Isolated "isolated";
     /// One node did not hear another.
     PairOneWay "pair-one-way";
-    /// A cut came and went.
+    /// A cut was mended, and came again.
     Flapping "flapping";
     /// A node's clock is off, by no more than the rules bear.
     ClockSkew "clock-skew";

@@ -7,6 +7,8 @@ use crate::sim::unfit::{Unfit, within};
 
 /// The least time from one fault to the next: nobody would live between them.
 const EVERY_MIN: Span = Span::from_millis(1);
+/// How long nodes that leave are away in the mean, at least: five blocks of the slowest chain.
+const AWAY_MIN: Span = Span::from_secs(20);
 /// The most time between faults, and of one: longer than any run.
 const PACE_MAX: Span = Span::from_secs(100 * 365 * 86_400);
 
@@ -31,6 +33,17 @@ impl Pace {
     fn lasting(self, least: Span) -> Self {
         Self {
             lasts: self.lasts.max(least),
+            ..self
+        }
+    }
+
+    /// The same, for long: what is drawn between nothing and two minutes becomes 20 s to
+    /// two minutes.
+    fn away(self) -> Self {
+        let lasts = AWAY_MIN + Span::from_micros(self.lasts.as_micros() / 4 * 3);
+        let never = self.every == Span::ZERO;
+        Self {
+            lasts: if never { self.lasts } else { lasts },
             ..self
         }
     }
@@ -171,7 +184,7 @@ impl FaultOptions {
             slow_disk: Pace::draw(rng, long),
             failing_sync: Pace::draw(rng, short),
             partition: Pace::draw(rng, long),
-            leave: Pace::draw(rng, long.times(2)),
+            leave: Pace::draw(rng, long.times(2)).away(),
             clock_jump: Pace::draw(rng, short),
         }
     }

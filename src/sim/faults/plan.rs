@@ -4,11 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::{Rng, Span, Time};
 use crate::node::Mining;
-use crate::sim::network::{Cut, CutId};
+use crate::sim::network::CutId;
 use crate::sim::{ClockError, Crash, Damage, DiskHits, DiskTrouble, NodeIndex, World};
 use crate::store::Keep;
 
 use super::{FaultOptions, Mark, Pace};
+
+mod partitions;
+
+use partitions::Flapping;
 
 /// How long an operator looks at a directory that does not open before emptying the disk.
 const WIPED_AFTER: Span = Span::from_secs(5);
@@ -24,6 +28,9 @@ const DRIFT_PPM_MAX: u64 = 500;
 
 /// How soon the power is back that goes while a disk has a trouble.
 const RESET_LASTS: Span = Span::from_millis(200);
+
+/// For how many intervals of blocks a node that leaves is away at least.
+const AWAY_INTERVALS: u64 = 5;
 
 /// How often a process is killed in a loop, and how long it lives and is away in between.
 const CRASH_LOOP_KILLS: u64 = 12;
@@ -136,9 +143,8 @@ enum Act {
     Mend(CutId),
     /// A cut that comes and goes changes.
     Flap {
-        cut: Cut,
+        flapping: Flapping,
         holds: Option<CutId>,
-        until: Time,
     },
 }
 
@@ -515,7 +521,7 @@ impl FaultPlan {
                 self.cuts.retain(|id| *id != cut);
                 world.mend(cut);
             }
-            Act::Flap { cut, holds, until } => self.flap(world, cut, holds, until),
+            Act::Flap { flapping, holds } => self.flap(world, flapping, holds),
         }
     }
 
@@ -581,6 +587,7 @@ impl FaultPlan {
             }
             Kind::Leave => {
                 if let Some(node) = self.somebody(world, |_| true) {
+                    let lasts = away(lasts, pace.lasts, self.interval.times(AWAY_INTERVALS));
                     self.begin(world.now(), Mark::Leave, Over::Start(node));
                     self.down(world, node, Crash::Kill, lasts);
                 }
@@ -777,71 +784,6 @@ impl FaultPlan {
         world.trouble(node, *trouble);
     }
 
-    fn partition(&mut self, world: &mut World, lasts: Span) {
-        if world.len() < 3 {
-            return;
-        }
-        let all = world.len() as u64;
-        let one = self.rng.below(all) as usize;
-        let side = |rng: &mut Rng| {
-            let mut nodes: Vec<usize> = (0..world.len()).collect();
-            rng.shuffle(&mut nodes);
-            // The size is uniform, so that even halves are as likely as lonely ones.
-            nodes.truncate(1 + rng.below(all - 1) as usize);
-            nodes
-        };
-        let cuts = self.manner.cuts;
-        let mut drawn = self.rng.below(cuts.iter().sum());
-        let kind = cuts.iter().position(|weight| {
-            let is_it = drawn < *weight;
-            drawn = drawn.saturating_sub(*weight);
-            is_it
-        });
-        let (mark, cut) = match kind.unwrap_or(0) {
-            0 => (Mark::Split, Cut::Split(side(&mut self.rng))),
-            1 => (Mark::SplitOneWay, Cut::SplitOneWay(side(&mut self.rng))),
-            2 => (Mark::Isolated, Cut::Isolate(one)),
-            _ => {
-                let other = (one + 1 + self.rng.below(all - 1) as usize) % world.len();
-                (
-                    Mark::PairOneWay,
-                    Cut::OneWay {
-                        from: one,
-                        to: other,
-                    },
-                )
-            }
-        };
-        let (now, until) = (world.now(), world.now() + lasts);
-        self.begin(now, mark, Over::Mending(until));
-        if self.rng.chance(self.manner.flapping_permille, 1_000) {
-            self.begin(now, Mark::Flapping, Over::Mending(until));
-            self.flap(world, cut, None, until);
-        } else {
-            let id = world.cut(cut);
-            self.cuts.push(id);
-            self.later(until, Act::Mend(id));
-        }
-    }
-
-    fn flap(&mut self, world: &mut World, cut: Cut, holds: Option<CutId>, until: Time) {
-        let holds = match holds {
-            Some(id) => {
-                self.cuts.retain(|held| *held != id);
-                world.mend(id);
-                None
-            }
-            None if world.now() >= until => return,
-            None => {
-                let id = world.cut(cut.clone());
-                self.cuts.push(id);
-                Some(id)
-            }
-        };
-        let after = self.around(Span::from_secs(2));
-        self.later(world.now() + after, Act::Flap { cut, holds, until });
-    }
-
     /// Looks for directories that did not open, as an operator would.
     fn watch_directories(&mut self, world: &mut World) {
         for node in self.nodes.clone() {
@@ -876,6 +818,15 @@ impl FaultPlan {
             self.later(at + WIPED_AFTER, Act::Wipe(node));
         }
     }
+}
+
+/// How long a node is away: what was drawn between nothing and twice the mean, moved to where it is
+/// no less than `least`, and the same in the mean where that can be.
+fn away(drawn: Span, mean: Span, least: Span) -> Span {
+    let more = mean.as_micros().saturating_sub(least.as_micros());
+    let part = u128::from(drawn.as_micros()) * u128::from(more);
+    let part = part / u128::from(mean.as_micros().max(1));
+    least + Span::from_micros(u64::try_from(part).unwrap_or(u64::MAX))
 }
 
 fn leave(world: &mut World, mark: Mark, node: NodeIndex) {

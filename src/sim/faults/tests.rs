@@ -150,3 +150,52 @@ fn skewed_clocks_change_what_happens_where_nobody_is_started_again() {
     assert!(skewed.marks.iter().any(is_skewed));
     assert!(!right.marks.iter().any(is_skewed));
 }
+
+#[test]
+fn a_cut_flaps_only_where_it_comes_again() {
+    let flapped = |lasts| {
+        let options = FaultOptions {
+            partition: Pace::new(Span::from_secs(4), lasts),
+            ..FaultOptions::default()
+        };
+        let all = (0..3).map(|seed| {
+            let (mut world, mut plan, node) = one(options.clone(), seed);
+            for name in ["two", "three"] {
+                plan.admit(&mut world, name, &[node], None, true);
+            }
+            pass(&mut world, &mut plan, Span::from_secs(40));
+            plan.finish(&mut world);
+            fired(&world, Mark::Flapping)
+        });
+        all.sum::<u64>()
+    };
+    assert_eq!(
+        flapped(Span::from_micros(1)),
+        0,
+        "each was over before it came again"
+    );
+    assert!(flapped(Span::from_secs(20)) > 0);
+}
+
+#[test]
+fn whoever_leaves_is_away_for_several_intervals_of_blocks() {
+    let options = FaultOptions {
+        leave: Pace::new(Span::from_secs(15), Span::from_millis(2)),
+        ..FaultOptions::default()
+    };
+    let (mut world, mut plan, _) = one(options, 3);
+    pass(&mut world, &mut plan, Span::from_secs(120));
+    let times = world.observations().time_line().times().iter();
+    let left = times.filter(|at| at.mark.0 == Mark::Leave.name());
+    let away: Vec<Span> = left.map(|at| at.until.since(at.from)).collect();
+    assert!(away.len() > 1);
+    assert!(
+        away.iter().all(|span| *span >= INTERVAL.times(5)),
+        "{away:?}"
+    );
+    for seed in 0..100 {
+        let drawn = FaultOptions::draw(&mut Rng::from_number(seed)).leave;
+        let is_long = (Span::from_secs(20)..=Span::from_secs(120)).contains(&drawn.lasts);
+        assert!(drawn.every == Span::ZERO || is_long, "{drawn:?}");
+    }
+}

@@ -51,6 +51,8 @@ pub(super) struct Losses {
     /// How many segments pass until one is lost. It is drawn when one was, so that a message
     /// without a loss costs a subtraction.
     until_next: u64,
+    /// How many were lost so far, each once.
+    pub(super) count: u64,
 }
 
 /// A segment comes through at the latest after so many repetitions; with three of ten lost, one of
@@ -87,6 +89,7 @@ impl Losses {
             draw: Draw::new(seed),
             per_million,
             until_next: u64::MAX,
+            count: 0,
         };
         losses.set(per_million);
         losses
@@ -109,6 +112,7 @@ impl Losses {
             }
             lost.last[times - 1] = u32::try_from(left).unwrap_or(u32::MAX).saturating_add(1);
             lost.repeats += times as u32;
+            self.count += 1;
             self.until_next = self.gap();
         }
         self.until_next -= left;

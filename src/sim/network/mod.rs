@@ -141,6 +141,12 @@ impl Network {
         &self.where_at[node]
     }
 
+    /// How many segments were lost so far, each once.
+    #[must_use]
+    pub const fn lost_segments(&self) -> u64 {
+        self.losses.count
+    }
+
     /// The names of the regions, by their numbers.
     #[must_use]
     pub fn region_names(&self) -> &'static [&'static str] {

@@ -220,6 +220,9 @@ fn what_is_lost_comes_a_round_trip_later_or_after_a_timeout() {
     assert!((2_280..2_560).contains(&told), "{told}");
     assert!((1_020..1_240).contains(&timed_out), "{timed_out}");
     assert!(on_time + told + timed_out < 20_000, "some are lost twice");
+    // Of 200,000 segments one of fifty.
+    let lost = network.lost_segments();
+    assert!((3_750..4_250).contains(&lost), "{lost}");
 }
 
 #[test]

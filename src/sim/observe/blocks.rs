@@ -231,15 +231,28 @@ impl Blocks {
     /// branch is one of its own.
     #[must_use]
     pub fn side_branches(&self) -> Vec<Branch> {
+        self.branches(Fate::Stale)
+    }
+
+    /// What lies above the chain and is not decided yet, in the same way.
+    #[must_use]
+    pub fn open_branches(&self) -> Vec<Branch> {
+        self.branches(Fate::Open)
+    }
+
+    fn branches(&self, of: Fate) -> Vec<Branch> {
         let fates = self.fates();
         let mut branches: Vec<Branch> = Vec::new();
-        // Which branch each stale block ends, so that a child makes it longer.
+        // Which branch each block ends, so that a child makes it longer.
         let mut ends: BTreeMap<BlockId, usize> = BTreeMap::new();
         for ((seen, height, parent), fate) in self.iter().zip(fates) {
+            if fate != of {
+                continue;
+            }
             if let Some(branch) = ends.remove(&parent) {
                 branches[branch].blocks.push(seen.id);
                 ends.insert(seen.id, branch);
-            } else if fate == Fate::Stale {
+            } else {
                 ends.insert(seen.id, branches.len());
                 branches.push(Branch {
                     height,

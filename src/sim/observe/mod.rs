@@ -82,6 +82,16 @@ impl Observations {
         self.traffic.message(from, to, kind, bytes);
     }
 
+    /// A node sent a message to somebody who is not counted.
+    pub fn sent(&mut self, from: usize, kind: u8, bytes: u64) {
+        self.traffic.sent(from, kind, bytes);
+    }
+
+    /// Somebody who is not counted sent so many bytes to a node.
+    pub fn received(&mut self, to: usize, bytes: u64) {
+        self.traffic.received(to, bytes);
+    }
+
     /// A node has executed a block, or made it. The first node anywhere is its origin. A block
     /// that a node came to without showing its parent first, as in a reorganisation, brings the
     /// parent with it.
@@ -155,9 +165,18 @@ impl Observations {
 
     /// Takes a sample; does nothing before it is due.
     pub fn sample(&mut self, now: Time, gauges: Gauges) {
-        if now < self.series.due() {
-            return;
+        if now >= self.series.due() {
+            self.take_sample(now, gauges);
         }
+    }
+
+    /// Takes the last sample: the world ends now.
+    pub fn end(&mut self, now: Time, gauges: Gauges) {
+        self.series.forget(now);
+        self.take_sample(now, gauges);
+    }
+
+    fn take_sample(&mut self, now: Time, gauges: Gauges) {
         let heights = self.blocks.heights();
         let mempools = middle(&mut self.mempools.clone());
         self.series.push(Sample {

@@ -67,6 +67,11 @@ impl Series {
         self.due
     }
 
+    /// Leaves out the last sample if it is of this time: things went on since.
+    pub(super) fn forget(&mut self, at: Time) {
+        self.samples.pop_if(|last| last.at == at);
+    }
+
     pub(super) fn push(&mut self, sample: Sample) {
         let at = sample.at;
         self.samples.push(sample);

@@ -221,3 +221,20 @@ fn marks_are_counted_beyond_those_whose_time_is_kept() {
     assert_eq!(line.counts()[&Mark("partition")], 1);
     assert_eq!(line.times().len() as u64 + line.left_out(), 70_001);
 }
+
+#[test]
+fn the_last_sample_is_that_of_the_end() {
+    let mut seen = observations(1);
+    let gauges = Gauges::default();
+    seen.sample(at(1_000), gauges);
+    connect(&mut seen, 1_400, 0, (1, 0, 1), 0);
+    seen.end(at(1_500), gauges);
+    let samples = seen.series().samples();
+    let told: Vec<_> = samples.iter().map(|it| (it.at, it.heights.1)).collect();
+    assert_eq!(told, [(at(1_000), Height(0)), (at(1_500), Height(1))]);
+    // What happened at that moment after its sample counts too.
+    connect(&mut seen, 1_500, 0, (2, 1, 2), 0);
+    seen.end(at(1_500), gauges);
+    let last = seen.series().samples().last().map(|it| it.heights.1);
+    assert_eq!((seen.series().samples().len(), last), (2, Some(Height(2))));
+}

@@ -44,19 +44,28 @@ impl Traffic {
     }
 
     pub(super) fn admit(&mut self, nodes: usize) {
-        let nodes = nodes.max(self.nodes.len());
-        self.nodes.resize(nodes, NodeTraffic::default());
+        if nodes > self.nodes.len() {
+            self.nodes.resize(nodes, NodeTraffic::default());
+        }
     }
 
     #[inline]
     pub(super) fn message(&mut self, from: usize, to: usize, kind: u8, bytes: u64) {
+        self.sent(from, kind, bytes);
+        self.received(to, bytes);
+    }
+
+    #[inline]
+    pub(super) fn sent(&mut self, from: usize, kind: u8, bytes: u64) {
         self.total.add(bytes);
         self.kinds[usize::from(kind)].add(bytes);
-        let last = from.max(to);
-        if last >= self.nodes.len() {
-            self.nodes.resize(last + 1, NodeTraffic::default());
-        }
+        self.admit(from + 1);
         self.nodes[from].sent += bytes;
+    }
+
+    #[inline]
+    pub(super) fn received(&mut self, to: usize, bytes: u64) {
+        self.admit(to + 1);
         self.nodes[to].received += bytes;
     }
 

@@ -14,6 +14,8 @@ mod plot;
 mod summary;
 mod units;
 
+use serde::Serialize;
+
 use crate::base::{Span, Time};
 
 use super::observe::Observations;
@@ -32,6 +34,26 @@ pub const fn named(switches: Switches) -> [(&'static str, bool); 3] {
     ]
 }
 
+/// The part of a node's life that a recording has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Recorded {
+    /// The number of its first event.
+    pub first_event: u64,
+    /// That of its last one.
+    pub last_event: u64,
+    /// The hash of the node's state after it.
+    pub state_hash: String,
+}
+
+impl Recorded {
+    /// In words.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        let (first, last) = (self.first_event, self.last_event);
+        format!("events {first} to {last}, to the state {}", self.state_hash)
+    }
+}
+
 /// What a report says about a run besides what the run saw.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
@@ -43,8 +65,10 @@ pub struct Facts {
     pub seed: u64,
     /// What was set besides the file: key paths and values.
     pub options: Vec<(String, String)>,
-    /// What was simplified.
-    pub switches: Switches,
+    /// What was simplified; nothing where that is not known.
+    pub switches: Option<Switches>,
+    /// Which part of a node's life it was, where it is a recording.
+    pub recorded: Option<Recorded>,
     /// How many nodes the world had.
     pub nodes: usize,
     /// When it ended, in its own time.
@@ -82,7 +106,7 @@ impl Facts {
         let region_of = (0..world.len()).map(|node| network.place(node).region.0);
         Self {
             seed: world.config().seed,
-            switches: world.config().switches,
+            switches: Some(world.config().switches),
             nodes: world.len(),
             end: world.now(),
             events: world.happenings(),

@@ -9,7 +9,7 @@ use crate::base::{Span, encode_hex};
 use crate::sim::observe::{Curve, Fate, Observations, median};
 
 use super::units::{bytes, count, share, span, three_digits};
-use super::{Facts, SETTLE, named};
+use super::{Facts, Recorded, SETTLE, named};
 
 /// Quantiles of delays in milliseconds; nothing where so many nodes were never reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -63,12 +63,17 @@ impl Quantiles {
 pub struct Summary {
     /// The scenario's name.
     pub scenario: String,
-    /// The seed.
-    pub seed: u64,
+    /// The seed; a recording has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
+    /// Which part of a node's life it was, where it is a recording.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recorded: Option<Recorded>,
     /// What was set besides the file.
     pub options: Vec<(String, String)>,
-    /// What was simplified.
-    pub switches: Vec<&'static str>,
+    /// What was simplified; nothing where that is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub switches: Option<Vec<&'static str>>,
     /// How many nodes.
     pub nodes: usize,
     /// The time that passed in the world.
@@ -133,15 +138,16 @@ impl Summary {
         let timed = seen.time_line().counts().iter();
         let mut marks: BTreeMap<&'static str, u64> = facts.marks.iter().copied().collect();
         marks.extend(timed.map(|(mark, times)| (mark.0, *times)));
-        let switches = named(facts.switches).into_iter();
+        let switches = facts.switches.map(|switches| {
+            let on = named(switches).into_iter().filter(|(_, on)| *on);
+            on.map(|(name, _)| name).collect()
+        });
         Self {
             scenario: facts.scenario.clone(),
-            seed: facts.seed,
+            seed: facts.recorded.is_none().then_some(facts.seed),
+            recorded: facts.recorded.clone(),
             options: facts.options.clone(),
-            switches: switches
-                .filter(|(_, on)| *on)
-                .map(|(name, _)| name)
-                .collect(),
+            switches,
             nodes: facts.nodes,
             virtual_ms: facts.end.since(seen.began()).as_millis(),
             wall_ms: facts.wall.as_millis(),
@@ -167,13 +173,22 @@ impl Summary {
         }
     }
 
-    /// What was simplified, in words.
-    pub(super) fn switches_text(&self) -> String {
-        if self.switches.is_empty() {
-            "nothing: frames are encrypted, each node verifies for itself, jobs run on threads"
-                .to_owned()
-        } else {
-            self.switches.join(", ")
+    /// What was simplified, in words, where that is known.
+    pub(super) fn switches_text(&self) -> Option<String> {
+        let switches = self.switches.as_ref()?;
+        if switches.is_empty() {
+            let none = "nothing: frames are encrypted, each node verifies for itself, jobs run on \
+                        threads";
+            return Some(none.to_owned());
+        }
+        Some(switches.join(", "))
+    }
+
+    /// What ran.
+    pub(super) fn name_text(&self) -> String {
+        match self.seed {
+            Some(seed) => format!("{}, seed {seed}", self.scenario),
+            None => self.scenario.clone(),
         }
     }
 
@@ -192,11 +207,16 @@ impl Summary {
 
     fn rows(&self) -> Vec<(&'static str, String)> {
         let mut rows = vec![
-            ("scenario", format!("{}, seed {}", self.scenario, self.seed)),
+            ("scenario", self.name_text()),
             ("nodes", count(self.nodes as u64)),
-            ("simplified", self.switches_text()),
-            ("time", self.speed_text()),
         ];
+        if let Some(recorded) = &self.recorded {
+            rows.push(("recorded", recorded.to_text()));
+        }
+        if let Some(switches) = self.switches_text() {
+            rows.push(("simplified", switches));
+        }
+        rows.push(("time", self.speed_text()));
         if !self.options.is_empty() {
             let set = self
                 .options

@@ -185,6 +185,7 @@ impl Run {
         let violations: Vec<String> = violations.map(ToString::to_string).collect();
         // What was found on the way counts wherever it was stopped.
         let is_checked = self.scenario.is_checked && (!stopped || !violations.is_empty());
+        self.world.end_series();
         let world = &self.world;
         let facts = Facts {
             scenario: self.scenario.name().to_owned(),

@@ -437,6 +437,13 @@ fn a_swarm_leaves_to_the_seed_what_its_file_does_not_say() {
         outcome.facts.violations
     );
     assert!(outcome.seen.blocks().count() > 0);
+    let samples = outcome.seen.series().samples();
+    let last = samples.last().expect("there are some");
+    assert_eq!(
+        (last.at, last.heights),
+        (outcome.facts.end, outcome.seen.blocks().heights())
+    );
+    assert!(samples[1].at.since(samples[0].at) < Span::from_secs(3));
     assert_eq!(
         outcome.facts.event_hash,
         run_to_end(&scenario, 3).facts.event_hash

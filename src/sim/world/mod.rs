@@ -517,13 +517,21 @@ impl World {
     }
 
     fn sample(&mut self) {
+        self.observations.sample(self.now, self.gauges());
+    }
+
+    /// Takes the last sample of the series: this is how it ends.
+    pub fn end_series(&mut self) {
+        self.observations.end(self.now, self.gauges());
+    }
+
+    fn gauges(&self) -> Gauges {
         let is_running = |machine: &&Machine| machine.running.is_some();
-        let gauges = Gauges {
+        Gauges {
             events: self.happenings,
             running: self.machines.iter().filter(is_running).count() as u32,
             connections: self.connections.iter().flatten().count() as u64,
-        };
-        self.observations.sample(self.now, gauges);
+        }
     }
 
     /// Gives a node an input, when its loop gets to it.

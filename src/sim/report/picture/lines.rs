@@ -241,25 +241,26 @@ pub(super) fn stale(
     summary: &Summary,
 ) {
     let end = last_second(facts, seen);
-    let mut parts = [(0_u32, 0_u32); PARTS];
+    let mut parts = [(0_u32, 0_u32, 0_u32); PARTS];
     for ((block, ..), fate) in seen.blocks().iter().zip(seen.blocks().fates()) {
         let part = (seconds(seen, block.first) / end * PARTS as f64) as usize;
         let part = &mut parts[part.min(PARTS - 1)];
         match fate {
             Fate::Stale => part.1 += 1,
-            Fate::Chain | Fate::Open => part.0 += 1,
+            Fate::Chain => part.0 += 1,
+            Fate::Open => part.2 += 1,
         }
     }
     let deepest = summary.reorganisations.len();
     let sub = format!(
-        "Grey on the chain, dark orange stale: {} of {} ({}). The deepest reorganisation left {}.",
+        "Grey on the chain, dark orange stale: {} of {} ({}); hollow not decided yet. {}",
         summary.stale,
         summary.blocks,
         share(summary.stale, summary.blocks),
         match deepest {
-            0 => "none".to_owned(),
-            1 => "1 block".to_owned(),
-            deepest => format!("{deepest} blocks"),
+            0 => "There was no reorganisation.".to_owned(),
+            1 => "The deepest reorganisation left 1 block.".to_owned(),
+            deepest => format!("The deepest reorganisation left {deepest} blocks."),
         }
     );
     let quantity = Quantity {
@@ -269,12 +270,15 @@ pub(super) fn stale(
         y_text: &whole,
         whole: true,
     };
-    let most = parts.iter().map(|(chain, stale)| chain + stale).max();
+    let sums = parts
+        .iter()
+        .map(|(chain, stale, open)| chain + stale + open);
+    let most = sums.max();
     let x_text = |at: f64| clock(at, end);
     let most = f64::from(most.unwrap_or(0));
     let plot = plot(drawing, area, end, most, &quantity, &x_text);
     let width = plot.area.width / PARTS as f64;
-    for (part, (chain, stale)) in parts.iter().enumerate() {
+    for (part, (chain, stale, open)) in parts.iter().enumerate() {
         let left = plot.area.left + width * part as f64 + 1.0;
         let mut bar = |class: &str, from: u32, to: u32| {
             if to > from {
@@ -291,5 +295,6 @@ pub(super) fn stale(
         };
         bar("bar-chain", 0, *chain);
         bar("bar-stale", *chain, chain + stale);
+        bar("bar-open", chain + stale, chain + stale + open);
     }
 }

@@ -10,7 +10,7 @@ mod tree;
 use crate::base::{Span, Time};
 use crate::sim::observe::Observations;
 
-use super::drawing::{Anchor, Area, Drawing, text_width};
+use super::drawing::{Anchor, Area, Drawing, Point, text_width};
 use super::plot::clock;
 use super::summary::Summary;
 use super::units::{bytes, count, rough, share, span};
@@ -50,7 +50,9 @@ text{font-family:Helvetica,Arial,'DejaVu Sans',sans-serif;fill:#1d2733;font-size
 .bar{fill:#3d7fb0}.bar-chain{fill:#b9c3cd}.bar-stale{fill:#c8500a}\
 .chain{fill:none;stroke:#6b7885;stroke-width:2}.block{fill:#6b7885}\
 .branch{fill:none;stroke:#c8500a;stroke-width:1.8}.stale{fill:#c8500a}\
-.open{fill:#fff;stroke:#6b7885;stroke-width:1.5}\
+.open{fill:#fff;stroke:#6b7885;stroke-width:1.5}.bar-open{fill:#fff;stroke:#6b7885}\
+.undecided{fill:none;stroke:#6b7885;stroke-width:1.5;stroke-dasharray:3 3}\
+.leader{stroke:#c9d0d7;stroke-width:.8}\
 .fault{stroke:#a3320b;stroke-width:1.4;stroke-opacity:.75}.lasting{fill:#d55e00;fill-opacity:.5}\
 .row{fill:#f5f7f8}\
 .link{fill:none;stroke:#5f6c78;stroke-opacity:.17;stroke-width:.8}\
@@ -147,13 +149,16 @@ pub(super) fn page(facts: &Facts, seen: &Observations, summary: &Summary) -> Str
     top += 320.0;
 
     let bottom = foot(&mut drawing, top, facts, seen);
-    let title = format!("keel sim {} with seed {}", facts.scenario, facts.seed);
+    let title = match &facts.recorded {
+        Some(_) => "keel sim of a recording".to_owned(),
+        None => format!("keel sim {} with seed {}", facts.scenario, facts.seed),
+    };
     drawing.finish(PAGE_WIDTH, bottom + 16.0, &title, STYLE)
 }
 
 /// What ran, and the numbers that matter most; gives back where it ends.
 fn head(drawing: &mut Drawing, facts: &Facts, summary: &Summary) -> f64 {
-    let text = format!("{}, seed {}", facts.scenario, facts.seed);
+    let text = summary.name_text();
     drawing.text("head", (MARGIN, 58.0), Anchor::Start, &text);
     let width = PAGE_WIDTH - 2.0 * MARGIN;
     let mut y = 84.0;
@@ -166,7 +171,12 @@ fn head(drawing: &mut Drawing, facts: &Facts, summary: &Summary) -> f64 {
     if !options.is_empty() {
         facts_lines.push(format!("Set besides the file: {}", options.join(" ")));
     }
-    facts_lines.push(format!("Simplified: {}.", summary.switches_text()));
+    if let Some(recorded) = &summary.recorded {
+        facts_lines.push(format!("{}.", recorded.to_text()));
+    }
+    if let Some(switches) = summary.switches_text() {
+        facts_lines.push(format!("Simplified: {switches}."));
+    }
     for text in &facts_lines {
         for line in lines_of(text, 13.0, width) {
             drawing.text("fact", (MARGIN, y), Anchor::Start, &line);

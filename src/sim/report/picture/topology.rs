@@ -3,8 +3,9 @@
 use std::f64::consts::TAU;
 
 use crate::sim::report::drawing::number;
+use crate::sim::report::plot::apart;
 
-use super::{Anchor, Area, Drawing, Facts, Part, count};
+use super::{Anchor, Area, Drawing, Facts, Part, Point, count, text_width};
 
 /// Nodes and links beyond these are left out evenly.
 const NODES_MAX: usize = 400;
@@ -12,9 +13,9 @@ const LINKS_MAX: usize = 1_500;
 /// Rows of nodes, so that many fit.
 const ROW_NODES: usize = 140;
 
-/// The width of a letter, at most, and the height of two lines of text.
-const LETTER: f64 = 8.0;
-const TWO_LINES: f64 = 30.0;
+/// The height of two lines of text, and of one.
+const TWO_LINES: f64 = 31.0;
+const ONE_LINE: f64 = 14.0;
 
 struct Place {
     node: u32,
@@ -50,8 +51,15 @@ pub(super) fn draw(drawing: &mut Drawing, area: Area, facts: &Facts) {
         room.left + room.width / 2.0,
         room.top + room.height / 2.0 + 4.0,
     );
-    let radius = (room.height / 2.0 - 34.0).min(room.width / 2.0 - 120.0);
     let places = places(facts, &shown);
+    let regions = region_names(facts, &places);
+    // The widest name fits beside the ring, whichever form it has.
+    let widths = regions
+        .iter()
+        .map(|name| text_width(&name.one_line(), 13.0));
+    let beside = widths.fold(0.0, f64::max) + 20.0;
+    let radius = (room.height / 2.0 - 34.0).min(room.width / 2.0 - beside);
+    let radius = radius.max(60.0);
     let rows = places.iter().map(|place| place.row).max().unwrap_or(0) + 1;
     let point = |place: &Place| {
         let radius = radius - 9.0 * (rows - 1 - place.row) as f64;
@@ -85,7 +93,7 @@ pub(super) fn draw(drawing: &mut Drawing, area: Area, facts: &Facts) {
         let class = format!("node r{}", place.region % 8);
         drawing.circle(&class, point(place), size);
     }
-    names(drawing, facts, &places, centre, radius);
+    names(drawing, &regions, room, centre, radius);
 }
 
 fn shown_nodes(facts: &Facts) -> Vec<u32> {
@@ -132,51 +140,91 @@ fn places(facts: &Facts, shown: &[u32]) -> Vec<Place> {
     places
 }
 
-/// The regions' names outside of the ring.
-fn names(drawing: &mut Drawing, facts: &Facts, places: &[Place], centre: (f64, f64), radius: f64) {
-    let mut taken: Vec<(f64, f64, f64)> = Vec::new();
+/// A region's name beside the ring.
+struct Name<'a> {
+    region: &'a str,
+    nodes: String,
+    /// Where its nodes are, in the middle.
+    angle: f64,
+}
+
+impl Name<'_> {
+    fn one_line(&self) -> String {
+        format!("{}: {}", self.region, self.nodes)
+    }
+}
+
+fn region_names<'a>(facts: &'a Facts, places: &[Place]) -> Vec<Name<'a>> {
+    let mut names = Vec::new();
     for (region, name) in facts.regions.iter().enumerate() {
         let angles = places.iter().filter(|place| place.region == region);
         let angles: Vec<f64> = angles.map(|place| place.angle).collect();
         let (Some(first), Some(last)) = (angles.first(), angles.last()) else {
             continue;
         };
-        let angle = (first + last) / 2.0;
-        let anchor = match angle.cos() {
-            x if x > 0.2 => Anchor::Start,
-            x if x < -0.2 => Anchor::End,
-            _ => Anchor::Middle,
-        };
         let of_region = facts.region_of.iter();
         let nodes = of_region.filter(|of| usize::from(**of) == region).count();
-        let nodes = match nodes {
-            1 => "1 node".to_owned(),
-            nodes => format!("{} nodes", count(nodes as u64)),
+        names.push(Name {
+            region: name,
+            nodes: count(nodes as u64),
+            angle: (first + last) / 2.0,
+        });
+    }
+    names
+}
+
+/// Writes the regions' names outside of the ring: those of its right half in a column on the right,
+/// one below the other, and the others on the left. Where there are many, each has one line.
+fn names(drawing: &mut Drawing, names: &[Name<'_>], room: Area, centre: Point, radius: f64) {
+    for is_right in [true, false] {
+        let side = names
+            .iter()
+            .filter(|name| (name.angle.cos() >= 0.0) == is_right);
+        let side: Vec<&Name<'_>> = side.collect();
+        let has_two_lines = side.len() as f64 * TWO_LINES <= room.height;
+        let (gap, below) = if has_two_lines {
+            (TWO_LINES, 17.0)
+        } else {
+            (ONE_LINE, 4.0)
         };
-        // Two lines, both outside of the ring, and further out where another region's stand.
-        let width = LETTER * name.len().max(nodes.len()) as f64;
-        let place = |out: f64| {
-            let radius = radius + 16.0 + out;
-            let x = centre.0 + radius * angle.cos();
-            (x, centre.1 + radius * angle.sin() + 7.0 * angle.sin())
-        };
-        let left = |x: f64| match anchor {
-            Anchor::Start => x,
-            Anchor::Middle => x - width / 2.0,
-            Anchor::End => x - width,
-        };
-        let is_free = |at: (f64, f64)| {
-            let (from, to) = (left(at.0), left(at.0) + width);
-            let apart = |(other_from, other_to, y): &(f64, f64, f64)| {
-                to < *other_from || from > *other_to || (at.1 - y).abs() > TWO_LINES
+        let around = radius + 16.0;
+        let wanted = side.iter().map(|name| centre.1 + around * name.angle.sin());
+        let wanted: Vec<f64> = wanted.collect();
+        let (top, bottom) = (room.top + 12.0, room.bottom() - below);
+        for (name, y) in side.iter().zip(apart(&wanted, gap, top, bottom)) {
+            // As near as the ring is at the height of the text.
+            let (above, under) = (y - 12.0 - centre.1, y + below - centre.1);
+            let nearest = if above * under <= 0.0 {
+                0.0
+            } else {
+                above.abs().min(under.abs())
             };
-            taken.iter().all(apart)
-        };
-        let mut tried = (0..6).map(|step| place(f64::from(step) * 12.0));
-        let at = tried.find(|at| is_free(*at)).unwrap_or_else(|| place(0.0));
-        taken.push((left(at.0), left(at.0) + width, at.1));
-        let y = at.1;
-        drawing.text("strong", (at.0, y - 2.0), anchor, name);
-        drawing.text("tick", (at.0, y + 13.0), anchor, &nodes);
+            let out = (around * around - nearest * nearest)
+                .max(0.0)
+                .sqrt()
+                .max(8.0);
+            let (x, anchor) = if is_right {
+                (centre.0 + out, Anchor::Start)
+            } else {
+                (centre.0 - out, Anchor::End)
+            };
+            let edge = radius + 6.0;
+            let from = (
+                centre.0 + edge * name.angle.cos(),
+                centre.1 + edge * name.angle.sin(),
+            );
+            let to = (if is_right { x - 3.0 } else { x + 3.0 }, y - 5.0);
+            drawing.line("leader", from, to);
+            if has_two_lines {
+                let nodes = match name.nodes.as_str() {
+                    "1" => "1 node".to_owned(),
+                    nodes => format!("{nodes} nodes"),
+                };
+                drawing.text("strong", (x, y - 2.0), anchor, name.region);
+                drawing.text("tick", (x, y + 13.0), anchor, &nodes);
+            } else {
+                drawing.text("strong", (x, y), anchor, &name.one_line());
+            }
+        }
     }
 }

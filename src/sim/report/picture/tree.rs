@@ -32,25 +32,20 @@ pub(super) fn draw(
         .iter()
         .map(|(block, _, parent)| (block.id, parent))
         .collect();
-    let branches = seen.blocks().side_branches();
+    let stale = seen.blocks().side_branches();
+    let open = seen.blocks().open_branches();
+    let undecided: usize = open.iter().map(|branch| branch.blocks.len()).sum();
+    let longest = stale.iter().map(|branch| branch.blocks.len()).max();
+    let sides = stale.len() as u64;
+    let stale = stale.into_iter().map(|branch| (branch, Fate::Stale));
+    let open = open.into_iter().map(|branch| (branch, Fate::Open));
+    let mut branches: Vec<(Branch, Fate)> = stale.chain(open).collect();
+    branches.sort_by_key(|(branch, _)| branch.first);
     let scale = Scale::seconds(last_second(facts, seen), area.left, area.right() - 8.0);
     let rows = rows_of(&branches, &at, &scale);
     let used = rows.iter().flatten().max().map_or(0, |row| row + 1);
     let hidden = rows.iter().filter(|row| row.is_none()).count();
-    let longest = branches.iter().map(|branch| branch.blocks.len()).max();
-    let mut sub = format!(
-        "{} blocks by the time each was first seen. {} stale ones in {} branches above the chain",
-        count(summary.blocks),
-        count(summary.stale),
-        count(branches.len() as u64)
-    );
-    if let Some(longest) = longest {
-        sub.push_str(&format!(", the longest of {longest}"));
-    }
-    if hidden > 0 {
-        sub.push_str(&format!("; {hidden} more branches do not fit here"));
-    }
-    sub.push('.');
+    let sub = told(summary, (sides, longest), undecided, hidden);
     let part = Part {
         title: "The chain and its side branches",
         sub: &sub,
@@ -62,16 +57,28 @@ pub(super) fn draw(
     let end = last_second(facts, seen);
     super::faults::times_axis(drawing, &scale, end, (room.top + 6.0, bottom));
 
-    for (branch, row) in branches.iter().zip(&rows) {
+    // Where a branch begins on another one.
+    let mut drawn: BTreeMap<BlockId, (f64, f64)> = BTreeMap::new();
+    for ((branch, fate), row) in branches.iter().zip(&rows) {
         let Some(row) = row else { continue };
         let y = base - ROW_HEIGHT * (*row as f64 + 1.0);
         let mut points = Vec::new();
-        let root = parents.get(&branch.blocks[0]).and_then(|id| at.get(id));
-        points.push((scale.at(root.copied().unwrap_or(0.0)), base));
+        let parent = parents.get(&branch.blocks[0]);
+        let root = parent.and_then(|id| drawn.get(id).copied());
+        let on_chain = || {
+            let first = parent.and_then(|id| at.get(id));
+            (scale.at(first.copied().unwrap_or(0.0)), base)
+        };
+        points.push(root.unwrap_or_else(on_chain));
         points.extend(branch.blocks.iter().map(|id| (scale.at(at[id]), y)));
-        drawing.polyline("branch", &points);
-        for point in &points[1..] {
-            drawing.circle("stale", *point, 3.4);
+        let (line, dot) = match fate {
+            Fate::Open => ("undecided", "open"),
+            Fate::Stale | Fate::Chain => ("branch", "stale"),
+        };
+        drawing.polyline(line, &points);
+        for (id, point) in branch.blocks.iter().zip(&points[1..]) {
+            drawing.circle(dot, *point, 3.4);
+            drawn.insert(*id, *point);
         }
         if branch.blocks.len() > 2 {
             let end = points[points.len() - 1];
@@ -83,34 +90,67 @@ pub(super) fn draw(
     bottom + 36.0 - area.top
 }
 
+/// What is said of the branches: how many are aside and how long the longest of them is, and how
+/// many blocks are not decided.
+fn told(
+    summary: &Summary,
+    (sides, longest): (u64, Option<usize>),
+    undecided: usize,
+    hidden: usize,
+) -> String {
+    let mut sub = format!(
+        "{} blocks by the time each was first seen. {} stale ones in {} branches above the chain",
+        count(summary.blocks),
+        count(summary.stale),
+        count(sides)
+    );
+    if let Some(longest) = longest {
+        sub.push_str(&format!(", the longest of {longest}"));
+    }
+    if undecided > 0 {
+        let undecided = count(undecided as u64);
+        sub.push_str(&format!(
+            "; {undecided} at the end, hollow, not decided yet"
+        ));
+    }
+    if hidden > 0 {
+        sub.push_str(&format!("; {hidden} more branches do not fit here"));
+    }
+    sub.push('.');
+    sub
+}
+
 /// The best chain as one line, its blocks as dots where there is room.
 fn chain(drawing: &mut Drawing, seen: &Observations, scale: &Scale, base: f64) {
     let fates = seen.blocks().fates();
-    let mut places: Vec<(f64, Fate)> = seen
+    let mut places: Vec<f64> = seen
         .blocks()
         .iter()
         .zip(&fates)
-        .filter(|(_, fate)| **fate != Fate::Stale)
-        .map(|((block, ..), fate)| (scale.at(seconds(seen, block.first)), *fate))
+        .filter(|(_, fate)| **fate == Fate::Chain)
+        .map(|((block, ..), _)| scale.at(seconds(seen, block.first)))
         .collect();
-    places.sort_by(|a, b| a.0.total_cmp(&b.0));
+    places.sort_by(f64::total_cmp);
     let Some(last) = places.last() else { return };
-    drawing.line("chain", (scale.at(0.0), base), (last.0, base));
+    drawing.line("chain", (scale.at(0.0), base), (*last, base));
     let width = scale.at(scale.end()) - scale.at(0.0);
     if width / places.len() as f64 >= DOTS_APART {
-        for (x, fate) in places {
-            let class = if fate == Fate::Open { "open" } else { "block" };
-            drawing.circle(class, (x, base), 3.0);
+        for x in places {
+            drawing.circle("block", (x, base), 3.0);
         }
     }
 }
 
 /// The lowest row for each branch where it meets no other; nothing for what finds none.
-fn rows_of(branches: &[Branch], at: &BTreeMap<BlockId, f64>, scale: &Scale) -> Vec<Option<usize>> {
+fn rows_of(
+    branches: &[(Branch, Fate)],
+    at: &BTreeMap<BlockId, f64>,
+    scale: &Scale,
+) -> Vec<Option<usize>> {
     let mut free = [f64::NEG_INFINITY; ROWS_MAX];
     branches
         .iter()
-        .map(|branch| {
+        .map(|(branch, _)| {
             let places = branch.blocks.iter().map(|id| scale.at(at[id]));
             let (first, last) = places.fold((f64::MAX, f64::MIN), |(first, last), place| {
                 (first.min(place), last.max(place))
