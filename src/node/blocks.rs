@@ -12,7 +12,7 @@ use crate::chain::{
 use crate::codec::{Encode, Writer};
 use crate::p2p::{Action, Arrival, ConnId, Room, Sync};
 use crate::store::{Append, Kind, Log};
-use crate::types::{BlockId, Hash, Height, TxId, Uint256};
+use crate::types::{BlockId, Hash, Header, Height, Rules, TxId, Uint256};
 use crate::wire::message::{ANNOUNCE_HEADERS_MAX, GET_BLOCKS_MAX, RequestId};
 use crate::wire::{Lane, Message, MessageKind};
 
@@ -127,10 +127,15 @@ impl Node {
 
     /// A block came. Was it asked for? Then a job checks all that can be checked by itself.
     pub(super) fn block_came(&mut self, conn: ConnId, req: RequestId, bytes: Vec<u8>, now: Time) {
-        let id = match header_of(&bytes) {
-            Ok(header) => header.id(),
+        let header = match header_of(&bytes) {
+            Ok(header) => header,
             Err(error) => return self.fault(conn, format!("BLOCK: {error}"), now),
         };
+        let id = header.id();
+        // What an answer that nobody waits for any more says is not looked at, but for this.
+        if bytes.len() > self.block_bytes_max(&header) {
+            return self.fault(conn, "BLOCK: it is longer than a block may be", now);
+        }
         let what = (&id, bytes.len());
         match self.sync.block_came(conn, req.0, what, &self.chain, now) {
             Arrival::Wanted => {}
@@ -144,6 +149,13 @@ impl Node {
             }
         }
         self.arrived.push(conn, id, bytes);
+    }
+
+    /// How many bytes a block with this header may have: those of transactions never exceed their
+    /// weight.
+    fn block_bytes_max(&self, header: &Header) -> usize {
+        let rules = Rules::at(self.chain.genesis(), header.height);
+        header.encoded_len() + size_of::<u32>() + rules.max_block_weight as usize
     }
 
     /// Starts checks of the blocks that came. Small ones are checked together: the signatures of

@@ -428,7 +428,7 @@ impl Node {
         });
         let tip = (hello.best_id, hello.best_height);
         self.with_sync(now, |sync, chain, out| {
-            sync.joined(conn, tip, chain, now, out);
+            sync.joined(conn, direction, tip, chain, now, out);
         });
         // The best paying first, and each account's in their order.
         let waiting = self.mempool.best_first().map(|checked| checked.wtxid);

@@ -106,6 +106,31 @@ fn answers_to_questions_that_this_node_never_asks_close() {
 }
 
 #[test]
+fn an_answer_that_is_longer_than_a_block_may_be_closes_even_when_it_comes_too_late() {
+    for beyond in [0, 1] {
+        let (mut alice, bob, carol) = (Alice::new(), peer(2), peer(3));
+        let first = alice.first_block();
+        alice.connect(bob);
+        alice.connect(carol);
+        alice.receive(bob, announce(&[&first]));
+        alice.receive(carol, announce(&[&first]));
+        let late = alice.expect_get_blocks(bob, &[&first]);
+        alice.wait(Span::from_secs(2));
+        let request = alice.expect_get_blocks(carol, &[&first]);
+        alice.receive(carol, block(request, &first));
+        let mut lie = first.header.to_bytes();
+        let weight = alice.maker.genesis.rules.max_block_weight as usize;
+        lie.resize(lie.len() + 4 + weight + beyond, 0);
+        let (request, block) = (late, lie);
+        alice.receive(bob, Message::Block { request, block });
+        match beyond {
+            0 => alice.expect_open(bob),
+            _ => alice.expect_closed(bob, "it is longer than a block may be"),
+        }
+    }
+}
+
+#[test]
 fn a_stalled_block_is_asked_elsewhere_and_taken_when_it_comes_late() {
     let (mut alice, bob, carol) = (Alice::new(), peer(2), peer(3));
     let first = alice.first_block();

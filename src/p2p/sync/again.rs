@@ -17,12 +17,12 @@ use super::{ConnId, Due, Room, Sync};
 const LACKED_SPAN: Span = Span::from_secs(600);
 
 impl Sync {
-    /// Asks for the blocks that are wanted again, each the fastest peer of `idle` that has its
+    /// Asks for the blocks that are wanted again, each the first peer of `idle` that has its
     /// chain and did not say that it lacks it.
     pub(super) fn ask_again(
         &mut self,
         chain: &Chain,
-        (room, idle): (Room, &[(u64, ConnId)]),
+        (room, idle): (Room, &[ConnId]),
         now: Time,
         asked: &mut Asked,
     ) {
@@ -51,7 +51,7 @@ impl Sync {
                 return;
             }
             let able = |conn: &ConnId| self.has_again(*conn, slot, height, chain, now);
-            let Some(conn) = idle.iter().map(|(_, conn)| *conn).find(able) else {
+            let Some(conn) = idle.iter().copied().find(able) else {
                 continue;
             };
             self.ask(conn, Lane::History, slot, height.0, now);

@@ -12,7 +12,7 @@ use crate::wire::message::{GET_BLOCKS_MAX, RequestId};
 use crate::wire::{Lane, Message};
 
 use super::window::{Branch, Slot};
-use super::{Action, ConnId, Due, Sync, SyncPeer};
+use super::{Action, ConnId, Direction, Due, Sync, SyncPeer};
 
 /// How many blocks may be under way from one peer: enough small ones that a line of 100 ms is in
 /// use all the time.
@@ -78,6 +78,26 @@ pub(super) struct InCheck {
     bytes: u64,
 }
 
+/// How much of the room some peers have.
+#[derive(Clone, Copy, Debug, Default)]
+struct Share {
+    blocks: usize,
+    bytes: u64,
+}
+
+impl Share {
+    /// Whether a block more is within half of the room: one always is.
+    const fn is_within_half(self, room: Room, bytes: u64) -> bool {
+        let fits = self.blocks < room.blocks / 2 && self.bytes + bytes <= room.bytes / 2;
+        fits || self.blocks == 0
+    }
+
+    const fn add(&mut self, bytes: u64) {
+        self.blocks += 1;
+        self.bytes += bytes;
+    }
+}
+
 /// What is asked of whom in one go.
 pub(super) type Asked = BTreeMap<(ConnId, Lane), Vec<BlockId>>;
 
@@ -115,8 +135,9 @@ impl Senders {
 
 impl Sync {
     /// Asks peers for missing blocks: of the branch with the most work first and of parked ones
-    /// last, of each the lowest first, each of the fastest peer that has it and is idle. `room` is
-    /// how much may be under way and in check. Costs next to nothing when nothing changed since the
+    /// last, of each the lowest first, each of the best peer that has it and is idle: who holds up
+    /// nobody, whom we dialled, who is fastest. `room` is how much may be under way and in check, of
+    /// which inbound peers have half where a dialled one has the branch too. Costs next to nothing when nothing changed since the
     /// last call.
     pub fn schedule(&mut self, chain: &Chain, room: Room, now: Time, out: &mut Vec<Action>) {
         self.follow(chain);
@@ -217,15 +238,44 @@ impl Sync {
         branch
     }
 
+    /// Who may be asked for something, the best first.
+    fn idle(&self) -> Vec<ConnId> {
+        let idle = self.peers.iter().filter(|(_, peer)| peer.is_idle());
+        let rank = |(conn, peer): (&ConnId, &SyncPeer)| {
+            let slowness = u64::MAX - peer.rate.bytes_per_second();
+            (peer.rank(), slowness, *conn)
+        };
+        let mut ranked: Vec<_> = idle.map(rank).collect();
+        ranked.sort_unstable();
+        ranked.into_iter().map(|(.., conn)| conn).collect()
+    }
+
+    /// What inbound peers are being asked for.
+    fn asked_of_inbound(&self) -> Share {
+        let mut share = Share::default();
+        for under_way in self.under_way.values() {
+            let peer = self.peers.get(&under_way.conn);
+            if peer.is_some_and(|peer| peer.direction == Direction::Inbound) {
+                share.add(under_way.bytes);
+            }
+        }
+        share
+    }
+
+    /// Whether a peer that this node dialled, and that is not known to say nothing, has a block of
+    /// a branch.
+    fn has_dialled(&self, branch: &Branch, height: u64) -> bool {
+        let mut peers = self.peers.iter();
+        peers.any(|(conn, peer)| {
+            let is_dialled = peer.direction == Direction::Outbound && peer.stalled.is_none();
+            is_dialled && branch.reaches(*conn, height)
+        })
+    }
+
     fn assign(&mut self, chain: &Chain, room: Room, now: Time, out: &mut Vec<Action>) {
         let mut asked = Asked::new();
-        let mut idle: Vec<(u64, ConnId)> = self
-            .peers
-            .iter()
-            .filter(|(_, peer)| peer.is_idle())
-            .map(|(conn, peer)| (u64::MAX - peer.rate.bytes_per_second(), *conn))
-            .collect();
-        idle.sort_unstable();
+        let idle = self.idle();
+        let mut inbound = self.asked_of_inbound();
         for place in 0..self.branches.len() {
             let (mut from, lane) = (0, self.branches[place].lane());
             while let Some(height) = self.branches[place].next_wanted(from) {
@@ -246,20 +296,27 @@ impl Sync {
                     break;
                 }
                 let branch = &self.branches[place];
+                let spares_inbound =
+                    inbound.is_within_half(room, slot.bytes) || !self.has_dialled(branch, height);
                 let able: Vec<_> = idle
                     .iter()
-                    .filter(|(_, conn)| branch.reaches(*conn, height))
-                    .filter_map(|(_, conn)| Some((*conn, self.peers.get(conn)?)))
+                    .filter(|conn| branch.reaches(**conn, height))
+                    .filter_map(|conn| Some((*conn, self.peers.get(conn)?)))
                     .filter(|(_, peer)| peer.takes(slot.bytes))
+                    .filter(|(_, peer)| spares_inbound || peer.direction == Direction::Outbound)
                     .collect();
                 if able.is_empty() {
                     // Fewer peers have what is higher up.
                     break;
                 }
                 let asked_before = |peer: &SyncPeer| peer.asks.iter().any(|ask| ask.id == slot.id);
-                let Some((conn, _)) = able.into_iter().find(|(_, peer)| !asked_before(peer)) else {
+                let best = able.into_iter().find(|(_, peer)| !asked_before(peer));
+                let Some((conn, peer)) = best else {
                     continue;
                 };
+                if peer.direction == Direction::Inbound {
+                    inbound.add(slot.bytes);
+                }
                 self.ask(conn, lane, slot, height, now);
                 asked.entry((conn, lane)).or_default().push(slot.id);
             }
@@ -348,6 +405,9 @@ impl Sync {
         if let Some(peer) = self.peers.get_mut(&conn) {
             peer.rate.received(bytes, now);
             (peer.heard, peer.stalled, peer.not_found) = (now, None, 0);
+            if !ask.lapsed {
+                peer.late = peer.late.saturating_sub(1);
+            }
         }
         self.due.clear(&Due::Stalled(conn));
         self.watch_peer(conn);
@@ -358,7 +418,8 @@ impl Sync {
         let height = chain.tree().height(id);
         let is_wanted = chain.wants_body(id) || chain.wants_again(id);
         let Some(height) = height.filter(|_| is_wanted && !self.in_check.contains_key(id)) else {
-            self.spare_bytes = self.spare_bytes.saturating_add(bytes);
+            // Nobody spends the budget by sending more than was asked for.
+            self.spare_bytes = self.spare_bytes.saturating_add(bytes.min(ask.bytes));
             return Arrival::Spare;
         };
         if let Some(other) = self.end_under_way(id)

@@ -10,7 +10,7 @@ use crate::wire::message::{HEADERS_MAX, LOCATOR_IDS_MAX, RequestId};
 use crate::wire::{Lane, Message};
 
 use super::presync::{Next, Presync, Walk};
-use super::{Action, ConnId, Due, Sync};
+use super::{Action, ConnId, Direction, Due, Sync, SyncPeer};
 
 /// How long a peer has to answer a request for headers: 15 s, and 1 ms for each that may come.
 pub(super) const HEADERS_TIMEOUT: Span = Span::from_millis(15_000 + HEADERS_MAX as u64);
@@ -19,6 +19,9 @@ pub(super) const HEADERS_TIMEOUT: Span = Span::from_millis(15_000 + HEADERS_MAX 
 const BEHIND: Span = Span::from_secs(24 * 3_600);
 /// How long that one peer may take for an answer before another one is asked as well.
 const LEADER_PATIENCE: Span = Span::from_secs(5);
+/// How much more time each full answer is worth: who sends fewer than 1,000 headers a second leads
+/// no longer than those 5 seconds allow, however regular its answers are.
+const LEADER_ANSWER: Span = Span::from_secs(2);
 /// How often a peer may tell of headers and, asked for what lies below them, not give them, or give
 /// a chain of too little work. An honest one does when its chain changes in between, and while it
 /// has not learned a better one.
@@ -66,7 +69,11 @@ impl Sync {
         out: &mut Vec<Action>,
     ) {
         if is_behind(chain, now) {
-            if self.leader.is_some() {
+            let direction = |conn| self.peers.get(&conn).map(|peer| peer.direction);
+            let is_dialled = direction(conn) == Some(Direction::Outbound);
+            let leader = self.leader.and_then(direction);
+            // A peer that this node chose does not wait for one that chose this node.
+            if leader.is_some_and(|leader| leader == Direction::Outbound || !is_dialled) {
                 self.waiting.insert(conn);
                 return;
             }
@@ -106,7 +113,10 @@ impl Sync {
         });
         self.due.set(Due::Headers(conn), now + HEADERS_TIMEOUT);
         if self.leader == Some(conn) {
-            self.due.set(Due::Leader, now + LEADER_PATIENCE);
+            let before = self.due.deadline(&Due::Leader).filter(|_| last.is_some());
+            let most = now + LEADER_PATIENCE;
+            let at = before.map_or(most, |before| most.min(before + LEADER_ANSWER));
+            self.due.set(Due::Leader, at);
         }
         // From the best header's parent on, so that a peer that has the same says so.
         let top = usize::from(chain.tree().best_header() != chain.tree().genesis());
@@ -150,7 +160,14 @@ impl Sync {
         match self.take_in(conn, headers, chain, now, out) {
             Taken::All => {
                 let last = headers.last().map(|last| (last.id(), last.height.0));
-                match last.filter(|(_, height)| more && *height > question.reached) {
+                let last = last.filter(|(_, height)| more && *height > question.reached);
+                match last {
+                    // Another one leads, because this one was slow: it waits like the others.
+                    Some(_)
+                        if is_behind(chain, now) && self.leader.is_some_and(|it| it != conn) =>
+                    {
+                        self.waiting.insert(conn);
+                    }
                     Some(last) => self.ask_headers(conn, Some(last), chain, now, out),
                     None => self.answered(conn, true, chain, now, out),
                 }
@@ -320,10 +337,23 @@ impl Sync {
         }
     }
 
+    /// The peer that is asked for headers is slow: another one is asked as well, if there is one.
+    pub(super) fn leader_late(&mut self, chain: &Chain, now: Time, out: &mut Vec<Action>) {
+        let leader = self.leader.filter(|_| !self.waiting.is_empty());
+        if let Some(peer) = leader.and_then(|conn| self.peers.get_mut(&conn)) {
+            peer.was_late();
+        }
+        self.next_leader(chain, now, out);
+    }
+
     /// The peer that is asked for headers is gone or slow, or has none: another one is asked.
     pub(super) fn next_leader(&mut self, chain: &Chain, now: Time, out: &mut Vec<Action>) {
         self.due.clear(&Due::Leader);
-        self.leader = self.waiting.pop_first();
+        let rank = |conn: &ConnId| (self.peers.get(conn).map(SyncPeer::rank), *conn);
+        self.leader = self.waiting.iter().map(rank).min().map(|(_, conn)| conn);
+        if let Some(conn) = self.leader {
+            self.waiting.remove(&conn);
+        }
         if let Some(conn) = self.leader {
             self.ask_headers(conn, None, chain, now, out);
         }

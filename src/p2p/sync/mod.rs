@@ -30,7 +30,7 @@ use crate::chain::Chain;
 use crate::types::{BlockId, Height, Uint256};
 use crate::wire::Lane;
 
-use super::{Action, Bounded, ConnId};
+use super::{Action, Bounded, ConnId, Direction};
 
 pub use bodies::{Arrival, Room};
 use bodies::{Ask, IN_FLIGHT_BYTES_MAX, IN_FLIGHT_MAX, InCheck, SENDERS_MAX, Senders, UnderWay};
@@ -60,9 +60,18 @@ enum Due {
     Again,
 }
 
+/// How late an inbound peer counts that has sent nothing yet: whoever stalls and comes back is
+/// asked after those that sent what they were asked for.
+const LATE_AT_FIRST: u32 = 2;
+/// How late a peer counts at most: so many blocks in time make up for everything.
+const LATE_MAX: u32 = 8;
+
 /// A peer as the synchronisation sees it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct SyncPeer {
+    direction: Direction,
+    /// How often it held others up, less what it sent in time since.
+    late: u32,
     /// The header with the most work that it has shown.
     best: Option<BlockId>,
     /// The height of its chain, as far as known.
@@ -91,6 +100,17 @@ struct SyncPeer {
 }
 
 impl SyncPeer {
+    /// Peers of lower rank are asked first: those that hold nobody up, and of those the ones that
+    /// this node chose.
+    fn rank(&self) -> (u32, bool) {
+        (self.late, self.direction == Direction::Inbound)
+    }
+
+    /// It held others up.
+    fn was_late(&mut self) {
+        self.late = (self.late + 1).min(LATE_MAX);
+    }
+
     fn is_idle(&self) -> bool {
         self.stalled.is_none() && self.takes(0)
     }
@@ -249,12 +269,18 @@ impl Sync {
     pub fn joined(
         &mut self,
         conn: ConnId,
+        direction: Direction,
         (tip, height): (BlockId, Height),
         chain: &Chain,
         now: Time,
         out: &mut Vec<Action>,
     ) {
         let peer = SyncPeer {
+            direction,
+            late: match direction {
+                Direction::Inbound => LATE_AT_FIRST,
+                Direction::Outbound => 0,
+            },
             best: None,
             height,
             claimed: Some((tip, height)),
@@ -306,7 +332,7 @@ impl Sync {
                 Due::LittleWork(conn) => {
                     out.push(Action::Unresponsive(conn, "a chain of enough work"));
                 }
-                Due::Leader => self.next_leader(chain, now, out),
+                Due::Leader => self.leader_late(chain, now, out),
                 Due::Held(conn) => self.held_due(conn, chain, now, out),
                 Due::Front => self.fronts_late(now),
                 Due::Stalled(conn) => self.stalled_late(conn, now, out),

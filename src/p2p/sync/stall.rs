@@ -28,9 +28,14 @@ const SILENCE_MOST: Span = Span::from_secs(600);
 /// A peer may be as slow as this, in bytes per second, and is not late: a largest block takes two
 /// minutes.
 const SLOWEST: u64 = 32 << 10;
-/// Bytes that may be asked for twice: two of the largest blocks, and a tenth of all that came.
+/// Bytes that may be asked for twice: two of the largest blocks, and a tenth of all that came. What
+/// holds up others is not bound by it.
 const SPARE_BYTES: u64 = 8 << 20;
 const SPARE_SHARE: u64 = 10;
+/// Beyond the budget a block that holds up others is asked of one more peer when all copies of it
+/// that are under way could have come at this rate, in bytes per second: a line that is full of
+/// copies of a large block is not filled with more of them.
+const COPIES_RATE: u64 = 256 << 10;
 
 impl Sync {
     /// Sets the timer for the blocks that hold up others.
@@ -62,26 +67,50 @@ impl Sync {
             })
             .collect();
         for (conn, front) in late {
+            self.lapse_front(conn, &front, now);
             let Some(peer) = self.peers.get_mut(&conn) else {
                 continue;
             };
             let silent = now.since(peer.heard) >= STALL;
             if !silent {
                 // It is slow, or its line is: it goes on with the rest.
-                self.lapse_within_budget(conn, &front);
                 continue;
             }
             if peer.stalled.is_none() {
                 peer.stalled = Some(now);
-                let span = self.patience + transfer(peer.asked_bytes);
+                let span = self.patience + transfer(peer.asked_bytes, SLOWEST);
                 self.due.set(Due::Stalled(conn), now + span);
             }
             let asks: Vec<_> = peer.asks.iter().map(|ask| ask.id).collect();
-            self.lapse_within_budget(conn, &front);
             for id in asks {
                 self.lapse_within_budget(conn, &id);
             }
         }
+    }
+
+    /// Lets others be asked for a block that holds up others. Whoever has spent the budget delays
+    /// that for a large block and prevents it for none.
+    fn lapse_front(&mut self, conn: ConnId, id: &BlockId, now: Time) {
+        let Some(under_way) = self.under_way.get(id).copied() else {
+            return;
+        };
+        let asks = self.peers.values().flat_map(|peer| &peer.asks);
+        let copies = asks.filter(|ask| ask.id == *id).count() as u64;
+        let span = transfer(copies.saturating_mul(under_way.bytes), COPIES_RATE);
+        if !self.has_budget(under_way.bytes) && now.since(under_way.at) < span {
+            return;
+        }
+        if let Some(peer) = self.peers.get_mut(&conn) {
+            peer.was_late();
+        }
+        self.lapse(conn, id);
+        self.release(id);
+    }
+
+    /// Whether so many bytes more may be asked for twice.
+    fn has_budget(&self, bytes: u64) -> bool {
+        let budget = SPARE_BYTES.saturating_add(self.received_bytes / SPARE_SHARE);
+        self.spare_bytes.saturating_add(bytes) <= budget
     }
 
     /// Lets others be asked for what this peer is being asked for, if the budget allows.
@@ -89,8 +118,7 @@ impl Sync {
         let Some(under_way) = self.under_way.get(id).filter(|u| u.conn == conn) else {
             return;
         };
-        let budget = SPARE_BYTES.saturating_add(self.received_bytes / SPARE_SHARE);
-        if self.spare_bytes.saturating_add(under_way.bytes) <= budget {
+        if self.has_budget(under_way.bytes) {
             self.lapse(conn, id);
             self.release(id);
         }
@@ -124,7 +152,7 @@ impl Sync {
             let next = peer.asks.first()?;
             let span = self.interval + Span::from_micros(self.interval.as_micros() / 2 * others);
             let span = span.max(SILENCE_LEAST).min(SILENCE_MOST);
-            Some(peer.heard.max(next.at) + span + transfer(next.bytes))
+            Some(peer.heard.max(next.at) + span + transfer(next.bytes, SLOWEST))
         });
         match due {
             Some(at) => self.due.set(Due::Blocks(conn), at),
@@ -145,7 +173,7 @@ impl Sync {
     }
 }
 
-/// How long a transfer takes a peer that is as slow as may be.
-const fn transfer(bytes: u64) -> Span {
-    Span::from_micros(bytes.saturating_mul(1_000_000) / SLOWEST)
+/// How long a transfer takes at a rate in bytes per second.
+const fn transfer(bytes: u64, rate: u64) -> Span {
+    Span::from_micros(bytes.saturating_mul(1_000_000) / rate)
 }

@@ -373,3 +373,65 @@ fn a_longer_window_costs_no_more_per_event() {
     assert!(window.slot(WINDOW_BLOCKS as u64).is_some());
     assert!(window.slot(WINDOW_BLOCKS as u64 + 1).is_none());
 }
+
+#[test]
+fn silent_peers_that_came_by_themselves_hold_up_nobody_while_a_dialled_one_has_the_chain() {
+    let mut story = Story::new(1_000, &[]);
+    story.room = Room {
+        blocks: 64,
+        bytes: 32 << 20,
+    };
+    let headers = story.headers.clone();
+    for silent in 1..=40 {
+        story.join_as(Direction::Inbound, ConnId(silent), &headers, 0);
+    }
+    let honest = ConnId(100);
+    story.join(honest, &headers, 0);
+    let asked = story.asks(0);
+    let lowest: Vec<usize> = (0..16).collect();
+    assert_eq!(
+        asked.iter().find(|(conn, ..)| *conn == honest).unwrap().2,
+        lowest
+    );
+    assert_eq!(
+        count(&asked),
+        16 + 32,
+        "the silent ones have half of the room"
+    );
+    // The honest one answers within 100 ms.
+    let mut open = asked;
+    let mut now = 0;
+    while !story.chain.tree().is_complete(&story.id(999)) {
+        now += 100;
+        open.retain(|(conn, ..)| *conn == honest);
+        for asked in std::mem::take(&mut open) {
+            story.come(&asked, 208, now);
+        }
+        for action in story.expire(now) {
+            let Action::Unresponsive(conn, _) = action else {
+                panic!("{action:?}")
+            };
+            assert_ne!(conn, honest);
+            story.leaves(conn, now);
+        }
+        open = story.asks(now);
+        assert!(now < 20_000, "it comes to an end");
+    }
+    assert!(now < 12_000, "{now} ms");
+}
+
+#[test]
+fn who_stalls_and_comes_back_is_asked_after_who_sends() {
+    let mut story = Story::new(12, &[]);
+    let headers = story.headers.clone();
+    // Carol's blocks are small and take 100 ms each.
+    story.join_as(Direction::Inbound, CAROL, &headers, 0);
+    story.room.blocks = 1;
+    for place in 0..10 {
+        let now = 1_000 * place as u64;
+        let asked = story.asks(now).remove(0);
+        story.come(&asked, 208, now + 100);
+    }
+    story.join_as(Direction::Inbound, BOB, &headers, 20_000);
+    assert_eq!(peers_of(&story.asks(20_000)), [CAROL]);
+}

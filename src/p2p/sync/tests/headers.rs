@@ -51,15 +51,31 @@ impl Story {
     }
 
     fn meets(&mut self, conn: ConnId, height: u64, now: Time) -> Vec<Action> {
+        self.meets_as(Direction::Outbound, conn, height, now)
+    }
+
+    fn meets_as(
+        &mut self,
+        direction: Direction,
+        conn: ConnId,
+        height: u64,
+        now: Time,
+    ) -> Vec<Action> {
         let mut out = Vec::new();
         self.sync.joined(
             conn,
+            direction,
             (BlockId([9; 32]), Height(height)),
             &self.chain,
             now,
             &mut out,
         );
         out
+    }
+
+    fn leaves_at(&mut self, conn: ConnId, now: Time) {
+        let mut out = Vec::new();
+        self.sync.left(conn, &self.chain, now, &mut out);
     }
 
     /// A time at which the node's newest header is new.
@@ -135,9 +151,14 @@ fn a_peer_whose_branch_begins_at_a_block_that_the_disk_can_not_read_is_not_blame
 fn an_answer_belongs_in_the_lane_of_its_request() {
     let mut story = Story::new(1, &[BOB]);
     let mut out = Vec::new();
-    story
-        .sync
-        .joined(CAROL, NOWHERE, &story.chain, time(0), &mut out);
+    story.sync.joined(
+        CAROL,
+        Direction::Outbound,
+        NOWHERE,
+        &story.chain,
+        time(0),
+        &mut out,
+    );
     let [Action::Send(CAROL, lane, message @ Message::GetHeaders { .. })] = &out[..] else {
         panic!("{out:?}")
     };
@@ -304,6 +325,47 @@ fn a_peer_that_lowers_its_height_is_given_up_and_does_not_hold_up_others() {
 }
 
 #[test]
+fn while_all_is_old_a_dialled_peer_leads_before_others_and_who_is_slow_waits() {
+    let mut story = Story::new(0, &[]);
+    let root = story.chain.tip_entry().header.clone();
+    let headers = headers_on(&story.chain, &root, &[0; 6_000], 0);
+    let start = root.time.0 + 48 * 3_600_000;
+    let at = |millis| Time::from_millis(start + millis);
+    let (eve, mallory) = (ConnId(1), ConnId(2));
+    let inbound = Direction::Inbound;
+    let eves = questions(&story.meets_as(inbound, eve, 6_000, at(0)));
+    assert_eq!(eves.len(), 1);
+    assert!(story.meets_as(inbound, mallory, 6_000, at(0)).is_empty());
+    // Who was dialled does not wait for who was not.
+    let daves = questions(&story.meets(DAVE, 6_000, at(0)));
+    assert_eq!(daves.len(), 1);
+    assert!(story.meets(ConnId(4), 6_000, at(0)).is_empty());
+    // Eve gives what she was asked for, and then waits.
+    let then = story.answers_at(at(10), eves[0], &headers[..2_000]);
+    assert!(then.is_empty(), "{then:?}");
+    // Dave gives an answer every 4.9 seconds: he leads for no more than seven.
+    let daves = questions(&story.answers_at(at(4_900), daves[0], &headers[..2_000]));
+    assert_eq!(daves[0].0, DAVE);
+    let mut out = Vec::new();
+    story.sync.expire(&story.chain, at(6_999), &mut out);
+    assert!(out.is_empty(), "{out:?}");
+    story.sync.expire(&story.chain, at(7_000), &mut out);
+    let next = questions(&out);
+    assert_eq!(next[0].0, ConnId(4), "the other one that was dialled");
+    let then = story.answers_at(at(9_800), daves[0], &headers[2_000..4_000]);
+    assert!(then.is_empty(), "{then:?}");
+    // Those that were late and those that were not dialled come last.
+    let led = |story: &Story| story.sync.leader.unwrap();
+    let mut leaders = Vec::new();
+    for _ in 0..3 {
+        let conn = led(&story);
+        story.leaves_at(conn, at(10_000));
+        leaders.push(led(&story));
+    }
+    assert_eq!(leaders, [DAVE, eve, mallory]);
+}
+
+#[test]
 fn a_peer_that_has_no_more_than_this_node_is_asked_for_bodies_all_the_same() {
     let mut story = Story::new(10, &[BOB]);
     let now = story.at_the_tip();
@@ -313,9 +375,14 @@ fn a_peer_that_has_no_more_than_this_node_is_asked_for_bodies_all_the_same() {
     assert!(story.answers(asked[0], &headers[9..]).is_empty());
     assert!(story.sync.knows(CAROL, &story.id(9), &story.chain));
     let mut out = Vec::new();
-    story
-        .sync
-        .joined(DAVE, (tip, Height(7)), &story.chain, now, &mut out);
+    story.sync.joined(
+        DAVE,
+        Direction::Outbound,
+        (tip, Height(7)),
+        &story.chain,
+        now,
+        &mut out,
+    );
     assert!(story.answers(questions(&out)[0], &[]).is_empty());
     assert!(story.sync.knows(DAVE, &tip, &story.chain));
     assert!(!story.sync.knows(DAVE, &story.id(7), &story.chain));

@@ -78,10 +78,14 @@ impl Story {
 
     /// A peer comes and shows headers.
     fn join(&mut self, conn: ConnId, headers: &[Header], millis: u64) {
+        self.join_as(Direction::Outbound, conn, headers, millis);
+    }
+
+    fn join_as(&mut self, direction: Direction, conn: ConnId, headers: &[Header], millis: u64) {
         let mut out = Vec::new();
         let chain = &mut self.chain;
         self.sync
-            .joined(conn, NOWHERE, chain, time(millis), &mut out);
+            .joined(conn, direction, NOWHERE, chain, time(millis), &mut out);
         for part in headers
             .chunks(2_000)
             .chain(headers.is_empty().then_some(headers))

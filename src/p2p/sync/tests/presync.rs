@@ -46,9 +46,14 @@ fn converse(
     mut show: impl FnMut(&[BlockId]) -> Vec<Header>,
 ) -> (Vec<Action>, usize) {
     let mut out = Vec::new();
-    story
-        .sync
-        .joined(conn, NOWHERE, &story.chain, now, &mut out);
+    story.sync.joined(
+        conn,
+        Direction::Outbound,
+        NOWHERE,
+        &story.chain,
+        now,
+        &mut out,
+    );
     let mut memory = 0;
     loop {
         let [

@@ -185,3 +185,85 @@ fn near_the_tip_a_peer_has_an_interval_and_at_least_ten_seconds() {
         "{closed:?}"
     );
 }
+
+#[test]
+fn nobody_spends_the_budget_for_what_holds_up_others() {
+    let peers: Vec<ConnId> = (1..=8).map(ConnId).collect();
+    let mut story = Story::new(4, &peers);
+    // One new block after the other.
+    story.room.blocks = 1;
+    for place in 0..3 {
+        let now = 10_000 * place as u64;
+        let late = story.asks(now).remove(0);
+        assert_eq!(late.2, [place]);
+        assert!(story.expire(now + 2_000).is_empty());
+        let second = story.asks(now + 2_000).remove(0);
+        assert_eq!(second.2, [place]);
+        // The block comes, and then a lie in its place that is as long as a message may be.
+        story.come(&second, 208, now + 2_010);
+        let arrival = story.comes(late.0, late.1, place, 4 << 20, now + 2_020);
+        assert_eq!(arrival, Arrival::Spare);
+        assert_eq!(story.sync.spare_bytes, 208 * (place as u64 + 1));
+    }
+    let silent = story.asks(30_000).remove(0);
+    assert!(story.expire(32_000).is_empty());
+    let second = story.asks(32_000).remove(0);
+    assert_ne!(second.0, silent.0);
+    story.come(&second, 208, 32_010);
+    // Nor does it matter that it is spent.
+    let mut story = Story::new(1, &[BOB, CAROL]);
+    story.asks(0);
+    story.sync.spare_bytes = u64::MAX / 2;
+    assert!(story.expire(2_000).is_empty());
+    assert_eq!(count(&story.asks(2_000)), 1);
+}
+
+#[test]
+fn a_line_that_is_full_of_copies_of_a_large_block_is_filled_with_few_more() {
+    let peers: Vec<ConnId> = (1..=8).map(ConnId).collect();
+    let mut story = Story::of_weights(&[3_900_000; 2], &peers);
+    let mut asked_at = Vec::new();
+    for millis in (0..110_000).step_by(500) {
+        story.expire(millis);
+        let asked = story.asks(millis);
+        if asked.iter().any(|(.., places)| places.contains(&0)) {
+            asked_at.push(millis);
+        }
+    }
+    // Two by the budget, and then when three copies and four could have come.
+    assert_eq!(asked_at, [0, 2_000, 4_000, 49_000, 109_000]);
+}
+
+#[test]
+fn who_holds_others_up_is_asked_last_until_it_has_made_up_for_it() {
+    let mut story = Story::new(28, &[BOB, CAROL]);
+    story.room.blocks = 1;
+    let late = story.asks(0).remove(0);
+    assert_eq!(late.0, BOB);
+    assert!(story.expire(2_000).is_empty());
+    let second = story.asks(2_000).remove(0);
+    story.come(&second, 208, 2_010);
+    assert_eq!(
+        story.comes(BOB, late.1, 0, 208, 2_020),
+        Arrival::Spare,
+        "late, and no fault"
+    );
+    for place in 1..10 {
+        let now = 10_000 * place as u64;
+        let asked = story.asks(now).remove(0);
+        assert_eq!(asked.0, CAROL, "whatever Carol's rate");
+        story.come(&asked, 208, now + 200);
+    }
+    // Once Carol has as much to do as may be, he shows that he can be in time.
+    story.room.blocks = 17;
+    let asked = story.asks(200_000);
+    assert_eq!(peers_of(&asked), [BOB, CAROL]);
+    assert_eq!(asked[0].2, [26]);
+    story.come(&asked[0], 208, 200_010);
+    story.come(&asked[1], 208, 204_000);
+    assert_eq!(
+        peers_of(&story.asks(204_000)),
+        [BOB],
+        "he is the faster one"
+    );
+}
