@@ -23,26 +23,25 @@ impl Node {
         stop: &BlockId,
         locator: &[BlockId],
     ) {
-        let limit = usize::from(max).min(HEADERS_MAX);
-        let after = self.chain.headers_after(locator, stop, limit);
-        let Some(peer) = self.peers.get_mut(&conn) else {
+        let peer = self.peers.get_mut(&conn);
+        let Some(peer) = peer.filter(|peer| peer.headers_read < READ_PER_PEER) else {
             return;
         };
+        let limit = usize::from(max).min(HEADERS_MAX);
+        let after = self.chain.headers_after(locator, stop, limit);
         let after = match after.at_hand() {
             Ok(headers) => {
                 return self.send_in(conn, lane, &Message::Headers { request, headers });
             }
             Err(after) => after,
         };
-        if peer.headers_read < READ_PER_PEER {
-            peer.headers_read += 1;
-            let owner = Owner::Headers {
-                conn,
-                lane,
-                request,
-            };
-            self.run(owner, Job::ReadHeaders(Box::new(after)));
-        }
+        peer.headers_read += 1;
+        let owner = Owner::Headers {
+            conn,
+            lane,
+            request,
+        };
+        self.run(owner, Job::ReadHeaders(Box::new(after)));
     }
 
     /// Old headers that a peer asked for were read.

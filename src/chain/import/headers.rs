@@ -18,8 +18,6 @@ pub struct HeadersAfter {
     old: Vec<Lsn>,
     /// Those above them, which are in memory.
     newer: Vec<Header>,
-    /// The last to tell of.
-    stop: BlockId,
 }
 
 /// An old header that could not be read.
@@ -37,7 +35,7 @@ impl HeadersAfter {
     /// The headers, if all of them are in memory.
     pub fn at_hand(self) -> Result<Vec<Header>, Self> {
         match self.old.is_empty() {
-            true => Ok(self.up_to_stop(Vec::new())),
+            true => Ok(self.newer),
             false => Err(self),
         }
     }
@@ -59,23 +57,10 @@ impl HeadersAfter {
                 let unreadable = UnreadableHeader { at, height, read };
                 return (headers, Some(unreadable));
             };
-            if !headers.is_empty() && front.header.parent_id == self.stop {
-                return (headers, None);
-            }
             headers.push(front.header);
         }
-        (self.up_to_stop(headers), None)
-    }
-
-    /// Those in memory behind the others.
-    fn up_to_stop(self, mut headers: Vec<Header>) -> Vec<Header> {
-        for header in self.newer {
-            if !headers.is_empty() && header.parent_id == self.stop {
-                break;
-            }
-            headers.push(header);
-        }
-        headers
+        headers.extend(self.newer);
+        (headers, None)
     }
 }
 
@@ -87,11 +72,16 @@ impl Chain {
         let fork = locator.iter().find(|id| self.in_best_chain(id));
         let below = fork.and_then(|id| self.tree.height(id));
         let first = below.unwrap_or(Height::GENESIS).next();
-        let end = self.top().min(first.0.saturating_add(limit as u64) - 1);
+        // Nothing beyond what is told of is looked up: a request of a few bytes costs what its
+        // answer does.
+        let stop = Some(stop).filter(|stop| self.in_best_chain(stop));
+        let stop = stop.and_then(|stop| self.tree.height(stop));
+        let stop = stop.filter(|height| *height >= first);
+        let last = stop.map_or(self.top(), |height| height.0);
+        let end = last.min(first.0.saturating_add(limit as u64) - 1);
         let logged = self.tree.logged_len();
         let mut after = HeadersAfter {
             first,
-            stop: *stop,
             ..HeadersAfter::default()
         };
         for height in first.0..logged.min(end.saturating_add(1)) {

@@ -511,6 +511,14 @@ fn the_best_chain_is_left_below_what_is_in_the_log_alone_and_taken_back() {
     };
     assert_eq!(after(&story.chain, 2, 39), all[3..]);
     assert_eq!(after(&story.chain, 2, 20), all[3..21]);
+    // What is not told of is not looked up. A place below the first one bounds nothing.
+    let look_up = |stop: usize| {
+        let chain = &story.chain;
+        chain.headers_after(&[trunk[2].id], &trunk[stop].id, 2_000)
+    };
+    assert_eq!(look_up(3).to_read(), 1);
+    assert_eq!(look_up(2).to_read() as u64, old - 4);
+    assert_eq!(look_up(39).to_read() as u64, old - 4);
     let other = story.maker.branch(&trunk[9].state, person(4).account, 35);
     records.takes(&mut story, &other);
     story.is_at(&other[34]);

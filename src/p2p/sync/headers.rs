@@ -99,6 +99,7 @@ impl Sync {
             peer.again = true;
             return;
         }
+        peer.owed = peer.told;
         let reached = last.map_or(0, |(_, height)| height);
         // Thousands of headers are history, and wait for what is new.
         let lane = if last.is_some() || is_behind(chain, now) {
@@ -294,6 +295,8 @@ impl Sync {
             return;
         };
         let told = peer.told.take();
+        // What it told of since it was asked may have come too late for this answer.
+        let owed = peer.owed.take();
         let again = std::mem::take(&mut peer.again);
         if let Some((id, height)) = peer.claimed.take_if(|_| whole) {
             let ours = tree.get(&tree.best_header());
@@ -311,7 +314,7 @@ impl Sync {
                 return;
             }
         }
-        let is_broken = whole && !again && told.is_some_and(|id| tree.height(&id).is_none());
+        let is_broken = whole && owed.is_some_and(|id| tree.height(&id).is_none());
         if is_broken && self.breaks_its_word(conn, out) {
             return;
         }

@@ -85,6 +85,8 @@ struct SyncPeer {
     again: bool,
     /// A header that it told of and whose parent is not known.
     told: Option<BlockId>,
+    /// What it had told of when it was asked, and so owes.
+    owed: Option<BlockId>,
     broken_words: u32,
     /// What it is being asked for, in the order of the requests, which is that of the answers.
     asks: Vec<Ask>,
@@ -288,6 +290,7 @@ impl Sync {
             presync: None,
             again: false,
             told: None,
+            owed: None,
             broken_words: 0,
             asks: Vec::new(),
             asked_bytes: 0,

@@ -477,3 +477,39 @@ fn headers_that_nobody_asked_for_or_that_follow_nothing_are_faults() {
         story.chain.tree().genesis()
     );
 }
+
+#[test]
+fn who_tells_of_the_same_again_and_again_and_never_gives_it_is_asked_nine_times() {
+    let mut story = Story::new(1, &[BOB]);
+    let orphan = headers_on(&story.chain, &story.headers[0].clone(), &[0; 2], 5)[1].clone();
+    let mut asked = questions(&story.tells(BOB, std::slice::from_ref(&orphan)));
+    for turn in 1..=9 {
+        assert_eq!(asked.len(), 1, "turn {turn}");
+        // Before it answers, it tells of it once more.
+        let none = story.tells(BOB, std::slice::from_ref(&orphan));
+        assert!(none.is_empty(), "{none:?}");
+        let out = story.answers(asked[0], &[]);
+        if turn == 9 {
+            assert!(
+                matches!(&out[..], [Action::Unresponsive(BOB, _)]),
+                "{out:?}"
+            );
+        } else {
+            asked = questions(&out);
+        }
+    }
+}
+
+#[test]
+fn what_a_peer_tells_of_while_it_answers_is_owed_by_the_next_answer() {
+    let mut story = Story::new(1, &[BOB]);
+    let branch = headers_on(&story.chain, &story.headers[0].clone(), &[0; 24], 5);
+    let mut asked = questions(&story.tells(BOB, &branch[1..2]));
+    // Its chain grows whenever it is asked, for longer than broken words are borne.
+    for top in 2..22 {
+        let none = story.tells(BOB, &branch[top + 1..top + 2]);
+        assert!(none.is_empty(), "{none:?}");
+        asked = questions(&story.answers(asked[0], &branch[top - 2..top]));
+        assert_eq!(asked.len(), 1);
+    }
+}
