@@ -230,9 +230,9 @@ impl Relay {
         }
     }
 
-    /// A transaction of `account` is in the mempool again, from the journal. Nobody hears of it, and
-    /// [nobody is to be given it](Self::is_quiet), until a peer tells of it or some random minutes
-    /// passed.
+    /// A transaction of `account` is in the mempool again, from the journal. Nobody hears of it,
+    /// and [nobody is to be given it](Self::is_quiet), until a peer tells of it or some random
+    /// minutes passed.
     pub fn readmitted(&mut self, account: AccountId, id: WtxId, now: Time) {
         let heard = self.requests.wants_it(&id);
         let rng = &mut self.rng;

@@ -136,9 +136,9 @@ impl Senders {
 impl Sync {
     /// Asks peers for missing blocks: of the branch with the most work first and of parked ones
     /// last, of each the lowest first, each of the best peer that has it and is idle: who holds up
-    /// nobody, whom we dialled, who is fastest. `room` is how much may be under way and in check, of
-    /// which inbound peers have half where a dialled one has the branch too. Costs next to nothing when nothing changed since the
-    /// last call.
+    /// nobody, whom we dialled, who is fastest. `room` is how much may be under way and in check,
+    /// of which inbound peers have half where a dialled one has the branch too. Costs next to
+    /// nothing when nothing changed since the last call.
     pub fn schedule(&mut self, chain: &Chain, room: Room, now: Time, out: &mut Vec<Action>) {
         self.follow(chain);
         let candidate = chain.tree().get(&self.candidate);

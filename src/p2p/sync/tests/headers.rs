@@ -505,11 +505,14 @@ fn what_a_peer_tells_of_while_it_answers_is_owed_by_the_next_answer() {
     let mut story = Story::new(1, &[BOB]);
     let branch = headers_on(&story.chain, &story.headers[0].clone(), &[0; 24], 5);
     let mut asked = questions(&story.tells(BOB, &branch[1..2]));
-    // Its chain grows whenever it is asked, for longer than broken words are borne.
-    for top in 2..22 {
-        let none = story.tells(BOB, &branch[top + 1..top + 2]);
+    // Its chain grows whenever it is asked, for longer than broken words are borne: an answer has
+    // what was told of before the question, and not what was told of since.
+    let (mut given, mut owed) = (0, 2);
+    for top in 3..23 {
+        let none = story.tells(BOB, &branch[top..=top]);
         assert!(none.is_empty(), "{none:?}");
-        asked = questions(&story.answers(asked[0], &branch[top - 2..top]));
+        asked = questions(&story.answers(asked[0], &branch[given..owed]));
         assert_eq!(asked.len(), 1);
+        (given, owed) = (owed, top + 1);
     }
 }
