@@ -238,7 +238,10 @@ impl Book {
         if !matches!(error, CallError::Gone(_))
             && let Some(rivals) = self.made.get_mut(&place)
         {
-            rivals.retain(|rival| rival.txid != payment.txid);
+            // Two that were drawn alike are one transaction, which another node may have taken.
+            if let Some(place) = rivals.iter().position(|rival| rival.txid == payment.txid) {
+                rivals.remove(place);
+            }
             if rivals.is_empty() {
                 self.made.remove(&place);
             }

@@ -109,6 +109,14 @@ fn a_rival_explains_an_absence_when_it_is_there_itself() {
     desk.book.refused(&rival.payment, &CallError::Busy);
     desk.put(&rival, Place::Nowhere);
     assert_eq!(desk.standing(&first, 50, 1, 1_000), Standing::Included);
+    // Of two that were drawn alike one node took the one, and another refused the other.
+    let mut desk = Desk::new();
+    let first = desk.promised(0, 100, 0);
+    let rival = desk.promised(0, 200, 0);
+    desk.book.made(&rival.payment);
+    desk.book.refused(&rival.payment, &CallError::Busy);
+    desk.put(&rival, Place::Kept);
+    assert_eq!(desk.standing(&first, 50, 0, 1_000), Standing::Replaced);
 }
 
 #[test]
