@@ -132,15 +132,18 @@ impl Node {
             Err(error) => return self.fault(conn, format!("BLOCK: {error}"), now),
         };
         let id = header.id();
-        // What an answer that nobody waits for any more says is not looked at, but for this.
-        if bytes.len() > self.block_bytes_max(&header) {
-            return self.fault(conn, "BLOCK: it is longer than a block may be", now);
-        }
         let what = (&id, bytes.len());
         match self.sync.block_came(conn, req.0, what, &self.chain, now) {
             Arrival::Wanted => {}
-            // A request that lapsed may still be answered: that is slow, and no fault.
-            Arrival::Spare => return,
+            // A request that lapsed may still be answered: that is slow, and no fault. Of what it
+            // says only the length is looked at; where a block is wanted, its check does that, and
+            // finds out whether the header goes with it.
+            Arrival::Spare => {
+                if bytes.len() > self.block_bytes_max(&header) {
+                    self.fault(conn, "BLOCK: it is longer than a block may be", now);
+                }
+                return;
+            }
             Arrival::Unasked => {
                 return self.fault(conn, "it sent a block that nobody asked for", now);
             }

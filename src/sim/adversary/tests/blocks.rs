@@ -48,8 +48,7 @@ const fn reason(flaw: Flaw) -> Option<(&'static str, bool)> {
         Flaw::ParentWeight => ("but the parent weighs", true),
         Flaw::HistoryRoot => ("the ancestors give", true),
         Flaw::StateRoot | Flaw::Reward => ("execution gives", true),
-        // That many bytes are refused before anybody looks into them.
-        Flaw::TooHeavy => ("longer than a block may be", false),
+        Flaw::TooHeavy => ("the block weighs", true),
         Flaw::LongTransaction => ("the transaction has", true),
         Flaw::Signature => ("a signature of transaction", true),
         Flaw::UnknownSender => ("does not exist", true),
