@@ -2,7 +2,7 @@
 //! here, and which tip has the most work.
 //!
 //! A block is in one of three places. The newest, and all branches, are in a map by id. Below them
-//! the chain with the most work is kept by height in the [`Trunk`]. Of that the lowest blocks,
+//! the chain with the most work is kept by height in the trunk. Of that the lowest blocks,
 //! whose headers are in the log and will not be needed soon, are positions in the log
 //! ([`logged`]); what is asked of one is read from its record.
 //!
