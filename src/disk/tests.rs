@@ -119,6 +119,31 @@ fn what_the_thread_completes_is_on_the_disk() {
 }
 
 #[test]
+fn a_directory_of_what_can_be_made_again_may_be_gone_and_no_other() {
+    let directory = Directory::new();
+    let (mut store, _) = Store::open(directory.disk(), &options()).unwrap();
+    let page = || Append::new(Log::State, Kind::Page, vec![1; 5_000]);
+    let input = || Append::new(Log::Record, Kind::Input, vec![1; 5_000]);
+    let before = store.append(&[block(1, 5_000), page(), input()]).unwrap();
+    store.close().unwrap();
+    for log in [Log::State, Log::Record] {
+        fs::remove_dir_all(directory.0.join(log.directory())).unwrap();
+    }
+    let (mut store, recovered) = Store::open(directory.disk(), &options()).unwrap();
+    assert_eq!(recovered.notices.len(), 1, "{:?}", recovered.notices);
+    let after = store.append(&[page(), input()]).unwrap();
+    assert!(after[0] > before[1]);
+    store.close().unwrap();
+    let (store, recovered) = Store::open(directory.disk(), &options()).unwrap();
+    assert_eq!(recovered.notices, []);
+    assert!(store.reader().read(Log::State, after[0]).is_ok());
+    assert!(store.reader().read(Log::Blocks, before[0]).is_ok());
+    drop(store);
+    fs::remove_dir_all(directory.0.join("blocks")).unwrap();
+    assert!(Store::open(directory.disk(), &options()).is_err());
+}
+
+#[test]
 fn a_view_shows_the_bytes_that_a_read_gives() {
     let directory = Directory::new();
     let disk = directory.disk();

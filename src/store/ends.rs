@@ -1,6 +1,6 @@
 //! Finding where each log ends, without changing anything.
 
-use super::disk::{Disk, DiskError, DiskFile, read_full};
+use super::disk::{Cause, Disk, DiskError, DiskFile, read_full};
 use super::failure::{Failure, OpenError};
 use super::files::Files;
 use super::record::{BLOCK_BODY_MIN, HEADER, Header, Kind, Log, Lsn, SegmentStart, TocEntry};
@@ -18,6 +18,11 @@ pub(super) struct Found {
     pub(super) first: u64,
     /// The last segment that was written to, if one was.
     pub(super) last: Option<u64>,
+    /// Whether the file of that one is not there any more: a log that can be made again goes on
+    /// behind it.
+    pub(super) is_lost: bool,
+    /// Whether not even the directory is there.
+    pub(super) lacks_directory: bool,
     /// Why it is not known whether the last segment was written to, if the disk would not say.
     unread: Option<DiskError>,
     /// The segments behind it: made ahead, and empty but for a torn first record.
@@ -37,7 +42,12 @@ impl Found {
         let mut first = now.first_segment[log.number()];
         let mut leftovers = Vec::new();
         let mut segments = Vec::new();
-        for name in disk.list(log.directory())? {
+        let names = match disk.list(log.directory()) {
+            Err(error) if error.cause == Cause::NotFound && log.is_derived() => None,
+            names => Some(names?),
+        };
+        let lacks_directory = names.is_none();
+        for name in names.unwrap_or_default() {
             let path = format!("{}/{name}", log.directory());
             match segment_of(&name) {
                 Some(segment) if segment >= first => segments.push(segment),
@@ -79,11 +89,13 @@ impl Found {
         let several = longest.filter(|longest| segments.len() > 1 || *longest > configured);
         let size = size.or(several).unwrap_or(configured);
         let durable = now.durable[log.number()];
+        let mut is_lost = false;
         if durable > 0 && !log.is_cache() {
             // Acknowledged records are there even when their segment's first one is damaged.
             let holds = (durable - 1) / size;
             last = last.max(Some(holds));
-            if last == Some(holds) && !segments.contains(&holds) {
+            is_lost = last == Some(holds) && !segments.contains(&holds);
+            if is_lost && !log.is_derived() {
                 let path = log.path(holds);
                 return Err(OpenError::Missing { path });
             }
@@ -97,6 +109,8 @@ impl Found {
             },
             first,
             last,
+            is_lost,
+            lacks_directory,
             unread,
             ahead: segments.iter().copied().filter(is_ahead).collect(),
             leftovers,
@@ -208,9 +222,25 @@ impl Tail {
                 .map_err(refused)?;
             }
         }
-        tail.walk(files, found, last, now.clean)?;
+        if found.is_lost {
+            tail.pass_over(found, last);
+        } else {
+            tail.walk(files, found, last, now.clean)?;
+        }
         tail.was_damaged = !tail.damage.is_empty() || !tail.known.is_empty();
         Ok(tail)
+    }
+
+    /// The last segment is not there. The log goes on in the next one, so that no position ever
+    /// means something else than what was written there first.
+    fn pass_over(&mut self, found: &Found, last: u64) {
+        let size = found.shape.segment_size;
+        self.end.lsn = (last + 1) * size;
+        self.end.durable = self.end.lsn;
+        self.damage.push(BadRange {
+            from: Lsn::new(last * size),
+            to: Lsn::new(self.end.lsn),
+        });
     }
 
     /// Finds the end in the last segment.

@@ -90,6 +90,13 @@ impl Log {
         matches!(self, Self::Record)
     }
 
+    /// Whether what it holds can be made again from the other logs or is of use to nobody else, so
+    /// that losing files of it costs time and nothing that was promised.
+    #[must_use]
+    pub const fn is_derived(self) -> bool {
+        matches!(self, Self::State | Self::Record)
+    }
+
     /// The file of a segment.
     #[must_use]
     pub fn path(self, segment: u64) -> String {

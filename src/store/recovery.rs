@@ -101,6 +101,13 @@ pub enum Notice {
         /// Which bytes.
         range: BadRange,
     },
+    /// The last segment of a log that can be made again is not there any more.
+    Lost {
+        /// The log.
+        log: Log,
+        /// The file.
+        path: String,
+    },
 }
 
 impl fmt::Display for Notice {
@@ -129,6 +136,13 @@ impl fmt::Display for Notice {
                 log.directory(),
                 range.from,
                 range.to
+            ),
+            Self::Lost { log, path } => write!(
+                f,
+                "{path} is gone, which held acknowledged records: check the disk; what was in \
+                 {}/ is made again from the blocks, by executing them from the newest checkpoint \
+                 that is whole or from the genesis block",
+                log.directory()
             ),
         }
     }
@@ -195,6 +209,10 @@ impl Store {
         recovered: &mut Recovered,
     ) -> Result<(), OpenError> {
         let (log, disk) = (found.log, self.files.disk());
+        if found.lacks_directory {
+            disk.make_directory(log.directory())?;
+            disk.sync_directory("")?;
+        }
         for path in &found.leftovers {
             disk.remove(path)?;
         }
@@ -206,6 +224,12 @@ impl Store {
             self.take_ahead(found, 0)?;
             return Ok(());
         };
+        if found.is_lost {
+            let path = log.path(last);
+            recovered.notices.push(Notice::Lost { log, path });
+            self.writers[log.number()].resume(&self.files, tail.end, tail.toc, None);
+            return self.take_ahead(found, last + 1);
+        }
         let file = self.files.get(log, last)?;
         file.reserve(found.shape.segment_size)?;
         let base = last * found.shape.segment_size;
@@ -236,7 +260,7 @@ impl Store {
         } else {
             tail.end.lsn / found.shape.segment_size
         };
-        self.writers[log.number()].resume(&self.files, tail.end, tail.toc, file);
+        self.writers[log.number()].resume(&self.files, tail.end, tail.toc, Some(file));
         self.take_ahead(found, next)
     }
 

@@ -83,18 +83,18 @@ impl Writer {
         }
     }
 
-    /// Goes on where recovery found the end.
+    /// Goes on where recovery found the end, in a segment unless the next one is to begin.
     pub(super) fn resume(
         &mut self,
         files: &Files,
         end: End,
         toc: Vec<TocEntry>,
-        current: Arc<dyn DiskFile>,
+        current: Option<Arc<dyn DiskFile>>,
     ) {
         files.publish(self.log, end.lsn);
         self.end = end;
         self.toc = toc;
-        self.current = Some(current);
+        self.current = current;
     }
 
     /// Hands over a segment that was made ahead and is still empty.

@@ -274,6 +274,64 @@ fn a_missing_segment_is_damage_unless_it_was_forgotten() {
     );
 }
 
+/// The state is made again from the blocks, so that a log of it without its end is gone on with,
+/// but never where something stood that a whole record may still refer to.
+#[test]
+fn a_state_log_that_lost_its_last_segments_goes_on_behind_them() {
+    let page = |number: u8| Append::new(Log::State, Kind::Page, vec![number; 1_000]);
+    for (clean, kept) in [(true, 0), (true, 1), (true, 3), (false, 0), (false, 3)] {
+        let disk = MemoryDisk::new();
+        let (mut store, _) = open(&disk, SEGMENT);
+        let pages: Vec<Append> = (0..10).map(page).collect();
+        let written = store.append(&pages).unwrap();
+        store.sync().unwrap();
+        store.set_checkpoint(written[9]).unwrap();
+        store.idle().unwrap();
+        if clean {
+            store.close().unwrap();
+        } else {
+            drop(store);
+        }
+        let names = disk.list("state").unwrap();
+        assert_eq!(names.len(), 5, "the last is made ahead");
+        // Whether that one is there makes no difference.
+        let ahead = names.len() - usize::from(kept == 1);
+        for name in &names[kept..ahead] {
+            disk.remove(&format!("state/{name}")).unwrap();
+        }
+        let (mut store, recovered) = open(&disk, SEGMENT);
+        let path = Log::State.path(3);
+        let log = Log::State;
+        assert_eq!(recovered.notices, [Notice::Lost { log, path }]);
+        assert!(store.end(log) >= Lsn::new(4 * SEGMENT));
+        let mut layout = store.layout(log);
+        let at = store.append(&[page(90)]).unwrap()[0];
+        assert_eq!(layout.place(1_000), at);
+        let mut shown = Vec::new();
+        let damage = store.replay(log, Lsn::new(0), |lsn, _, body| {
+            shown.push((lsn, body[0]));
+        });
+        let lost_from = Lsn::new(kept as u64 * SEGMENT);
+        let damage = damage.unwrap();
+        assert_eq!(damage.first().unwrap().from, lost_from);
+        assert_eq!(damage.last().unwrap().to, Lsn::new(4 * SEGMENT));
+        let numbered = written.iter().copied().zip(0..);
+        let is_kept = |(lsn, _): &(Lsn, u8)| *lsn < lost_from;
+        let wanted: Vec<_> = numbered.filter(is_kept).chain([(at, 90)]).collect();
+        assert_eq!(shown, wanted);
+        let reader = store.reader();
+        for lsn in written.iter().filter(|lsn| **lsn >= lost_from) {
+            assert_eq!(reader.read(log, *lsn), Err(ReadError::Gone));
+        }
+        store.sync().unwrap();
+        drop(store);
+        // It is said once.
+        let (store, recovered) = open(&disk, SEGMENT);
+        assert_eq!(recovered.notices, []);
+        assert_eq!(store.reader().read(log, at).unwrap().body, page(90).body);
+    }
+}
+
 #[test]
 fn a_sector_that_cannot_be_read_is_damage_below_the_watermark_and_refused_above() {
     let (disk, written) = small(true);

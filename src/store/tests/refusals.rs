@@ -204,14 +204,31 @@ fn segments_of_the_recording_that_belong_elsewhere_are_dropped() {
 
 #[test]
 fn a_last_segment_that_is_missing_with_what_it_acknowledged_is_refused() {
-    let disk = used();
-    let names = disk.list("blocks").unwrap();
-    // The last is made ahead, the one before it holds the end.
-    for name in &names[names.len() - 2..] {
-        disk.remove(&format!("blocks/{name}")).unwrap();
+    let records = [
+        (Log::Blocks, Kind::Block),
+        (Log::Journal, Kind::Accepted),
+        (Log::Safety, Kind::Vote),
+    ];
+    for (log, kind) in records {
+        let disk = MemoryDisk::new();
+        let (mut store, _) = open(&disk, 4 << 10);
+        for number in 0..20 {
+            store
+                .append(&[Append::new(log, kind, vec![number; 500])])
+                .unwrap();
+        }
+        store.close().unwrap();
+        let directory = log.directory();
+        let names = disk.list(directory).unwrap();
+        // The last is made ahead, the one before it holds the end.
+        for name in &names[names.len() - 2..] {
+            disk.remove(&format!("{directory}/{name}")).unwrap();
+        }
+        let before = disk.contents();
+        let error = refusal(&disk, &options(4 << 10));
+        assert!(matches!(error, OpenError::Missing { .. }), "{error}");
+        assert!(disk.contents() == before);
     }
-    let error = refusal(&disk, &options(4 << 10));
-    assert!(matches!(error, OpenError::Missing { .. }), "{error}");
 }
 
 #[test]

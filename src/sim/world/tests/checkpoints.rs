@@ -240,6 +240,77 @@ fn a_damaged_page_stops_execution_and_the_next_start_goes_back() {
     assert!(world.node(node).unwrap().knows_block(&before.tip));
 }
 
+/// Whole files of the state log can be lost, by hand or by a file system: each start goes on from
+/// what is whole, if need be from the genesis block, and nothing that was executed is lost.
+#[test]
+fn a_state_log_without_some_of_its_files_is_made_again() {
+    let (people, genesis) = crowd();
+    let mut world = World::new(WorldConfig {
+        segment_size: 16 << 10,
+        checkpoints: CheckpointInterval {
+            blocks: 4,
+            ..CheckpointInterval::default()
+        },
+        ..near(5, &genesis)
+    });
+    let node = world.add("node", &[], mining_for(&people[0]));
+    let mut wanted = 40;
+    let mut begun = Vec::new();
+    for lost in ["newest", "oldest", "all"] {
+        let reached = |w: &World| height(w, node) >= wanted && is_ready(w, node);
+        assert!(world.run_until(Span::from_secs(900), reached));
+        let before = world.published(node).unwrap().clone();
+        let store = &world.machines[node.0].running.as_ref().unwrap().store;
+        let written = store.layout(Log::State).segment_of(store.end(Log::State));
+        world.crash(node, Crash::Kill);
+        let disk = world.disk(node);
+        let names = disk.list("state").unwrap();
+        let of_written = names
+            .iter()
+            .position(|name| *name == format!("{written:08x}.seg"));
+        let gone = match lost {
+            "newest" => of_written.unwrap()..names.len(),
+            "oldest" => 0..1,
+            _ => 0..names.len(),
+        };
+        for name in &names[gone] {
+            disk.remove(&format!("state/{name}")).unwrap();
+        }
+        let damage = damage_events(&world, node);
+        world.start(node);
+        begun.push((
+            height(&world, node),
+            *checkpoints(&world, node).last().unwrap(),
+        ));
+        // A page that is needed later may be gone as well; then the node goes farther back.
+        let mut starts = 0;
+        world.run(Span::from_secs(10));
+        while !world.is_running(node) {
+            starts += 1;
+            assert!(starts <= 10, "{lost}: each start goes farther back");
+            world.start(node);
+            world.run(Span::from_secs(10));
+        }
+        assert!(damage_events(&world, node) > damage, "{lost}: it is said");
+        assert!(world.node(node).unwrap().knows_block(&before.tip), "{lost}");
+        assert!(height(&world, node) >= before.header.height.0, "{lost}");
+        wanted = height(&world, node) + 20;
+    }
+    let (from, newest) = begun[0];
+    assert!(0 < from && from < newest, "an older checkpoint: {begun:?}");
+    assert_eq!(begun[2].0, 0, "{begun:?}");
+    // What is made now is as good as any.
+    assert!(world.run_until(Span::from_secs(900), |w| height(w, node) >= wanted));
+    let damage = damage_events(&world, node);
+    world.crash(node, Crash::Kill);
+    world.start(node);
+    assert_eq!(
+        height(&world, node),
+        *checkpoints(&world, node).last().unwrap()
+    );
+    assert_eq!(damage_events(&world, node), damage);
+}
+
 /// The mempool reads accounts where no job does: a page that can't be read then is damage as well,
 /// and the recording tells of it to a replay, which has all pages in memory.
 #[test]
