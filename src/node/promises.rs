@@ -180,7 +180,7 @@ impl Node {
                 continue;
             }
             match left.why {
-                Leaving::Balance | Leaving::Stranded | Leaving::NonceUsed => {
+                Leaving::Balance | Leaving::AccountFee | Leaving::Stranded | Leaving::NonceUsed => {
                     let block = self.chain.find_transaction(&txid);
                     match block.and_then(|(block, _)| self.chain.tree().height(&block)) {
                         Some(height) => self.journal.mined(&left.checked, height),

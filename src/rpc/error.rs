@@ -167,6 +167,7 @@ pub(super) fn reason(why: &Leaving) -> &'static str {
         Leaving::Expired => "expired",
         Leaving::NonceUsed => "nonce_used",
         Leaving::Balance => "balance",
+        Leaving::AccountFee => "account_fee",
         Leaving::Stranded => "stranded",
     }
 }

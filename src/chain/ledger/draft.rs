@@ -85,7 +85,7 @@ fn payees(transaction: &Transaction) -> impl Iterator<Item = &AccountId> {
 
 /// The price of the weight, rounded up for each transaction, and of the accounts that do not
 /// exist yet, each counted where it is paid first.
-fn fee_needed(
+pub fn fee_needed(
     accounts: &impl Accounts,
     rules: &Rules,
     base_fee: u64,

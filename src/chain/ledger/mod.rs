@@ -26,7 +26,7 @@ use crate::types::{
     AccountId, BlockId, Genesis, Hash, Header, Height, Nonce, Rules, Transaction, Weight,
 };
 
-pub use draft::{Accounts, Ahead, Charge, check_transaction};
+pub use draft::{Accounts, Ahead, Charge, check_transaction, fee_needed};
 pub use fault::{BlockFault, ExecutionError, TransactionFault};
 pub use watched::{PageFailures, WatchedView};
 

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::chain::ledger::fee_needed;
 use crate::types::{AccountId, Height, Op, TxId};
 
 use super::queue::{Queue, Waiting};
@@ -35,7 +36,29 @@ pub struct Followed {
 struct Settling<'a> {
     next: &'a Next<'a>,
     mined: BTreeSet<TxId>,
+    missing: Missing,
     followed: Followed,
+}
+
+/// Which accounts may exist no longer.
+enum Missing {
+    /// Any.
+    Any,
+    /// These.
+    These(BTreeSet<AccountId>),
+}
+
+impl Missing {
+    /// Whether a transaction that waited pays one of them.
+    fn is_paid_by(&self, checked: &CheckedTransaction) -> bool {
+        let mut ops = checked.transaction.ops.iter();
+        match self {
+            Self::Any => true,
+            Self::These(missing) => {
+                ops.any(|op| matches!(op, Op::Transfer { to, .. } if missing.contains(to)))
+            }
+        }
+    }
 }
 
 impl Mempool {
@@ -82,10 +105,13 @@ impl Mempool {
                 .or_default()
                 .push(returning(checked));
         }
-        if !moved.is_whole {
-            for account in self.queues.keys() {
-                touched.entry(*account).or_default();
-            }
+        let missing = if moved.is_whole {
+            Missing::These(missing(next, moved))
+        } else {
+            Missing::Any
+        };
+        for account in self.senders_to(&missing) {
+            touched.entry(account).or_default();
         }
         // Blocks are few and accounts many: expiry is looked at for all, the rest for those that
         // a block touched.
@@ -100,6 +126,7 @@ impl Mempool {
         let mut settling = Settling {
             next,
             mined,
+            missing,
             followed: Followed::default(),
         };
         for (account, returning) in touched {
@@ -126,6 +153,7 @@ impl Mempool {
         let mut settling = Settling {
             next,
             mined: BTreeSet::new(),
+            missing: Missing::Any,
             followed: Followed::default(),
         };
         for (account, returning) in returning {
@@ -134,6 +162,17 @@ impl Mempool {
         let mut followed = settling.followed;
         self.drop_excess(next, &mut followed);
         followed
+    }
+
+    /// Who may pay accounts that are missing. They are found by a look at all that waits, which
+    /// only a block that is lost can cause.
+    fn senders_to(&self, missing: &Missing) -> Vec<AccountId> {
+        if matches!(missing, Missing::These(none) if none.is_empty()) {
+            return Vec::new();
+        }
+        let pays = |queue: &Queue| queue.iter().any(|it| missing.is_paid_by(&it.checked));
+        let queues = self.queues.iter().filter(|(_, queue)| pays(queue));
+        queues.map(|(account, _)| *account).collect()
     }
 
     fn drop_excess(&mut self, next: &Next<'_>, followed: &mut Followed) {
@@ -147,8 +186,10 @@ impl Mempool {
 
     /// Keeps of an account's queue, and of what returns to it, the longest run that can be mined.
     ///
-    /// What a block needs may have risen since a transaction was accepted: it waits then, and is
-    /// not lost. So fees are looked at once, when a transaction comes.
+    /// The base fee may have risen since a transaction was accepted: it waits then, until that
+    /// falls, and is not lost. So what it pays for its weight is looked at once, when it comes. But
+    /// nothing brings an account back that it pays and that left with a block: it must pay for the
+    /// new one.
     fn settle(
         &mut self,
         account: &AccountId,
@@ -200,6 +241,9 @@ impl Mempool {
                 Some(place) if place > kept.len() as u64 => Some(Leaving::Stranded),
                 _ if is_late(transaction.expiry, settling.next.height) => Some(Leaving::Expired),
                 _ if kept.spent() + waiting.spends() > balance => Some(Leaving::Balance),
+                _ if !settling.pays_for_accounts(&waiting.checked, was_in) => {
+                    Some(Leaving::AccountFee)
+                }
                 _ => None,
             };
             match verdict {
@@ -247,6 +291,35 @@ impl Mempool {
             .map(|waiting| Left::new(waiting, Leaving::Stranded));
         settling.followed.left.extend(stranded);
     }
+}
+
+impl Settling<'_> {
+    /// Whether a transaction pays for the accounts that it would create, on a chain that burns as
+    /// little as it may. What waits has been looked at when it came, and needs more now only where
+    /// an account left.
+    fn pays_for_accounts(&self, checked: &CheckedTransaction, was_in: bool) -> bool {
+        if was_in && !self.missing.is_paid_by(checked) {
+            return true;
+        }
+        let (view, rules) = (&self.next.view, self.next.rules);
+        let transaction = &checked.transaction;
+        let needed = fee_needed(view, rules, rules.base_fee_min, transaction, checked.weight);
+        // A state that can't be read says nothing against it.
+        needed.map_or(true, |needed| needed <= u128::from(transaction.fee.0))
+    }
+}
+
+/// The accounts that the blocks that left had created, and that no other block has.
+fn missing(next: &Next<'_>, moved: &TipMove<'_>) -> BTreeSet<AccountId> {
+    let lost = moved.disconnected.iter();
+    let ops = lost.flat_map(|block| block.transactions.iter().flat_map(|it| &it.transaction.ops));
+    let paid = ops.filter_map(|op| match op {
+        Op::Transfer { to, .. } => Some(to),
+        Op::Data(_) => None,
+    });
+    let named: BTreeSet<AccountId> = paid.chain(moved.matured).copied().collect();
+    let is_missing = |account: &AccountId| matches!(next.view.account(account), Ok(None));
+    named.into_iter().filter(is_missing).collect()
 }
 
 fn is_late(expiry: Height, next: Height) -> bool {

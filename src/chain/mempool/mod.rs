@@ -1,8 +1,9 @@
 //! Valid transactions that wait for a block: for each account a queue by nonce, without gaps.
 //!
 //! *Invariants*: the nonces of a queue follow the account's nonce at the tip without a gap; what
-//! the queue spends together never exceeds the account's balance at the tip, so that every
-//! transaction in it can be mined, and nobody relays more than their money pays for. All of them
+//! the queue spends together never exceeds the account's balance at the tip, and each pays for the
+//! accounts that it would create at the tip, so that every transaction in it can be mined, and
+//! nobody relays more than their money pays for. All of them
 //! together take no more memory than the limit. *Never* lets in what pays less than what would
 //! have to go for it, and lets nothing go from the midst of a queue.
 //!
@@ -76,6 +77,8 @@ pub enum Leaving {
     NonceUsed,
     /// Its account no longer has what it spends.
     Balance,
+    /// An account that it pays does not exist any more, and its fee does not pay for creating it.
+    AccountFee,
     /// One of its account before it left.
     Stranded,
 }
@@ -88,6 +91,9 @@ impl fmt::Display for Leaving {
             Self::Expired => f.write_str("it expired"),
             Self::NonceUsed => f.write_str("a block has used its nonce"),
             Self::Balance => f.write_str("its account no longer has what it spends"),
+            Self::AccountFee => f.write_str(
+                "an account that it pays no longer exists, and its fee is too small to create it",
+            ),
             Self::Stranded => f.write_str("a transaction of its account before it is missing"),
         }
     }

@@ -297,6 +297,64 @@ fn what_a_reorganisation_makes_invalid_is_kept_and_returns_with_the_money() {
 }
 
 #[test]
+fn a_promise_to_pay_an_account_that_is_lost_is_kept_and_returns_with_the_account() {
+    let people: Vec<Person> = (1..=2).map(person).collect();
+    let genesis = testing::genesis(&people.iter().collect::<Vec<_>>(), 1_000_000_000);
+    let (disk, bob, poor) = (MemoryDisk::new(), peer(2), person(3).account);
+    let options = Options::production(genesis.id().0, 7, 1);
+    let options = options.with_segment_size(1 << 20);
+    let open = || Store::open(Arc::new(disk.clone()), &options).unwrap().0;
+    let mut alice = Alice::on_store(&genesis, open());
+    alice.connect(bob);
+    // The gift creates the account, so that the promise need not.
+    let gift = pay(&genesis, &people[0], (0, 5_000), poor, 50_000);
+    let rival = pay(&genesis, &people[0], (0, 6_000), people[1].account, 8);
+    let promised = pay(&genesis, &people[1], (0, 500), poor, 7);
+    let (root, who) = (alice.maker.root(), person(91).account);
+    let with_gift = alice.maker.child(&root, who, &[gift]);
+    alice.gets_block(bob, &with_gift);
+    let call = alice.submit(&promised);
+    alice.store_done();
+    assert!(alice.answers[&call].is_ok());
+    // A heavier branch spends the nonce of the gift on something else.
+    let with_rival = alice.maker.child(&root, who, &[rival]);
+    let next = alice.block_on(&with_rival);
+    alice.receive(bob, announce(&[&with_rival, &next]));
+    let request = alice.expect_get_blocks(bob, &[&with_rival, &next]);
+    alice.receive(bob, block(request, &with_rival));
+    alice.receive(bob, block(request, &next));
+    alice.store_done();
+    assert_eq!(alice.node.chain.tip(), next.id);
+    let aside = TransactionStatus::Aside(Leaving::AccountFee);
+    assert_eq!(alice.status(&promised), aside);
+    // It comes back neither with the next block nor with a restart, but when the account exists.
+    let empty = alice.block_on(&next);
+    let gift = pay(&genesis, &people[0], (1, 5_000), poor, 50_000);
+    let again = alice.maker.child(&empty.state, who, &[gift]);
+    let last = std::slice::from_ref(&promised);
+    let last = alice.maker.child(&again.state, who, last);
+    alice.gets_block(bob, &empty);
+    alice.store_done();
+    assert_eq!(alice.status(&promised), aside);
+    drop(alice);
+    let mut alice = Alice::on_store(&genesis, open());
+    alice.store_done();
+    assert_eq!(alice.node.chain.tip(), empty.id);
+    assert_eq!(alice.status(&promised), aside);
+    alice.connect(bob);
+    alice.gets_block(bob, &again);
+    alice.store_done();
+    assert_eq!(alice.status(&promised), TransactionStatus::Waiting);
+    alice.gets_block(bob, &last);
+    alice.store_done();
+    let status = alice.status(&promised);
+    assert!(
+        matches!(status, TransactionStatus::Included { .. }),
+        "{status:?}"
+    );
+}
+
+#[test]
 fn a_promise_whose_block_is_lost_returns_when_that_block_leaves() {
     let (mut alice, bob) = (Alice::new(), peer(2));
     alice.connect(bob);

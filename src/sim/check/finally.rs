@@ -8,7 +8,7 @@ use crate::codec::{Decode, DecodeError, Reader};
 use crate::node::{CallError, CallId, Node, Question, Reply, TransactionStatus};
 use crate::sim::workload::{Acknowledged, Facts, Payment, PaymentKind, Place, Standing, Workload};
 use crate::sim::{NodeIndex, World};
-use crate::types::{AccountId, BlockId, Genesis, Header, Height, TxId};
+use crate::types::{AccountId, BlockId, Genesis, Header, Height, Op, Rules, Transaction, TxId};
 
 use super::{Checker, Included, Reference, Violation, Watch};
 
@@ -250,6 +250,7 @@ impl<'a> Finally<'a> {
         let Some(first) = chains.values().next() else {
             return outcomes;
         };
+        let rules = self.world.config().genesis.rules;
         for one in workload.acknowledged() {
             let Chain {
                 height,
@@ -272,7 +273,11 @@ impl<'a> Finally<'a> {
                         nonce,
                         balance,
                     };
-                    self.look_after(workload, one, &facts, &excused, &mut outcomes);
+                    let is_short = |of: &Payment| is_short(of, accounts, &rules);
+                    let node = self.world.node(one.by);
+                    let place = |txid: &TxId| place_of(node, txid);
+                    let standing = workload.standing(one, &facts, &place, &is_short, &excused);
+                    self.look_after(one, &facts, standing, &mut outcomes);
                 }
             }
         }
@@ -300,15 +305,12 @@ impl<'a> Finally<'a> {
     /// What became of a promised payment that is not in the chain.
     fn look_after(
         &mut self,
-        workload: &Workload,
         one: &Acknowledged,
         facts: &Facts,
-        excused: &dyn Fn(NodeIndex) -> bool,
+        standing: Standing,
         outcomes: &mut Outcomes,
     ) {
         let world = &*self.world;
-        let place = |txid: &TxId| place_of(world.node(one.by), txid);
-        let standing = workload.standing(one, facts, &place, excused);
         match standing {
             // The reference has every transaction of the chain, and not this one.
             Standing::Included | Standing::Lost => {
@@ -379,6 +381,22 @@ pub(super) fn place_of(node: Option<&Node>, txid: &TxId) -> Place {
         Some(Ok(TransactionStatus::Waiting | TransactionStatus::Aside(_))) => Place::Kept,
         _ => Place::Nowhere,
     }
+}
+
+/// Whether a payment is too cheap for the accounts that it would create, however little blocks
+/// burn: a reorganisation may have taken an account that was there when it was made.
+fn is_short(payment: &Payment, accounts: &BTreeMap<AccountId, (u64, u64)>, rules: &Rules) -> bool {
+    let payees = payment.ops.iter().filter_map(|op| match op {
+        Op::Transfer { to, .. } => Some(to),
+        Op::Data(_) => None,
+    });
+    let created: BTreeSet<_> = payees.filter(|to| !accounts.contains_key(*to)).collect();
+    let Ok(transaction) = Transaction::from_bytes(&payment.bytes) else {
+        return false;
+    };
+    let weight = u128::from(rules.base_fee_min) * u128::from(transaction.weight().0);
+    let created = u128::from(rules.account_fee) * created.len() as u128;
+    u128::from(payment.fee.0) < weight.div_ceil(1_000) + created
 }
 
 fn header_of(bytes: &[u8]) -> Result<Header, DecodeError> {

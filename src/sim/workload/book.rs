@@ -182,7 +182,8 @@ pub enum Standing {
     Expired,
     /// One of its account before it was replaced, expired or never acknowledged.
     Stranded,
-    /// Its account does not have what it spends.
+    /// Its account does not have what it spends, or it does not pay for an account that it would
+    /// create.
     Unfunded,
     /// Nothing explains that it is gone: the promise is broken.
     Lost,
@@ -265,12 +266,14 @@ impl Book {
     }
 
     /// What became of an acknowledged payment, by what a node shows of its account, and where it
-    /// has each transaction. `is_void` says whose promises nobody is held to.
+    /// has each transaction. `is_short` says which would have to pay for more accounts than they
+    /// do, and `is_void` whose promises nobody is held to.
     pub(super) fn standing(
         &self,
         acknowledged: &Acknowledged,
         facts: &Facts,
         place: &dyn Fn(&TxId) -> Place,
+        is_short: &dyn Fn(&Payment) -> bool,
         is_void: &dyn Fn(NodeIndex) -> bool,
     ) -> Standing {
         let payment = &acknowledged.payment;
@@ -307,16 +310,16 @@ impl Book {
                 is_before && !is_void(entry.by)
             };
             // One that is owed and gone is its own loss and not the excuse of what follows. Nobody
-            // owes what has or may have given way to one that expired, or what was only promised
-            // by nodes whose disks went.
-            let is_owed =
-                || !before.iter().any(|of| is_late(of)) && self.acknowledged.iter().any(is_held_to);
+            // owes what has or may have given way to one that expired, what does not pay for the
+            // accounts that it would create, or what was only promised by nodes whose disks went.
+            let may_go = |of: &Arc<Payment>| is_late(of) || is_short(of);
+            let is_owed = || !before.iter().any(may_go) && self.acknowledged.iter().any(is_held_to);
             if !before.iter().any(is_kept) && !is_owed() {
                 return Standing::Stranded;
             }
             spent += self.most_at(&payment.account, nonce);
         }
-        if spent > u128::from(facts.balance) {
+        if spent > u128::from(facts.balance) || is_short(payment) {
             return Standing::Unfunded;
         }
         Standing::Lost

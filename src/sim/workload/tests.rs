@@ -19,6 +19,8 @@ struct Desk {
     places: BTreeMap<TxId, Place>,
     /// Nodes whose disks went.
     spoilt: Vec<NodeIndex>,
+    /// Those that pay for too few accounts.
+    short: Vec<TxId>,
 }
 
 impl Desk {
@@ -30,6 +32,7 @@ impl Desk {
             book: Book::default(),
             places: BTreeMap::new(),
             spoilt: Vec::new(),
+            short: Vec::new(),
         }
     }
 
@@ -62,7 +65,9 @@ impl Desk {
         };
         let place = |txid: &TxId| self.places.get(txid).copied().unwrap_or(Place::Nowhere);
         let is_void = |node| self.spoilt.contains(&node);
-        self.book.standing(of, &facts, &place, &is_void)
+        let is_short = |payment: &Payment| self.short.contains(&payment.txid);
+        let book = &self.book;
+        book.standing(of, &facts, &place, &is_short, &is_void)
     }
 
     fn put(&mut self, of: &Acknowledged, place: Place) {
@@ -83,6 +88,21 @@ fn a_promise_that_nothing_explains_is_lost() {
     assert_eq!(desk.standing(&first, 50, 0, 0), Standing::Kept);
     desk.put(&first, Place::Included);
     assert_eq!(desk.standing(&first, 50, 1, 0), Standing::Included);
+}
+
+#[test]
+fn an_account_that_nobody_pays_for_explains_an_absence_and_that_of_what_follows() {
+    let mut desk = Desk::new();
+    let before = desk.promised(0, 100, 0);
+    let after = desk.promised(1, 100, 0);
+    assert_eq!(desk.standing(&before, 50, 0, 1_000), Standing::Lost);
+    assert_eq!(desk.standing(&after, 50, 0, 1_000), Standing::Lost);
+    desk.short.push(before.payment.txid);
+    assert_eq!(desk.standing(&before, 50, 0, 1_000), Standing::Unfunded);
+    assert_eq!(desk.standing(&after, 50, 0, 1_000), Standing::Stranded);
+    // It can't be missing in the chain for that if it is in it.
+    assert_eq!(desk.standing(&before, 50, 1, 1_000), Standing::Included);
+    assert_eq!(desk.standing(&after, 50, 1, 1_000), Standing::Lost);
 }
 
 #[test]
@@ -292,7 +312,7 @@ fn people_pay_in_every_way_and_no_promise_is_broken() {
             let found = places.get(&(acknowledged.by, *txid));
             found.copied().unwrap_or(Place::Nowhere)
         };
-        let standing = workload.standing(acknowledged, &facts, &place, &|_| false);
+        let standing = workload.standing(acknowledged, &facts, &place, &|_| false, &|_| false);
         assert_ne!(standing, Standing::Lost, "{acknowledged:?} {facts:?}");
         *standings.entry(format!("{standing:?}")).or_default() += 1;
     }

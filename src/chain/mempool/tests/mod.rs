@@ -504,6 +504,38 @@ fn money_that_a_lost_block_brought_is_not_spent() {
 }
 
 #[test]
+fn an_account_that_left_with_a_lost_block_must_be_paid_for() {
+    let mut story = Story::new();
+    // The fourth person has no account before the gift.
+    let account_fee = story.maker.genesis.rules.account_fee;
+    let gift = story.payment(0, 0, 5_000, 3, 500_000);
+    story.add(&gift).unwrap();
+    story.reorganise(0);
+    let cheap = story.payment(1, 0, account_fee, 3, 7);
+    let behind = story.payment(1, 1, 5_000, 2, 7);
+    let enough = story.payment(2, 0, account_fee + 100, 3, 7);
+    for payment in [&cheap, &behind, &enough] {
+        story.add(payment).unwrap();
+    }
+    let followed = story.reorganise(1);
+    let left = followed.left.iter().map(|l| (l.checked.txid, l.why));
+    let wanted = [
+        (cheap.txid, Leaving::AccountFee),
+        (behind.txid, Leaving::Stranded),
+    ];
+    assert_eq!(left.collect::<Vec<_>>(), wanted);
+    let waiting: BTreeSet<_> = story.pool.iter().map(|c| c.txid).collect();
+    assert_eq!(waiting, BTreeSet::from([gift.txid, enough.txid]));
+    // A block takes all that waits, and the sender's next transaction finds its nonce free.
+    let (before, made) = (story.pool.len(), story.payment(1, 0, 5_000, 2, 8));
+    assert_eq!(story.add(&made), Ok(Vec::new()));
+    story.reorganise(0);
+    let block = &story.tip.last().unwrap().checked;
+    assert_eq!(block.transactions.len(), before + 1);
+    assert!(story.pool.is_empty());
+}
+
+#[test]
 fn what_returns_is_not_lost_where_another_of_its_account_expires() {
     let mut story = Story::new();
     let first = story.payment(0, 0, 5_000, 1, 7);

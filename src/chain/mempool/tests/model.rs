@@ -13,8 +13,19 @@ struct Naive {
 
 impl Naive {
     /// What waits of `known` on a state: of every account, nonce by nonce, the best paying
-    /// transaction that has not expired and that the money left covers.
-    fn rebuild(&mut self, view: &StateView, next: Height) {
+    /// transaction that has not expired, that pays for the accounts that it would create, and that
+    /// the money left covers.
+    fn rebuild(&mut self, view: &StateView, rules: &Rules, next: Height) {
+        let is_new = |to: &AccountId| matches!(view.account(to), Ok(None));
+        let pays_enough = |c: &CheckedTransaction| {
+            let payees = c.transaction.ops.iter().filter_map(|op| match op {
+                Op::Transfer { to, .. } => Some(*to),
+                Op::Data(_) => None,
+            });
+            let created = payees.filter(is_new).collect::<BTreeSet<_>>().len() as u64;
+            let weight = (rules.base_fee_min * c.weight.0).div_ceil(1_000);
+            c.transaction.fee.0 >= weight + rules.account_fee * created
+        };
         let mut kept = Vec::new();
         let senders: BTreeSet<AccountId> = self.known.iter().map(|c| c.sender).collect();
         for sender in senders {
@@ -26,7 +37,8 @@ impl Naive {
                 let of_nonce = self.known.iter().filter(|c| {
                     let transaction = &c.transaction;
                     let valid = transaction.expiry.0 == 0 || transaction.expiry >= next;
-                    c.sender == sender && transaction.nonce.0 == nonce && valid && spends(c) <= left
+                    let pays = spends(c) <= left && pays_enough(c);
+                    c.sender == sender && transaction.nonce.0 == nonce && valid && pays
                 });
                 let Some(best) = of_nonce.max_by_key(|c| c.fee_rate()) else {
                     break;
@@ -50,8 +62,9 @@ fn random_payment(story: &Story, rng: &mut Rng, number: usize) -> Transaction {
     let account = story.people[from].account;
     let next = story.next_nonce(&account);
     let nonce = (next.map_or(0, |nonce| nonce.0) + rng.below(3) / 2).saturating_sub(rng.below(4));
-    // No two pay the same rate.
-    let fee = 1_300 + rng.below(400) * 100 + number as u64;
+    // No two pay the same rate, and not all pay for an account.
+    let most = if rng.chance(1, 2) { 20 } else { 400 };
+    let fee = 300 + rng.below(most) * 100 + number as u64;
     let to = story.people[rng.below(4) as usize].account;
     let amount = 1 + rng.below(300_000);
     let genesis = &story.maker.genesis;
@@ -103,7 +116,8 @@ proptest! {
                     .collect();
                 naive.known.retain(|c| !mined.contains(&c.txid));
                 let before = naive.txids();
-                naive.rebuild(&story.view(), story.state().header.height.next());
+                let rules = story.maker.genesis.rules;
+                naive.rebuild(&story.view(), &rules, story.state().header.height.next());
                 let lost: BTreeSet<TxId> = before.difference(&naive.txids()).copied().collect();
                 let left: BTreeSet<TxId> =
                     followed.left.iter().map(|left| left.checked.txid).collect();
