@@ -78,17 +78,7 @@ impl Blocks {
     ) {
         let known = self.sightings.count();
         let (place, mut news) = self.sightings.seen(now, node, id);
-        if place == known {
-            self.links.push_back(Link {
-                parent,
-                height,
-                tips: 0,
-            });
-            while self.links.len() > self.sightings.iter().len() {
-                let forgotten = self.links.pop_front();
-                self.distinct_tips -= u32::from(forgotten.is_some_and(|link| link.tips > 0));
-            }
-        }
+        self.link_new(place, known, parent, height);
         // The branch below it, down to what this node had already.
         let mut below = parent;
         while news && let Some(place) = self.sightings.place(&below) {
@@ -97,6 +87,35 @@ impl Blocks {
                 Some(link) => below = link.parent,
                 None => return,
             }
+        }
+    }
+
+    /// A dishonest node made or executed a block, which others will hear of or not.
+    pub(super) fn made(
+        &mut self,
+        now: Time,
+        by: usize,
+        id: BlockId,
+        parent: BlockId,
+        height: Height,
+    ) {
+        let known = self.sightings.count();
+        let place = self.sightings.made(now, by, id);
+        self.link_new(place, known, parent, height);
+    }
+
+    fn link_new(&mut self, place: u64, known: u64, parent: BlockId, height: Height) {
+        if place < known {
+            return;
+        }
+        self.links.push_back(Link {
+            parent,
+            height,
+            tips: 0,
+        });
+        while self.links.len() > self.sightings.iter().len() {
+            let forgotten = self.links.pop_front();
+            self.distinct_tips -= u32::from(forgotten.is_some_and(|link| link.tips > 0));
         }
     }
 

@@ -1,5 +1,7 @@
 //! What is counted while a world runs: who saw which block and transaction when, what went over
-//! the lines, who stood on which tip, and which faults fired.
+//! the lines, who stood on which tip, and which faults fired. What dishonest nodes have, or say
+//! that they have, is no part of it but for the blocks that they make: a share of nodes is one of
+//! the honest.
 //!
 //! *Owns* every number of a run that a report shows. *Invariants*: nothing here is read by the
 //! world, so a run is the same with and without it; in the steady state recording a message, a
@@ -18,6 +20,8 @@ pub use marks::{Mark, MarkAt, TimeLine};
 pub use series::{Gauges, Sample, Series};
 pub use sightings::{Curve, Delay, Sighting, Sightings, median};
 pub use traffic::{NodeTraffic, Traffic, Volume};
+
+use std::collections::BTreeSet;
 
 use crate::base::{Span, Time};
 use crate::node::JobResult;
@@ -41,8 +45,10 @@ pub struct Observations {
     series: Series,
     time_line: TimeLine,
     accepted: u64,
-    /// How many transactions each node's mempool has.
-    mempools: Vec<u32>,
+    /// How many transactions the mempool of each honest node has.
+    mempools: Vec<Option<u32>>,
+    honest: usize,
+    dishonest: BTreeSet<usize>,
     /// How many reorganisations left so many blocks: the place is the number of blocks, the last
     /// one stands for all that are deeper.
     reorganisations: [u64; REORGANISATION_DEPTHS],
@@ -52,7 +58,7 @@ pub struct Observations {
 const REORGANISATION_DEPTHS: usize = 33;
 
 impl Observations {
-    /// Of a world of `nodes` nodes that begins at `began`, with a sample every `interval`.
+    /// Of a world of `nodes` honest nodes that begins at `began`, with a sample every `interval`.
     #[must_use]
     pub fn new(began: Time, nodes: usize, interval: Span) -> Self {
         Self {
@@ -63,17 +69,36 @@ impl Observations {
             series: Series::new(began, interval),
             time_line: TimeLine::default(),
             accepted: 0,
-            mempools: vec![0; nodes],
+            mempools: vec![Some(0); nodes],
+            honest: nodes,
+            dishonest: BTreeSet::new(),
             reorganisations: [0; REORGANISATION_DEPTHS],
         }
     }
 
-    /// The world has so many nodes now. A share of nodes is one of all that there ever were.
-    pub fn admit(&mut self, nodes: usize) {
-        self.blocks.admit(nodes);
-        self.transactions.admit(nodes);
-        self.traffic.admit(nodes);
-        self.mempools.resize(nodes.max(self.mempools.len()), 0);
+    /// The world has another node. A share of nodes is one of all honest ones that there ever were.
+    pub fn admit(&mut self, node: usize, is_honest: bool) {
+        self.traffic.admit(node + 1);
+        if is_honest {
+            self.honest += 1;
+            self.blocks.admit(self.honest);
+            self.transactions.admit(self.honest);
+            self.mempool(node, 0);
+        } else {
+            self.dishonest.insert(node);
+        }
+    }
+
+    /// Whether what a node has is counted.
+    #[must_use]
+    pub fn is_honest(&self, node: usize) -> bool {
+        !self.dishonest.contains(&node)
+    }
+
+    /// How many dishonest nodes there are.
+    #[must_use]
+    pub fn dishonest(&self) -> usize {
+        self.dishonest.len()
     }
 
     /// A message of type `kind` and so many bytes on the line was sent.
@@ -104,14 +129,21 @@ impl Observations {
         height: Height,
     ) {
         // Every node has the genesis block from its beginning: it never spreads.
-        if height > Height::GENESIS {
+        if height == Height::GENESIS {
+            return;
+        }
+        if self.is_honest(node) {
             self.blocks.seen(now, node, id, parent, height);
+        } else {
+            self.blocks.made(now, node, id, parent, height);
         }
     }
 
     /// A node has taken a transaction into its mempool, or had it from its own users.
     pub fn transaction_seen(&mut self, now: Time, node: usize, wtxid: WtxId) {
-        self.transactions.seen(now, node, wtxid);
+        if self.is_honest(node) {
+            self.transactions.seen(now, node, wtxid);
+        }
     }
 
     /// A node's job is done: the transactions that it found to be good go on to the mempool.
@@ -125,6 +157,9 @@ impl Observations {
 
     /// A node's tip moved, leaving so many blocks of its old branch.
     pub fn tip(&mut self, node: usize, id: BlockId, height: Height, left: u64) {
+        if !self.is_honest(node) {
+            return;
+        }
         self.blocks.tip(node, id, height);
         if left > 0 {
             let depth = usize::try_from(left).unwrap_or(usize::MAX);
@@ -140,10 +175,13 @@ impl Observations {
     /// A node's mempool has so many transactions now.
     #[inline]
     pub fn mempool(&mut self, node: usize, transactions: usize) {
-        if node >= self.mempools.len() {
-            self.mempools.resize(node + 1, 0);
+        if !self.is_honest(node) {
+            return;
         }
-        self.mempools[node] = u32::try_from(transactions).unwrap_or(u32::MAX);
+        if node >= self.mempools.len() {
+            self.mempools.resize(node + 1, None);
+        }
+        self.mempools[node] = Some(u32::try_from(transactions).unwrap_or(u32::MAX));
     }
 
     /// Something that a report counts by its name happened, to a node or to all of them.
@@ -178,7 +216,7 @@ impl Observations {
 
     fn take_sample(&mut self, now: Time, gauges: Gauges) {
         let heights = self.blocks.heights();
-        let mempools = middle(&mut self.mempools.clone());
+        let mempools = middle(self.mempools.iter().flatten().copied().collect());
         self.series.push(Sample {
             at: now,
             gauges,
@@ -242,7 +280,7 @@ impl Observations {
 }
 
 /// The least, the middle and the greatest of some values; zeros of none.
-fn middle(values: &mut [u32]) -> (u32, u32, u32) {
+fn middle(mut values: Vec<u32>) -> (u32, u32, u32) {
     if values.is_empty() {
         return (0, 0, 0);
     }

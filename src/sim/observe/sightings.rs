@@ -41,9 +41,9 @@ enum Detail {
 pub struct Sighting<Id> {
     /// What it is.
     pub id: Id,
-    /// When the first node had it.
+    /// When the first node had it; when it was made, where none ever did.
     pub first: Time,
-    /// That node.
+    /// That node; who made it, where none ever had it.
     pub origin: usize,
     /// How many nodes have had it.
     pub reached: u32,
@@ -90,6 +90,7 @@ fn curve(delays: &[Delay], nodes: usize) -> Curve {
 /// Everything of a kind that spread, oldest first.
 #[derive(Clone, Debug)]
 pub struct Sightings<Id> {
+    /// How many nodes there are to spread over; a node's number may be beyond it.
     nodes: usize,
     /// Where each stands, counted from the first one ever.
     places: BTreeMap<Id, u64>,
@@ -130,25 +131,32 @@ impl<Id: Copy + Ord> Sightings<Id> {
     /// What was forgotten is not begun anew as long as it is in `places`, and what is only a curve
     /// stays as it is.
     pub(super) fn seen(&mut self, now: Time, node: usize, id: Id) -> (u64, bool) {
-        self.nodes = self.nodes.max(node + 1);
         if let Some(place) = self.places.get(&id) {
             return (*place, self.seen_again(now, node, *place));
+        }
+        let place = self.made(now, node, id);
+        (place, self.seen_again(now, node, place))
+    }
+
+    /// It is there, though no node that counts has it; says at which place it stands.
+    pub(super) fn made(&mut self, now: Time, by: usize, id: Id) -> u64 {
+        if let Some(place) = self.places.get(&id) {
+            return *place;
         }
         let place = self.forgotten + self.entries.len() as u64;
         self.places.insert(id, place);
         let mut delays = self.spare.take().unwrap_or_default();
         delays.clear();
         delays.resize(self.nodes, Delay::NEVER);
-        delays[node] = Delay(0);
         self.entries.push_back(Sighting {
             id,
             first: now,
-            origin: node,
-            reached: 1,
+            origin: by,
+            reached: 0,
             detail: Detail::Nodes(delays),
         });
         self.keep_bounds();
-        (place, true)
+        place
     }
 
     fn seen_again(&mut self, now: Time, node: usize, place: u64) -> bool {
@@ -166,6 +174,10 @@ impl<Id: Copy + Ord> Sightings<Id> {
         }
         let news = delays[node] == Delay::NEVER;
         if news {
+            if entry.reached == 0 {
+                entry.first = now;
+                entry.origin = node;
+            }
             delays[node] = Delay::of(now.since(entry.first));
             entry.reached += 1;
         }
@@ -252,7 +264,7 @@ impl<Id: Copy + Ord> Sightings<Id> {
         let old = self
             .entries
             .iter()
-            .filter(|entry| entry.first + settle <= end);
+            .filter(|entry| entry.reached > 0 && entry.first + settle <= end);
         old.map(|entry| entry.curve(self.nodes)).collect()
     }
 }

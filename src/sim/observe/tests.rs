@@ -43,13 +43,70 @@ fn a_curve_is_the_nodes_delays_in_order() {
     assert_eq!(millis(&curve, 50), Some(100));
     assert_eq!(millis(&curve, 75), Some(300));
     assert_eq!(millis(&curve, 76), None, "one of four never had it");
-    seen.admit(8);
+    for node in 4..8 {
+        seen.admit(node, true);
+    }
     let of_eight = seen.blocks().sightings().curves(at(100), Span::ZERO);
     assert_eq!(
         millis(&of_eight[0], 38),
         None,
         "nor did four that came later"
     );
+}
+
+#[test]
+fn what_dishonest_nodes_have_is_not_counted() {
+    let mut seen = observations(0);
+    for (node, is_honest) in [(0, false), (1, true), (2, false), (3, true)] {
+        seen.admit(node, is_honest);
+    }
+    for (millis, node) in [(0, 0), (100, 3), (200, 2), (300, 1)] {
+        connect(&mut seen, millis, node, (1, 0, 1), 0);
+        seen.transaction_seen(at(millis), node, WtxId([7; 32]));
+        seen.mempool(node, node + 1);
+    }
+    connect(&mut seen, 400, 2, (2, 1, 2), 1);
+    let block = seen.blocks().sightings().get(&id(1)).expect("it was seen");
+    assert_eq!((block.origin, block.first, block.reached), (3, at(100), 2));
+    assert_eq!(
+        millis(&block.curve(seen.blocks().sightings().nodes()), 100),
+        Some(200)
+    );
+    let transaction = seen.transactions().iter().next().expect("it was seen");
+    assert_eq!((transaction.origin, transaction.reached), (3, 2));
+    assert_eq!(
+        (seen.blocks().count(), seen.blocks().distinct_tips()),
+        (2, 1)
+    );
+    let withheld = seen.blocks().sightings().get(&id(2)).expect("it was made");
+    assert_eq!(
+        (withheld.origin, withheld.first, withheld.reached),
+        (2, at(400), 0)
+    );
+    assert_eq!(
+        seen.blocks().sightings().curves(at(900), Span::ZERO).len(),
+        1
+    );
+    assert_eq!(seen.blocks().heights().2, Height(1));
+    assert!(seen.reorganisations().iter().all(|times| *times == 0));
+    seen.end(at(500), Gauges::default());
+    assert_eq!(
+        seen.series().samples().last().expect("a sample").mempools,
+        (2, 4, 4)
+    );
+    assert_eq!(seen.dishonest(), 2);
+    assert!(seen.is_honest(1) && !seen.is_honest(2));
+    // Two withheld blocks are published at once.
+    seen.block_seen(at(600), 2, id(3), id(2), Height(3));
+    connect(&mut seen, 700, 1, (3, 2, 3), 0);
+    for block in [2, 3] {
+        let block = seen
+            .blocks()
+            .sightings()
+            .get(&id(block))
+            .expect("it was seen");
+        assert_eq!((block.origin, block.first, block.reached), (1, at(700), 1));
+    }
 }
 
 #[test]

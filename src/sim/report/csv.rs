@@ -131,15 +131,16 @@ fn messages(seen: &Observations) -> String {
 }
 
 fn nodes(facts: &Facts, seen: &Observations) -> String {
-    let mut text = "node,region,sent_bytes,received_bytes\n".to_owned();
+    let mut text = "node,region,is_honest,sent_bytes,received_bytes\n".to_owned();
     for (node, traffic) in seen.traffic().nodes().iter().enumerate() {
         let region = facts.region_of.get(node).map(|region| usize::from(*region));
         let region = region.and_then(|region| facts.regions.get(region));
         let region = region.map_or("", String::as_str);
         let _ = writeln!(
             text,
-            "{node},{},{},{}",
+            "{node},{},{},{},{}",
             quoted(region),
+            seen.is_honest(node),
             traffic.sent,
             traffic.received
         );

@@ -76,6 +76,8 @@ pub struct Summary {
     pub switches: Option<Vec<&'static str>>,
     /// How many nodes.
     pub nodes: usize,
+    /// How many of them are dishonest: what blocks, transactions and tips they have is not counted.
+    pub dishonest: usize,
     /// The time that passed in the world.
     pub virtual_ms: u64,
     /// The time that passed outside.
@@ -149,6 +151,7 @@ impl Summary {
             options: facts.options.clone(),
             switches,
             nodes: facts.nodes,
+            dishonest: seen.dishonest(),
             virtual_ms: facts.end.since(seen.began()).as_millis(),
             wall_ms: facts.wall.as_millis(),
             events: facts.events,
@@ -192,6 +195,17 @@ impl Summary {
         }
     }
 
+    fn nodes_text(&self) -> String {
+        let nodes = count(self.nodes as u64);
+        match self.dishonest {
+            0 => nodes,
+            dishonest => format!(
+                "{nodes}, {} of them dishonest; heights, tips and spread are those of the others",
+                count(dishonest as u64)
+            ),
+        }
+    }
+
     fn speed_text(&self) -> String {
         let wall = Span::from_millis(self.wall_ms);
         let factor = three_digits(self.virtual_ms as f64 / self.wall_ms.max(1) as f64);
@@ -206,10 +220,7 @@ impl Summary {
     }
 
     fn rows(&self) -> Vec<(&'static str, String)> {
-        let mut rows = vec![
-            ("scenario", self.name_text()),
-            ("nodes", count(self.nodes as u64)),
-        ];
+        let mut rows = vec![("scenario", self.name_text()), ("nodes", self.nodes_text())];
         if let Some(recorded) = &self.recorded {
             rows.push(("recorded", recorded.to_text()));
         }

@@ -297,7 +297,7 @@ impl World {
             place == index,
             "the network counts machines as the world does"
         );
-        self.observations.admit(index + 1);
+        self.observations.admit(index, behaviour.is_none());
         self.by_key.insert(identity.key(), index as u32);
         self.machines.push(Machine {
             name: name.to_owned(),

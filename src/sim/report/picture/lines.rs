@@ -5,7 +5,8 @@ use crate::sim::report::plot::{Plot, Scale, apart};
 use crate::sim::report::units::{rough, three_digits};
 
 use super::{
-    Anchor, Area, Drawing, Facts, Part, Summary, clock, count, last_second, seconds, share,
+    Anchor, Area, Drawing, Facts, Part, Summary, clock, count, counted_nodes, last_second, seconds,
+    share,
 };
 
 /// A value over time with its least and greatest around it.
@@ -25,7 +26,10 @@ struct Quantity<'a> {
 pub(super) fn heights(drawing: &mut Drawing, area: Area, facts: &Facts, seen: &Observations) {
     let quantity = Quantity {
         title: "Height",
-        sub: "The tips of all nodes: lowest, middle, highest.",
+        sub: &format!(
+            "The tips of all {}: lowest, middle, highest.",
+            counted_nodes(seen)
+        ),
         y_name: "blocks",
         y_text: &whole,
         whole: true,
@@ -40,7 +44,10 @@ pub(super) fn heights(drawing: &mut Drawing, area: Area, facts: &Facts, seen: &O
 pub(super) fn mempools(drawing: &mut Drawing, area: Area, facts: &Facts, seen: &Observations) {
     let quantity = Quantity {
         title: "Mempools",
-        sub: "Transactions that wait: fewest, middle, most of all nodes.",
+        sub: &format!(
+            "Transactions that wait: fewest, middle, most of all {}.",
+            counted_nodes(seen)
+        ),
         y_name: "transactions",
         y_text: &whole,
         whole: true,

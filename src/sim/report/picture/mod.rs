@@ -113,7 +113,7 @@ pub(super) fn page(facts: &Facts, seen: &Observations, summary: &Summary) -> Str
     let width = PAGE_WIDTH - 2.0 * MARGIN;
     let column = (width - BETWEEN) / 2.0;
     let second = MARGIN + column + BETWEEN;
-    let mut top = head(&mut drawing, facts, summary);
+    let mut top = head(&mut drawing, facts, seen, summary);
     let half = |left: f64, top: f64, height: f64| Area {
         left,
         top,
@@ -157,7 +157,7 @@ pub(super) fn page(facts: &Facts, seen: &Observations, summary: &Summary) -> Str
 }
 
 /// What ran, and the numbers that matter most; gives back where it ends.
-fn head(drawing: &mut Drawing, facts: &Facts, summary: &Summary) -> f64 {
+fn head(drawing: &mut Drawing, facts: &Facts, seen: &Observations, summary: &Summary) -> f64 {
     let text = summary.name_text();
     drawing.text("head", (MARGIN, 58.0), Anchor::Start, &text);
     let width = PAGE_WIDTH - 2.0 * MARGIN;
@@ -185,7 +185,7 @@ fn head(drawing: &mut Drawing, facts: &Facts, summary: &Summary) -> f64 {
     }
     y += 8.0;
     drawing.line("rule", (MARGIN, y), (PAGE_WIDTH - MARGIN, y));
-    let tiles = tiles(facts, summary);
+    let tiles = tiles(facts, seen, summary);
     // Each is as wide as its text, and what is left of the line is shared.
     let widths: Vec<f64> = tiles
         .iter()
@@ -211,7 +211,15 @@ fn head(drawing: &mut Drawing, facts: &Facts, summary: &Summary) -> f64 {
     y + 34.0
 }
 
-fn tiles(facts: &Facts, summary: &Summary) -> Vec<(String, String)> {
+/// Those of whom blocks, transactions and tips are told.
+fn counted_nodes(seen: &Observations) -> &'static str {
+    match seen.dishonest() {
+        0 => "nodes",
+        _ => "honest nodes",
+    }
+}
+
+fn tiles(facts: &Facts, seen: &Observations, summary: &Summary) -> Vec<(String, String)> {
     let quantile = |millis: Option<u64>| {
         millis.map_or("never".to_owned(), |millis| span(Span::from_millis(millis)))
     };
@@ -221,9 +229,13 @@ fn tiles(facts: &Facts, summary: &Summary) -> Vec<(String, String)> {
     } else {
         quantile(blocks.p90)
     };
+    let nodes = match summary.dishonest {
+        0 => "nodes".to_owned(),
+        dishonest => format!("nodes, {} dishonest", count(dishonest as u64)),
+    };
     let violations = facts.violations.len();
     vec![
-        (count(facts.nodes as u64), "nodes".to_owned()),
+        (count(facts.nodes as u64), nodes),
         (
             span(Span::from_millis(summary.virtual_ms)),
             format!("simulated in {}", span(facts.wall)),
@@ -232,7 +244,7 @@ fn tiles(facts: &Facts, summary: &Summary) -> Vec<(String, String)> {
             count(summary.blocks),
             format!("blocks, {} stale", share(summary.stale, summary.blocks)),
         ),
-        (spread, "block at 90 % of nodes".to_owned()),
+        (spread, format!("block at 90 % of {}", counted_nodes(seen))),
         (count(summary.transactions), "transactions".to_owned()),
         (bytes(summary.node_sent_bytes), "sent by a node".to_owned()),
         (rough(facts.events as f64), "events".to_owned()),

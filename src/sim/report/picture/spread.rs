@@ -4,7 +4,10 @@ use crate::sim::observe::{Curve, Observations, median};
 use crate::sim::report::plot::{Plot, Scale};
 use crate::sim::report::units::three_digits;
 
-use super::{Anchor, Area, Drawing, Facts, Part, Point, SETTLE, Summary, count, span, text_width};
+use super::{
+    Anchor, Area, Drawing, Facts, Part, Point, SETTLE, Summary, count, counted_nodes, span,
+    text_width,
+};
 
 /// Curves beyond it are left out evenly: more would be one surface.
 const CURVES_MAX: usize = 150;
@@ -46,7 +49,7 @@ pub(super) fn blocks(
         sub: &sub,
         area,
     };
-    draw(drawing, &part, &curves, REFERENCES);
+    draw(drawing, &part, &curves, REFERENCES, counted_nodes(seen));
 }
 
 pub(super) fn transactions(
@@ -66,10 +69,17 @@ pub(super) fn transactions(
         sub: &sub,
         area,
     };
-    draw(drawing, &part, &curves, &[]);
+    draw(drawing, &part, &curves, &[], counted_nodes(seen));
 }
 
-fn draw(drawing: &mut Drawing, part: &Part<'_>, curves: &[Curve], references: &[Reference]) {
+fn draw(
+    drawing: &mut Drawing,
+    part: &Part<'_>,
+    curves: &[Curve],
+    references: &[Reference],
+    nodes: &str,
+) {
+    let share = format!("share of {nodes}");
     let room = part.begin(drawing);
     let area = room.inside(48.0, 28.0, 14.0, 42.0);
     let middle = median(curves);
@@ -82,7 +92,7 @@ fn draw(drawing: &mut Drawing, part: &Part<'_>, curves: &[Curve], references: &[
             millis if millis >= 1e3 => format!("{} s", three_digits(millis / 1e3)),
             millis => format!("{} ms", three_digits(millis)),
         },
-        y_name: "share of nodes",
+        y_name: &share,
         y_text: &|percent| format!("{percent} %"),
     };
     plot.frame(drawing);
