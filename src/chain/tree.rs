@@ -84,6 +84,11 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// The work of its chain up to its parent.
+    fn work_below(&self) -> Uint256 {
+        self.work.wrapping_sub(self.header.work())
+    }
+
     /// Whether it may be the best header.
     fn is_open(&self) -> bool {
         self.verdict == Verdict::Open
@@ -208,6 +213,16 @@ impl Tree {
     #[must_use]
     pub fn in_memory(&self, id: &BlockId) -> Option<&Entry> {
         self.entries.get(id).or_else(|| self.trunk.get_whole(id))
+    }
+
+    /// The work of a block's chain up to its parent. Of a block that is in the log alone that is
+    /// what its own record says, which is not held against those beside it.
+    #[must_use]
+    pub fn work_below(&self, id: &BlockId) -> Option<Uint256> {
+        match self.entries.get(id) {
+            Some(entry) => Some(entry.work_below()),
+            None => self.trunk.work_below(id),
+        }
     }
 
     /// The height of a block, which is known even where its own record is damaged.

@@ -320,6 +320,15 @@ fn block_named(word: &str) -> Result<Value, CommandError> {
     }
 }
 
+/// The work that was done for a block and those above it, in as few digits as it needs.
+fn work_of(work: &Value) -> String {
+    match work.as_str().map(|digits| digits.trim_start_matches('0')) {
+        None => "unknown".to_owned(),
+        Some("") => "0".to_owned(),
+        Some(digits) => format!("0x{digits}"),
+    }
+}
+
 pub(super) fn block(args: &BlockArgs, output: &Output) -> Result<(), CommandError> {
     let named = args.block.as_deref().map(block_named).transpose()?;
     let mut client = args.node.client()?;
@@ -353,6 +362,9 @@ pub(super) fn block(args: &BlockArgs, output: &Output) -> Result<(), CommandErro
             row("weight", text_of(&block["weight"])),
             row("transactions", text_of(&block["nTx"])),
         ];
+        if let Some(work) = block["finality"].get("work") {
+            rows.insert(3, row("work", work_of(work)));
+        }
         for transaction in block["tx"].as_array().into_iter().flatten() {
             rows.push(row("", describe(transaction, &facts)));
         }

@@ -161,6 +161,7 @@ impl Node {
             id: *id,
             header,
             in_best_chain,
+            work_below: self.chain.tree().work_below(id),
         })
     }
 
@@ -175,6 +176,7 @@ impl Node {
                     block,
                     height,
                     index,
+                    work_below: self.chain.tree().work_below(&block),
                 },
                 false => TransactionStatus::Waiting,
             });
@@ -228,12 +230,14 @@ impl Node {
 
     fn answer_block(&mut self, call: CallId, id: BlockId, bytes: Arc<[u8]>) {
         let in_best_chain = self.is_shown(&id);
+        let work_below = self.chain.tree().work_below(&id);
         self.answer(
             call,
             Ok(Reply::Block {
                 id,
                 bytes,
                 in_best_chain,
+                work_below,
             }),
         );
     }

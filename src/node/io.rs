@@ -393,6 +393,8 @@ pub enum Reply {
         bytes: Arc<[u8]>,
         /// Whether it is in the chain of the tip that readers see.
         in_best_chain: bool,
+        /// The work of its chain up to its parent, unless its record can't be read.
+        work_below: Option<Uint256>,
     },
     /// An account's next nonce.
     Nonce(Nonce),
@@ -404,6 +406,8 @@ pub enum Reply {
         header: Box<Header>,
         /// Whether it is in the chain of the tip that readers see.
         in_best_chain: bool,
+        /// The work of its chain up to its parent, unless its record can't be read.
+        work_below: Option<Uint256>,
     },
     /// Where a transaction stands.
     Transaction(TransactionStatus),
@@ -479,6 +483,8 @@ pub enum TransactionStatus {
         height: Height,
         /// Its place in the block.
         index: u32,
+        /// The work of the chain up to the block's parent, unless the block's record can't be read.
+        work_below: Option<Uint256>,
     },
     /// It was accepted here, can't be mined for now, and is kept until it can be or is given up.
     Aside(Leaving),

@@ -4,13 +4,24 @@
 use serde_json::{Value, json};
 
 use crate::base::encode_hex;
-use crate::types::{Auth, Block, BlockId, Header, Op, Seal, Transaction};
+use crate::node::Published;
+use crate::types::{Auth, Block, BlockId, Header, Height, Op, Seal, Transaction, Uint256};
 
 use super::methods::View;
 
-/// What speaks for a block under proof of work: how many blocks of the best chain begin with it.
-pub(super) fn finality(depth: u64) -> Value {
-    json!({ "kind": "work", "depth": depth })
+/// What speaks for a block of the best chain under proof of work: how many blocks there are from it
+/// to the tip, and the work that was done for them. `work_below` is that of the chain below it.
+pub(super) fn finality(tip: &Published, height: Height, work_below: Option<Uint256>) -> Value {
+    // A block may be in the chain a moment before readers see the tip that it is under.
+    let depth = (tip.header.height.0 + 1).saturating_sub(height.0);
+    let work = |below| {
+        let done = match tip.work > below {
+            true => tip.work.wrapping_sub(below),
+            false => Uint256::ZERO,
+        };
+        encode_hex(&done.to_be_bytes())
+    };
+    json!({ "kind": "work", "depth": depth, "work": work_below.map(work) })
 }
 
 pub(super) fn header_json(view: &View<'_>, id: &BlockId, header: &Header) -> Value {

@@ -287,6 +287,7 @@ fn a_block_is_asked_of_the_node_and_shown() {
         id: state.id,
         bytes: Arc::clone(&bytes),
         in_best_chain: true,
+        work_below: Some(Uint256::ZERO),
     };
     caller.start("getblock", json!([0, 0]));
     assert!(
@@ -299,7 +300,9 @@ fn a_block_is_asked_of_the_node_and_shown() {
     caller.reply(&Question::Block(state.id), Ok(reply()));
     let shown = caller.answer()["result"].clone();
     assert_eq!(shown["hash"], json!(state.id.to_string()));
-    assert_eq!(shown["finality"], json!({ "kind": "work", "depth": 1 }));
+    let info = caller.call("getblockchaininfo", json!([])).unwrap();
+    let finality = json!({ "kind": "work", "depth": 1, "work": info["chainwork"] });
+    assert_eq!(shown["finality"], finality);
     caller.start("getblock", json!([7]));
     caller.reply(
         &Question::BlockAt(Height(7)),
@@ -348,6 +351,7 @@ fn every_field_of_a_block_and_of_the_supply_is_documented() {
         id: state.id,
         bytes: block.to_bytes().into(),
         in_best_chain: true,
+        work_below: Some(Uint256::ZERO),
     };
     caller.reply(&Question::BlockAt(Height(0)), Ok(reply));
     let shown = caller.answer()["result"].clone();
@@ -357,6 +361,7 @@ fn every_field_of_a_block_and_of_the_supply_is_documented() {
         id: state.id,
         header: Box::new(state.header.clone()),
         in_best_chain: false,
+        work_below: Some(Uint256::ZERO),
     };
     caller.reply(&Question::HeaderAt(Height(0)), Ok(reply));
     let header = caller.answer()["result"].clone();
@@ -409,6 +414,7 @@ fn a_transaction_proof_takes_two_questions() {
         block,
         height: Height(0),
         index: 0,
+        work_below: Some(Uint256::ZERO),
     };
     caller.reply(
         &Question::Transaction(txid),
@@ -423,6 +429,7 @@ fn a_transaction_proof_takes_two_questions() {
         id: block,
         bytes: bytes.to_bytes().into(),
         in_best_chain: true,
+        work_below: Some(Uint256::ZERO),
     };
     caller.reply(&Question::Block(block), Ok(reply));
     let answer = caller.answer();
@@ -503,6 +510,7 @@ fn a_batch_has_a_cap_on_its_answers() {
             id: BlockId::ZERO,
             bytes: Arc::clone(&bytes),
             in_best_chain: true,
+            work_below: None,
         };
         caller
             .service
@@ -780,6 +788,36 @@ fn an_accepted_transaction_that_left_says_so_with_the_reason() {
         let mut wanted = wanted;
         wanted["txid"] = txid.to_string().into();
         assert_eq!(caller.answer()["result"], wanted);
+    }
+}
+
+#[test]
+fn finality_is_a_depth_and_the_work_from_the_block_to_the_tip() {
+    let mut caller = Caller::new(None);
+    let mut tip = Published::clone(caller.desk.published.as_ref().unwrap());
+    tip.header.height = Height(9);
+    tip.work = Uint256::from_u64(0x2_0000);
+    caller.desk.published = Some(Arc::new(tip));
+    let digits = |work: u64| format!("{work:064x}");
+    for (height, below, depth, work) in [
+        (9, Some(0x1_fffe), 1, Some(digits(2))),
+        (4, Some(0x1_0000), 6, Some(digits(0x1_0000))),
+        (0, Some(0), 10, Some(digits(0x2_0000))),
+        // The record that has the work is damaged.
+        (4, None, 6, None),
+    ] {
+        let txid = TxId([5; 32]);
+        caller.start("gettransactionstatus", json!([txid.to_string()]));
+        let status = TransactionStatus::Included {
+            block: BlockId([7; 32]),
+            height: Height(height),
+            index: 0,
+            work_below: below.map(Uint256::from_u64),
+        };
+        let reply = Reply::Transaction(status);
+        caller.reply(&Question::Transaction(txid), Ok(reply));
+        let wanted = json!({ "kind": "work", "depth": depth, "work": work });
+        assert_eq!(caller.answer()["result"]["finality"], wanted);
     }
 }
 

@@ -235,6 +235,11 @@ impl Logged {
         self.front(height).map(|front| front.header)
     }
 
+    /// The work of the chain below the block at a height, by that block's record alone.
+    pub(super) fn work_below(&self, height: u64) -> Option<Uint256> {
+        self.front(height).map(|front| front.work_below())
+    }
+
     /// The memory that the blocks take.
     #[cfg(test)]
     pub(super) fn bytes(&self) -> usize {

@@ -162,6 +162,8 @@ fn answers(tree: &Tree, blocks: &[BlockId], asked_from: u64) -> String {
             let Entry { work, body, .. } = entry.as_ref();
             let where_it_is = (tree.body(id) == Some(*body), tree.is_complete(id));
             let known = (entry.verdict, entry.executed, entry.complete);
+            let below = work.wrapping_sub(entry.header.work());
+            assert_eq!(tree.work_below(id), Some(below));
             (*work, *body, where_it_is, known, entry.header.clone())
         });
         let height = tree.height(id).map_or(u64::MAX, |height| height.0);
@@ -446,6 +448,7 @@ fn a_damaged_record_hides_a_header_and_nothing_else_until_it_is_written_again() 
     };
     let good = two.records.0.lock().remove(&at).unwrap();
     assert!(two.tree.get(&id).is_none());
+    assert_eq!(two.tree.work_below(&id), None);
     assert_eq!(two.tree.height(&id), Some(Height(10)));
     assert!(two.tree.is_complete(&id) && two.tree.body(&id) == Some(Body::Logged(at)));
     let top = *two.blocks.last().unwrap();

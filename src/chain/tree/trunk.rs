@@ -16,7 +16,7 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::store::Lsn;
-use crate::types::{BlockId, Header};
+use crate::types::{BlockId, Header, Uint256};
 
 use super::logged::{Form, Logged, OldBlocks, ShortId};
 use super::{Body, Entry};
@@ -162,8 +162,16 @@ impl Trunk {
 
     fn logged_entry(&self, height: u64) -> Option<(BlockId, Entry)> {
         let above = self.pieces.front().and_then(|piece| piece.first());
-        let above = above.map(|above| above.work.wrapping_sub(above.header.work()));
+        let above = above.map(Entry::work_below);
         self.logged.entry(height, above)
+    }
+
+    /// The work of a block's chain up to its parent, by the block's own record where it is logged.
+    pub(super) fn work_below(&self, id: &BlockId) -> Option<Uint256> {
+        match self.get_whole(id) {
+            Some(whole) => Some(whole.work_below()),
+            None => self.logged.work_below(self.logged_height_of(id)?),
+        }
     }
 
     /// Where the body of a block is, if it is in the trunk.

@@ -639,12 +639,21 @@ fn what_a_reorganisation_brings_is_shown_when_its_tip_is_durable() {
         for (made, wanted) in [(shown, true), (other, false)] {
             for question in [Question::Block(made.id), Question::Header(made.id)] {
                 let call = alice.ask(question);
-                let (Ok(Reply::Block { in_best_chain, .. })
-                | Ok(Reply::Header { in_best_chain, .. })) = alice.answers[&call]
+                let (Ok(Reply::Block {
+                    in_best_chain,
+                    work_below,
+                    ..
+                })
+                | Ok(Reply::Header {
+                    in_best_chain,
+                    work_below,
+                    ..
+                })) = alice.answers[&call]
                 else {
                     panic!("{:?}", alice.answers[&call])
                 };
                 assert_eq!(in_best_chain, wanted);
+                assert_eq!(work_below, Some(root.header.work()), "both are first");
             }
         }
         for question in [Question::BlockAt(Height(1)), Question::HeaderAt(Height(1))] {

@@ -7,7 +7,7 @@ use crate::codec::{Decode, Encode};
 use crate::node::{BranchStatus, CallError, ChainTip, Question, Reply};
 use crate::types::proof::Proof;
 use crate::types::state::StateKey;
-use crate::types::{Block, BlockId, Header, Rules};
+use crate::types::{Block, BlockId, Height, Rules, Uint256};
 
 use super::super::RpcError;
 use super::super::params::{BlockRef, Params};
@@ -118,13 +118,11 @@ pub(super) fn get_block_header(_: &mut View<'_>, params: &Params) -> Ran {
             id,
             header,
             in_best_chain,
-        } => with_place(
-            view,
-            header_json(view, &id, &header),
-            &header,
-            in_best_chain,
-        )
-        .into(),
+            work_below,
+        } => {
+            let value = header_json(view, &id, &header);
+            with_place(view, value, header.height, in_best_chain, work_below).into()
+        }
         other => unexpected(&other),
     }))
 }
@@ -137,13 +135,14 @@ pub(super) fn get_block(_: &mut View<'_>, params: &Params) -> Ran {
             id,
             bytes,
             in_best_chain,
+            work_below,
         } => Query::with(bytes.len(), move |view| {
             if !verbose {
                 return Ok(encode_hex(&bytes).into());
             }
             let block = read_block(&bytes, &id)?;
             let value = block_json(view, &id, &block);
-            with_place(view, value, &block.header, in_best_chain)
+            with_place(view, value, block.header.height, in_best_chain, work_below)
         }),
         other => unexpected(&other),
     }))
@@ -163,19 +162,18 @@ pub(super) fn read_block(bytes: &[u8], id: &BlockId) -> Result<Block, RpcError> 
         .map_err(|error| RpcError::internal(format!("block {id} can't be read back: {error}")))
 }
 
-/// Where a block stands in the chain.
+/// Where a block stands: in the best chain above which work, as far as that is known, or beside it.
 fn with_place(
     view: &View<'_>,
     mut value: Value,
-    header: &Header,
+    height: Height,
     in_best_chain: bool,
+    work_below: Option<Uint256>,
 ) -> Result<Value, RpcError> {
-    let tip = view.published()?.header.height.0;
-    value["finality"] = if in_best_chain {
-        // A block may be in the chain a moment before readers see the tip that it is under.
-        finality((tip + 1).saturating_sub(header.height.0))
-    } else {
-        Value::Null
+    let tip = view.published()?;
+    value["finality"] = match in_best_chain {
+        true => finality(tip, height, work_below),
+        false => Value::Null,
     };
     Ok(value)
 }

@@ -54,27 +54,28 @@ fn status_json(
     status: &TransactionStatus,
 ) -> Result<Value, RpcError> {
     let txid = txid.to_string();
-    let tip = view.published()?.header.height.0;
+    let tip = view.published()?;
     Ok(match status {
         TransactionStatus::Waiting => json!({ "txid": txid, "status": "waiting" }),
         TransactionStatus::Aside(why) => departed(&txid, "aside", why),
         TransactionStatus::Gone(why) => departed(&txid, "gone", why),
         TransactionStatus::Unknown => json!({ "txid": txid, "status": "unknown" }),
         // What readers see is durable: a block that is not yet under their tip is not shown.
-        TransactionStatus::Included { height, .. } if height.0 > tip => {
+        TransactionStatus::Included { height, .. } if *height > tip.header.height => {
             json!({ "txid": txid, "status": "waiting" })
         }
         TransactionStatus::Included {
             block,
             height,
             index,
+            work_below,
         } => json!({
             "txid": txid,
             "status": "included",
             "block": block.to_string(),
             "height": height.0,
             "index": index,
-            "finality": finality(tip + 1 - height.0),
+            "finality": finality(tip, *height, *work_below),
         }),
     })
 }
@@ -112,6 +113,7 @@ fn prove_in(question: Question, txid: TxId) -> Outcome {
             id,
             bytes,
             in_best_chain: true,
+            ..
         } => Query::with(bytes.len(), move |view| {
             tx_proof(view, (&id, &bytes), &txid)
         }),
