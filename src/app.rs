@@ -183,9 +183,13 @@ fn node_config(
     }
     let mining = match &config.mine {
         None => None,
-        Some(MineSetting { address, setting }) => {
+        Some(MineSetting {
+            address,
+            setting,
+            code,
+        }) => {
             let beneficiary = decode_address(&genesis.hrp, address).map_err(|error| {
-                CommandError::config(format!("{setting}: \"{address}\": {error}"))
+                CommandError::new(*code, format!("{setting}: \"{address}\": {error}"))
             })?;
             Some(Mining {
                 beneficiary,

@@ -12,7 +12,7 @@ use toml::{Table, Value};
 use crate::rpc::nearest;
 use crate::types::{PeerAddress, Uint256};
 
-use super::CommandError;
+use super::{CommandError, ExitCode};
 
 /// The file of a data directory that holds the configuration.
 pub const CONFIG_FILE: &str = "keel.toml";
@@ -153,6 +153,8 @@ pub struct MineSetting {
     pub address: String,
     /// How the setting is called where it was given, for messages.
     pub setting: String,
+    /// How the process ends if the address turns out to be wrong.
+    pub code: ExitCode,
 }
 
 impl MineSetting {
@@ -161,6 +163,7 @@ impl MineSetting {
         Ok((address != "off").then(|| Self {
             address: address.to_owned(),
             setting: setting.to_string(),
+            code: setting.code(),
         }))
     }
 }
@@ -228,8 +231,16 @@ impl fmt::Display for Setting<'_> {
 }
 
 impl Setting<'_> {
+    /// What a wrong value is: a flag stands on the command line, all else is configuration.
+    const fn code(&self) -> ExitCode {
+        match self.origin {
+            Origin::Flag => ExitCode::Usage,
+            Origin::Environment | Origin::File(_) => ExitCode::Config,
+        }
+    }
+
     fn wrong(&self, rule: impl fmt::Display) -> CommandError {
-        CommandError::config(format!("{self}: {rule}"))
+        CommandError::new(self.code(), format!("{self}: {rule}"))
     }
 
     fn text(&self) -> Result<&str, CommandError> {
@@ -485,7 +496,6 @@ pub(super) fn line_of(text: &str, at: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::ExitCode;
 
     fn config(text: &str) -> Result<Config, CommandError> {
         let mut layers = Layers::default();
@@ -604,10 +614,12 @@ mod tests {
         layers.add_flag("segment_bytes", Some("x".into()));
         let error = layers.config(Path::new("d")).unwrap_err();
         assert!(error.message.starts_with("--segment-bytes: "), "{error}");
+        assert_eq!(error.code, ExitCode::Usage);
         let mut layers = Layers::default();
         layers.add_environment([("KEEL_RPC".to_owned(), "x".to_owned())].into_iter());
         let error = layers.config(Path::new("d")).unwrap_err();
         assert!(error.message.starts_with("KEEL_RPC: "), "{error}");
+        assert_eq!(error.code, ExitCode::Config);
     }
 
     #[test]

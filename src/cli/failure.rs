@@ -10,7 +10,7 @@ use crate::wallet::KeyFileError;
 pub enum ExitCode {
     /// It could not be done.
     Failed = 1,
-    /// The command line makes no sense.
+    /// The command line, or a value on it, makes no sense.
     Usage = 2,
     /// The node can't be reached.
     Unreachable = 3,
@@ -18,7 +18,7 @@ pub enum ExitCode {
     Rejected = 4,
     /// A simulated world broke a rule that must hold.
     Violated = 5,
-    /// A configuration, genesis or key file is wrong; starting again would not help.
+    /// A configuration, genesis, key or scenario file, or the environment, is wrong; starting again would not help.
     Config = 78,
 }
 

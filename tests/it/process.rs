@@ -449,8 +449,18 @@ fn a_start_that_fails_says_why_and_leaves_nothing_behind() {
     let folder = Folder::new();
     let site = Site::init(folder.path("node"), &["--name", "fails"]);
     let (code, said) = keel_fails(&["run", "--dir", site.dir(), "--mine", "foo"]);
-    assert_eq!(code, 78, "{said}");
+    assert_eq!(code, 2, "{said}");
     assert!(said.contains("keel: --mine: \"foo\": "), "{said}");
+    for (option, value) in [("--listen", "nonsense"), ("--log", "loud")] {
+        let (code, said) = keel_fails(&["run", "--dir", site.dir(), option, value]);
+        assert_eq!(code, 2, "{said}");
+        assert!(said.starts_with(&format!("keel: {option}: ")), "{said}");
+    }
+    // A file is wrong whatever stands beside it on the command line.
+    let scenario = folder.path("wrong.toml");
+    fs::write(&scenario, "about = 5\n").expect("the folder is there");
+    let (code, said) = keel_fails(&["sim", text(&scenario), "--nodes", "5"]);
+    assert_eq!(code, 78, "{said}");
 
     let taken = TcpListener::bind((site.address.as_str(), 5335)).expect("it is free");
     let (code, said) = keel_fails(&["run", "--dir", site.dir()]);

@@ -197,8 +197,14 @@ fn read(name: &str, args: &SimArgs) -> Result<Scenario, CommandError> {
     };
     let stem = path.file_stem().map(|stem| stem.to_string_lossy());
     let stem = stem.map_or_else(|| name.to_owned(), |stem| stem.into_owned());
-    Scenario::read(&stem, &text, &settings(args))
-        .map_err(|error| CommandError::config(format!("{name}: {error}")))
+    Scenario::read(&stem, &text, &settings(args)).map_err(|error| {
+        // What reads well without the options is wrong by them.
+        let code = match Scenario::read(&stem, &text, &[]) {
+            Ok(_) => ExitCode::Usage,
+            Err(_) => ExitCode::Config,
+        };
+        CommandError::new(code, format!("{name}: {error}"))
+    })
 }
 
 /// The command that runs a seed again.

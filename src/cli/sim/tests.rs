@@ -60,6 +60,12 @@ fn a_command_line_that_makes_no_sense_says_why() {
         }
     }
     assert!(wrong(&["--list", "--ladder"]).contains("cannot be used"));
+    for (option, value) in [("--nodes", "0"), ("--set", "world.nodes=few")] {
+        let line = args(&["swarm", option, value]);
+        let error = read("swarm", &line).expect_err("there is no such world");
+        assert_eq!(error.code, ExitCode::Usage, "{error}");
+        assert!(error.message.starts_with("swarm: world.nodes: "), "{error}");
+    }
     let error = read("nowhere", &args(&["nowhere"])).expect_err("there is none");
     assert!(error.message.contains("first"), "{error}");
 }
