@@ -18,7 +18,8 @@ pub enum ExitCode {
     Rejected = 4,
     /// A simulated world broke a rule that must hold.
     Violated = 5,
-    /// A configuration, genesis, key or scenario file, or the environment, is wrong; starting again would not help.
+    /// A configuration, genesis, key or scenario file, or the environment, is wrong; starting again
+    /// would not help.
     Config = 78,
 }
 
