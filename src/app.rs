@@ -3,6 +3,7 @@
 //! The only place that knows every part. Straight down: genesis, keys, log, node, threads, loop.
 
 mod bans;
+mod evidence;
 mod log_sink;
 mod open_files;
 mod panic;
@@ -38,6 +39,7 @@ use crate::types::{
 use crate::wire::{Network, NodeIdentity};
 
 use bans::BanPort;
+use evidence::EvidencePort;
 use ports::{LogPort, QueryPort, WorkerPort};
 use recording::Places;
 use service_manager::ServiceManager;
@@ -102,6 +104,7 @@ pub fn run(config: &Config) -> Result<(), CommandError> {
         log: Box::new(log),
         service: Box::new(RpcService::new(facts, cookie)),
         bans: Box::new(BanPort::new(&config.directory, poller.waker())),
+        evidence: Box::new(EvidencePort::new(&config.directory)),
         supervisor: Box::new(supervisor),
     };
     let reactor_config = ReactorConfig {

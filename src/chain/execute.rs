@@ -138,6 +138,18 @@ pub enum ContextFault {
     Ledger(BlockFault),
 }
 
+impl ContextFault {
+    /// Whether it is that execution gives something else than the block's maker got, or than the
+    /// rules can give: then one of the two does not execute as it is written, and may be this node.
+    #[must_use]
+    pub const fn is_divergence(&self) -> bool {
+        matches!(
+            self,
+            Self::StateRoot { .. } | Self::Ledger(BlockFault::Supply { .. })
+        )
+    }
+}
+
 impl fmt::Display for ContextFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -224,9 +224,24 @@ impl Node {
 
     /// A block is invalid, whoever sends it.
     fn block_invalid(&mut self, id: BlockId, why: String, now: Time) {
+        self.condemn(id, now);
+        self.event(Event::InvalidBlock { id, why });
+    }
+
+    fn condemn(&mut self, id: BlockId, now: Time) {
         self.chain.condemn(&id);
         self.with_sync(now, |sync, chain, out| sync.invalid(&id, chain, out));
-        self.event(Event::InvalidBlock { id, why });
+    }
+
+    /// Execution gives something else than the block's maker got. The block is invalid here; its
+    /// bytes are kept for whoever must find out which node is right.
+    fn block_diverges(&mut self, id: BlockId, why: String, bytes: Option<Arc<[u8]>>, now: Time) {
+        let height = self.chain.tree().height(&id).unwrap_or_default();
+        self.condemn(id, now);
+        self.event(Event::Divergence { id, height, why });
+        if let Some(bytes) = bytes {
+            self.outputs.push_back(Output::KeepEvidence { id, bytes });
+        }
     }
 
     /// Writes a block of this node's own to the log.
@@ -389,11 +404,19 @@ impl Node {
             }
             self.state_failed(failure);
         }
+        // A block that was just executed is in memory, unless the plan was another meanwhile and
+        // there was no room; then the log alone has it.
+        let fault = executed.fault.as_ref();
+        let body = fault.and_then(|(id, _)| self.chain.body(id));
+        let bytes = body.map(|block| Arc::clone(&block.bytes));
         let outcome = self.chain.executed(executed);
         if let Some((id, fault)) = &outcome.invalid {
             let record = attempt_record(id, ATTEMPT_ENDED);
             self.store(vec![record], false, vec![Effect::Nothing]);
-            self.block_invalid(*id, fault.to_string(), now);
+            match fault.is_divergence() {
+                true => self.block_diverges(*id, fault.to_string(), bytes, now),
+                false => self.block_invalid(*id, fault.to_string(), now),
+            }
         }
         self.reach_shown_tip();
         if let Some(moved) = outcome.moved {

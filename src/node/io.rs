@@ -216,6 +216,14 @@ pub enum Output {
         /// The file's text.
         text: Arc<str>,
     },
+    /// Keep the bytes of a block on whose outcome nodes do not agree, for people to look at; not
+    /// answered. There may be many: whoever keeps them sets a bound.
+    KeepEvidence {
+        /// Which block.
+        id: BlockId,
+        /// Its wire bytes.
+        bytes: Arc<[u8]>,
+    },
     /// Something that people may want to read in the log.
     Event(Event),
 }
@@ -252,6 +260,7 @@ impl Output {
             Self::Answer { call, reply } => (8, [call.0, u64::from(reply.is_ok())], 0),
             Self::AwaitRoom { conn } => (11, [conn.0, 0], 0),
             Self::KeepBans { call, text } => (10, [call.0, 0], crc32c(text.as_bytes())),
+            Self::KeepEvidence { id, bytes } => (12, [bytes.len() as u64, 0], crc32c(&id.0)),
             Self::Event(event) => (9, [0, 0], crc32c(format!("{event:?}").as_bytes())),
         };
         let [first, second] = numbers.map(u64::to_le_bytes);
@@ -753,6 +762,16 @@ pub enum Event {
         /// The first block of the branch.
         id: BlockId,
         /// Why, and what to do.
+        why: String,
+    },
+    /// Executing a block gives something else than its header says, or than the rules can give:
+    /// its maker or this node does not execute as it is written. Here the block is invalid.
+    Divergence {
+        /// Which.
+        id: BlockId,
+        /// Its height.
+        height: Height,
+        /// What was to come out, and what did.
         why: String,
     },
     /// A block turned out to be invalid.

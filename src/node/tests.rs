@@ -86,6 +86,8 @@ struct Alice {
     dialled: Vec<PeerAddress>,
     awaited: Vec<ConnId>,
     ban_files: Vec<String>,
+    /// Blocks to be kept as evidence.
+    evidence: Vec<(BlockId, Arc<[u8]>)>,
     records: u64,
     calls: u64,
     /// A real store, where the story has one.
@@ -192,6 +194,7 @@ impl Alice {
             dialled: Vec::new(),
             awaited: Vec::new(),
             ban_files: Vec::new(),
+            evidence: Vec::new(),
             records: 0,
             calls: 0,
             store,
@@ -286,6 +289,7 @@ impl Alice {
                 let result = Ok(());
                 done.push_back(Input::BansKept { call, result });
             }
+            Output::KeepEvidence { id, bytes } => self.evidence.push((id, bytes)),
             Output::Dial(peer) => self.dialled.push(peer),
         }
     }

@@ -90,6 +90,7 @@ impl fmt::Display for Output {
                 Err(error) => write!(f, "refuse call {}: {error}", call.0),
             },
             Self::KeepBans { call, .. } => write!(f, "call {}: keep bans", call.0),
+            Self::KeepEvidence { id, .. } => write!(f, "keep block {id} as evidence"),
             Self::Event(event) => write!(f, "report {event:?}"),
         }
     }

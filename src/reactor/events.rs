@@ -59,6 +59,10 @@ pub(super) fn write(event: &Event, lines: &mut PeerLines, now: Time) {
             ),
         }
     }
+    write_line(event);
+}
+
+fn write_line(event: &Event) {
     match event {
         Event::Ready { height, tip } => {
             log!(Level::Info, "the log is read: height {height}, tip {tip}");
@@ -123,6 +127,12 @@ pub(super) fn write(event: &Event, lines: &mut PeerLines, now: Time) {
              be; the clock of this machine may be wrong"
         ),
         Event::Parked { id, why } => log!(Level::Warn, "block {id} is set aside: {why}"),
+        Event::Divergence { id, height, why } => log!(
+            Level::Error,
+            "block {id} at height {height} diverges: {why}; it is invalid here, and either its \
+             maker or this node does not execute as it is written: compare the versions of both, \
+             and see docs/operations.md, \"When nodes differ\""
+        ),
         Event::InvalidBlock { id, why } => log!(Level::Warn, "block {id} is invalid: {why}"),
     }
 }

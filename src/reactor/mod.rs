@@ -40,8 +40,8 @@ pub use clock::Clock;
 #[cfg(test)]
 pub(crate) use ports::LooseDesk;
 pub use ports::{
-    BanFile, Counters, Desk, ExchangeId, LogQueue, Logged, Queries, Query, QueryId, SaveId, Saved,
-    Service, Supervisor, Workers,
+    BanFile, Counters, Desk, EvidenceFolder, ExchangeId, LogQueue, Logged, Queries, Query, QueryId,
+    SaveId, Saved, Service, Supervisor, Workers,
 };
 
 use events::PeerLines;
@@ -192,6 +192,8 @@ pub struct Ports {
     pub service: Box<dyn Service>,
     /// Who keeps the bans.
     pub bans: Box<dyn BanFile>,
+    /// Who keeps blocks on whose outcome nodes do not agree.
+    pub evidence: Box<dyn EvidenceFolder>,
     /// Who wants to hear that the process lives.
     pub supervisor: Box<dyn Supervisor>,
 }

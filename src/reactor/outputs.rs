@@ -45,6 +45,7 @@ impl Reactor {
                 self.with_service(|service, desk| service.answered(call, reply, desk));
             }
             Output::KeepBans { call, text } => self.ports.bans.keep(call, text),
+            Output::KeepEvidence { id, bytes } => self.ports.evidence.keep(id, bytes),
             Output::Event(event) => {
                 if let Event::TipChanged { disconnected, .. } = &event {
                     self.counters.reorganisations += u64::from(*disconnected > 0);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::base::{Span, Time};
 use crate::node::{CallError, CallId, Job, JobId, JobResult, Published, Question, Reply};
 use crate::store::{Completion, Failure, Lsn, Request};
+use crate::types::BlockId;
 
 use super::http::{HttpRequest, HttpResponse};
 
@@ -75,6 +76,12 @@ pub trait BanFile {
     fn keep(&mut self, call: CallId, text: Arc<str>);
     /// Takes the outcome of a write.
     fn take_kept(&mut self) -> Option<(CallId, Result<(), String>)>;
+}
+
+/// Who keeps blocks on whose outcome nodes do not agree.
+pub trait EvidenceFolder {
+    /// Begins to write a block's bytes, unless there are many already; never blocks.
+    fn keep(&mut self, id: BlockId, bytes: Arc<[u8]>);
 }
 
 /// An HTTP request that waits for its answer, by its connection.

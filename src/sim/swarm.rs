@@ -650,7 +650,7 @@ impl Run {
                 Event::DiskFull(true) => Mark::FullSeen,
                 Event::Parked { .. } => Mark::Parked,
                 Event::Checkpoint { .. } => Mark::Checkpoint,
-                Event::InvalidBlock { .. } => Mark::InvalidBlock,
+                Event::InvalidBlock { .. } | Event::Divergence { .. } => Mark::InvalidBlock,
                 Event::PeerDiscouraged { .. } => Mark::Discouraged,
                 Event::TipChanged { disconnected, .. } if *disconnected >= 4 => {
                     Mark::ReorganisedDeep

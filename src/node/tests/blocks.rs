@@ -355,6 +355,7 @@ fn a_block_with_a_wrong_state_root_is_invalid_and_the_tip_does_not_move() {
     let (root, who) = (alice.maker.root(), person(91).account);
     let wrong = |header: &mut Header| header.state_root = Hash([5; 32]);
     let bad = alice.maker.child_with(&root, who, &[], wrong);
+    let computed = alice.maker.child(&root, who, &[]).header.state_root;
     let dave = peer(4);
     for conn in [bob, dave] {
         alice.connect(conn);
@@ -369,10 +370,26 @@ fn a_block_with_a_wrong_state_root_is_invalid_and_the_tip_does_not_move() {
     let told = alice.events.iter().any(|event| {
         matches!(
             event,
-            Event::InvalidBlock { id, why } if *id == bad.id && why.contains("state_root")
+            Event::Divergence { id, height: Height(1), why }
+                if *id == bad.id
+                    && why.contains(&bad.header.state_root.to_string())
+                    && why.contains(&computed.to_string())
         )
     });
     assert!(told, "{:?}", alice.events);
+    // Its bytes are kept, and whoever asks for it gets them.
+    assert_eq!(alice.evidence.len(), 1);
+    assert_eq!(alice.evidence[0].0, bad.id);
+    assert_eq!(*alice.evidence[0].1, *bad.bytes);
+    let call = alice.ask(Question::Block(bad.id));
+    match &alice.answers[&call] {
+        Ok(Reply::Block {
+            bytes,
+            in_best_chain: false,
+            ..
+        }) => assert_eq!(**bytes, *bad.bytes),
+        other => panic!("{other:?}"),
+    }
     // Whoever builds on it is at fault, and a good block in its place is taken.
     let child = alice.maker.child_with(&bad.state, who, &[], |header| {
         (header.parent_id, header.height) = (bad.id, Height(2));
@@ -384,6 +401,24 @@ fn a_block_with_a_wrong_state_root_is_invalid_and_the_tip_does_not_move() {
     alice.connect(carol);
     alice.gets_block(carol, &good);
     assert_eq!(alice.node.chain.tip(), good.id);
+}
+
+#[test]
+fn a_block_that_breaks_a_rule_in_its_place_is_no_divergence() {
+    let (mut alice, bob) = (Alice::new(), peer(2));
+    let wrong = |header: &mut Header| header.history_root = Hash([5; 32]);
+    let root = alice.maker.root();
+    let bad = alice
+        .maker
+        .child_with(&root, person(91).account, &[], wrong);
+    alice.connect(bob);
+    alice.receive(bob, announce(&[&bad]));
+    let request = alice.expect_get_blocks(bob, &[&bad]);
+    alice.receive(bob, block(request, &bad));
+    alice.expect_closed(bob, "which is invalid");
+    let told = |event: &Event| matches!(event, Event::InvalidBlock { id, .. } if *id == bad.id);
+    assert!(alice.events.iter().any(told), "{:?}", alice.events);
+    assert!(alice.evidence.is_empty());
 }
 
 #[test]

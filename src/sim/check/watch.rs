@@ -101,7 +101,7 @@ impl Watch {
             let (at, node, seen) = (*at, *node, &mut self.seen[node.0]);
             match event {
                 Event::Mined { id, .. } => seen.own.push(*id),
-                Event::InvalidBlock { id, .. } => {
+                Event::InvalidBlock { id, .. } | Event::Divergence { id, .. } => {
                     seen.failed.insert(*id);
                 }
                 Event::DamagedLog { .. } if seen.is_spoilt => seen.unread = UNREAD_CHANGES,

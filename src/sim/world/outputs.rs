@@ -79,6 +79,8 @@ impl World {
                     result: Ok(()),
                 },
             ),
+            // The events tell of it.
+            Output::KeepEvidence { .. } => {}
             Output::Event(event) => {
                 if let Event::TipChanged { disconnected, .. } = &event
                     && let Some(running) = &mut self.machines[node].running

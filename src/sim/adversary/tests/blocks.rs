@@ -26,7 +26,7 @@ fn invalid(flaw: Flaw) -> Scene {
 fn condemned(scene: &Scene) -> Vec<&str> {
     let mut found = Vec::new();
     for (_, node, event) in scene.world.events() {
-        if let Event::InvalidBlock { why, .. } = event
+        if let Event::InvalidBlock { why, .. } | Event::Divergence { why, .. } = event
             && scene.honest.contains(node)
         {
             found.push(why.as_str());
