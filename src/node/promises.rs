@@ -144,7 +144,7 @@ impl Node {
                 self.journal.mined(checked, block.header.height);
             }
         }
-        let left = self.file_away(&followed, moved.height);
+        let left = self.file_away(&followed, moved.height, now);
         self.pass_on_returned(&followed.returned, now);
         left
     }
@@ -168,9 +168,10 @@ impl Node {
     }
 
     /// Notes what became of promised transactions with a new tip. What a later tip may bring back
-    /// is kept aside; gives the others, which are written off when this tip is durable.
-    fn file_away(&mut self, followed: &Followed, tip: Height) -> Vec<TxId> {
-        let mut gone = Vec::new();
+    /// is kept aside, and what replaced one is promised in its place; gives the others, which are
+    /// written off when this tip is durable.
+    fn file_away(&mut self, followed: &Followed, tip: Height, now: Time) -> Vec<TxId> {
+        let (mut gone, mut heirs) = (Vec::new(), BTreeSet::new());
         for checked in &followed.returned {
             self.journal.waits(&checked.txid);
         }
@@ -191,8 +192,17 @@ impl Node {
                     self.journal.leaves(&txid, left.why);
                 }
             }
+            if let Leaving::Replaced { by } = left.why {
+                heirs.insert(by);
+            }
             if self.journal.is_leaving(&txid) {
                 gone.push(txid);
+            }
+        }
+        for heir in heirs {
+            let waiting = self.mempool.get_txid(&heir).map(Arc::clone);
+            if let Some(checked) = waiting.filter(|_| !self.journal.holds(&heir)) {
+                self.promise(None, &checked, &[], now);
             }
         }
         gone
@@ -333,7 +343,7 @@ impl Node {
             now,
         };
         let followed = self.mempool.readmit(&next, sound);
-        let left = self.file_away(&followed, self.chain.tip_entry().header.height);
+        let left = self.file_away(&followed, self.chain.tip_entry().header.height, now);
         self.write_off(&left);
         for checked in &followed.returned {
             self.note_mempool_change(checked, now);

@@ -440,6 +440,45 @@ fn a_promise_whose_nonce_a_rival_took_returns_after_a_restart_and_a_reorganisati
     );
 }
 
+/// A reorganisation brings back a rival that nobody was promised and that pays more than what was
+/// promised, which gives way: the rival is promised in its place, whatever happens next.
+#[test]
+fn what_a_reorganisation_puts_in_the_place_of_a_promise_is_promised() {
+    let people: Vec<Person> = (1..=2).map(person).collect();
+    let genesis = testing::genesis(&people.iter().collect::<Vec<_>>(), 1_000_000_000);
+    let (disk, bob) = (MemoryDisk::new(), peer(2));
+    let options = Options::production(genesis.id().0, 7, 1);
+    let options = options.with_segment_size(1 << 20);
+    let open = || Store::open(Arc::new(disk.clone()), &options).unwrap().0;
+    let mut alice = Alice::on_store(&genesis, open());
+    alice.connect(bob);
+    let promised = pay(&genesis, &people[0], (0, 5_000), person(3).account, 7);
+    let rival = pay(&genesis, &people[0], (0, 9_000), people[1].account, 8);
+    let call = alice.submit(&promised);
+    alice.store_done();
+    assert!(alice.answers[&call].is_ok());
+    let (root, who) = (alice.maker.root(), person(91).account);
+    let with_rival = alice.maker.child(&root, who, std::slice::from_ref(&rival));
+    alice.gets_block(bob, &with_rival);
+    alice.store_done();
+    let branch = alice.maker.branch(&root, person(92).account, 2);
+    alice.receive(bob, announce(&[&branch[0], &branch[1]]));
+    let request = alice.expect_get_blocks(bob, &[&branch[0], &branch[1]]);
+    alice.receive(bob, block(request, &branch[0]));
+    alice.receive(bob, block(request, &branch[1]));
+    alice.store_done();
+    assert_eq!(alice.node.chain.tip(), branch[1].id);
+    let by = rival.txid(&genesis.id());
+    let gone = TransactionStatus::Gone(Leaving::Replaced { by });
+    assert_eq!(alice.status(&promised), gone);
+    assert_eq!(alice.status(&rival), TransactionStatus::Waiting);
+    drop(alice);
+    let mut alice = Alice::on_store(&genesis, open());
+    alice.store_done();
+    assert_eq!(alice.node.chain.tip(), branch[1].id);
+    assert_eq!(alice.status(&rival), TransactionStatus::Waiting);
+}
+
 #[test]
 fn what_goes_for_room_is_written_off_and_told_of_and_peers_hear_the_floor() {
     let people: Vec<Person> = (1..=3).map(person).collect();
