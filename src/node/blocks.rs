@@ -515,8 +515,13 @@ impl Node {
     }
 
     /// After a start, readers go on at the tip that they were shown before. A better one, which
-    /// the log has too, may have to wait for its record as long as the disk is full.
+    /// the log has too, may have to wait for its record as long as the disk is full. Where that
+    /// tip's block had to be fetched again, the log may be about to name another: readers wait for
+    /// that one's record then, and for the next, so that what they see never goes back.
     fn reach_shown_tip(&mut self) {
+        if self.waits_for_tip() {
+            return;
+        }
         let state = |tip: &BlockId| self.chain.state(tip).is_some();
         if let Some(tip) = self.unreached.take_if(|tip| state(tip)) {
             self.chain.release_state(&self.published);
@@ -535,14 +540,18 @@ impl Node {
     }
 
     /// Tells every peer that does not have it of the new tip, with the headers that lead to it.
-    fn announce(&mut self, moved: &TipChange) {
-        let skip = moved.connected.len().saturating_sub(ANNOUNCE_HEADERS_MAX);
-        let headers: Vec<_> = moved
-            .connected
-            .iter()
-            .skip(skip)
-            .map(|block| block.header.clone())
-            .collect();
+    pub(super) fn announce(&mut self, moved: &TipChange) {
+        // By the tree and not by the blocks, of which some may have left memory.
+        let mut headers: Vec<Header> = Vec::new();
+        let mut next = moved.to;
+        while headers.len() < ANNOUNCE_HEADERS_MAX
+            && let Some(entry) = self.chain.tree().get(&next)
+            && entry.header.height > moved.fork
+        {
+            next = entry.header.parent_id;
+            headers.push(entry.header.clone());
+        }
+        headers.reverse();
         let conns: Vec<ConnId> = self
             .peers
             .iter()

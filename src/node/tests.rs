@@ -98,6 +98,8 @@ struct Alice {
     stopped: bool,
     /// The state can't be read: executions fail.
     damaged: bool,
+    /// The block whose record can't be read.
+    lost: Option<Lsn>,
     /// What searches found, where the story lets their results wait.
     searched: Option<Vec<Input>>,
     /// Checks of transactions take their time: what came of them, where they do.
@@ -201,6 +203,7 @@ impl Alice {
             full: false,
             stopped: false,
             damaged: false,
+            lost: None,
             searched: None,
             late: None,
         }
@@ -261,6 +264,9 @@ impl Alice {
                 let is_search = matches!(work, Job::Search { .. });
                 let is_check = matches!(work, Job::CheckTransactions { .. });
                 let result = match work {
+                    Job::Read { lsn, .. } if self.lost == Some(lsn) => {
+                        JobResult::Read(Err("no whole record stands there".to_owned()))
+                    }
                     Job::Read { genesis_id, lsn } => {
                         let block = read_back(&genesis_id, &self.logged(lsn));
                         JobResult::Read(Ok(Arc::new(block.unwrap())))

@@ -767,6 +767,78 @@ fn after_a_restart_readers_go_on_where_they_were_until_something_better_is_durab
     assert_eq!(alice.tip(), second.id);
 }
 
+/// Of a long branch some blocks may have left memory before the tip moves to it.
+#[test]
+fn the_headers_of_a_new_tip_follow_each_other_whatever_is_in_memory() {
+    let mut alice = Alice::new();
+    let branch = alice
+        .maker
+        .branch(&alice.maker.root(), person(91).account, 4);
+    for made in &branch {
+        assert!(alice.submits_block(made).is_ok());
+    }
+    let bob = peer(2);
+    alice.connect(bob);
+    let block = |place: usize| Arc::clone(&branch[place].checked);
+    let moved = crate::chain::TipChange {
+        from: branch[0].id,
+        to: branch[3].id,
+        height: Height(4),
+        fork: Height(1),
+        depth: 0,
+        disconnected: Vec::new(),
+        connected: vec![block(1), block(3)],
+        is_whole: false,
+    };
+    alice.node.announce(&moved);
+    alice.drain();
+    let wanted: Vec<_> = branch[1..].iter().map(|it| it.header.clone()).collect();
+    alice.expect_sent(
+        bob,
+        |message| matches!(message, Message::Announce { headers } if *headers == wanted),
+    );
+}
+
+/// The block of the tip that readers were shown is damaged: the start goes on below it, and that is
+/// on its way to the disk when a peer gives the block again.
+#[test]
+fn what_readers_see_does_not_go_back_when_a_lost_tip_comes_before_its_parent_is_written_down() {
+    let mut alice = Alice::new();
+    let first = alice.first_block();
+    let second = alice.block_on(&first);
+    for made in [&first, &second] {
+        assert!(alice.submits_block(made).is_ok());
+    }
+    let header = |(lsn, bytes): (&Lsn, &Arc<[u8]>)| (*lsn, header_of(bytes).unwrap());
+    let recovered = Recovered {
+        blocks: alice.log.iter().map(header).collect(),
+        tip: Some(second.id),
+        ..Recovered::default()
+    };
+    alice.lost = alice.log.keys().next_back().copied();
+    let config = alice.node.config.clone();
+    alice.node = Node::open(config, recovered, [5; 32], alice.now).unwrap();
+    alice.published = None;
+    alice.drain();
+    assert_eq!(alice.node.chain.tip(), first.id);
+    let bob = peer(2);
+    alice.connect(bob);
+    alice.receive(bob, announce(&[&first, &second]));
+    let request = alice.expect_get_blocks(bob, &[&second]);
+    alice.receive(bob, block(request, &second));
+    assert_eq!(alice.node.chain.tip(), second.id);
+    let height = |alice: &Alice| alice.published.as_ref().unwrap().header.height;
+    alice.wait(Span::from_secs(1));
+    let mut shown = vec![height(&alice)];
+    while !alice.unstored.is_empty() {
+        alice.store_next();
+        shown.push(height(&alice));
+    }
+    assert!(shown.is_sorted(), "{shown:?}");
+    assert_eq!(alice.tip(), second.id);
+    assert!(alice.published.as_ref().unwrap().ready);
+}
+
 /// What the log has beyond the tip that readers were shown may have to wait for space before it is
 /// executed: the record that a block is tried first is the first thing that a full disk refuses.
 #[test]
