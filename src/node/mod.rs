@@ -510,6 +510,11 @@ impl Node {
         self.chain.tree().is_complete(id)
     }
 
+    /// Blocks of the best chain whose records are damaged: somebody has to give them again.
+    pub fn blocks_wanted_again(&self) -> impl Iterator<Item = &BlockId> {
+        self.chain.wanted_again()
+    }
+
     /// The ancestor of a block at this height: itself at its own.
     #[must_use]
     pub fn ancestor(&self, id: &BlockId, height: Height) -> Option<BlockId> {

@@ -14,7 +14,9 @@ use std::sync::Arc;
 
 use crate::base::{Rng, Span, Time};
 use crate::node::{CheckpointInterval, Event, Mining, Question};
-use crate::types::{CompactBits, EngineKind, EngineRules, Genesis, Height, Millis, Profile};
+use crate::types::{
+    BlockId, CompactBits, EngineKind, EngineRules, Genesis, Height, Millis, Profile,
+};
 
 use super::adversary::{AdversaryKind, Flaw, behaviour};
 use super::check::{
@@ -38,6 +40,8 @@ const HASHES: u64 = 4_096;
 const HASHRATE_LEAST: u64 = 1;
 /// How many blocks the core mines after that, so that what waits gets in.
 const BLOCKS_AFTER: u64 = 6;
+/// How long operators wait for nodes to agree by themselves.
+const PATIENCE: Span = Span::from_secs(100);
 /// Kinds that a small network may have among it. A `time-twister` is not one of them: it needs most
 /// of the work, with which it could undo whatever it likes.
 /// Their marks begin with these.
@@ -500,7 +504,8 @@ impl Run {
         if !self.rng.chance(1, one_in) || self.world.life(node) != life {
             return;
         }
-        if let Some(verdict) = check_recording(&self.world, node) {
+        let is_spoilt = self.plan.condition(node).is_spoilt;
+        if let Some(verdict) = check_recording(&self.world, node, is_spoilt) {
             self.world.mark(Mark::Replayed.name(), Some(node));
             self.replays += 1;
             self.recorded = None;
@@ -576,12 +581,39 @@ impl Run {
         }
     }
 
+    /// The only copy of a block was on a disk that lost bits: nobody can follow a node that stands
+    /// on it, and it says so for ever. Its operator begins anew with an empty disk. Says whether
+    /// anybody did.
+    fn give_up_lost(&mut self, core: &[NodeIndex]) -> bool {
+        let world = &self.world;
+        let all = (0..world.len()).map(NodeIndex);
+        let honest: Vec<NodeIndex> = all.filter(|node| world.is_honest(*node)).collect();
+        let is_lost = |id: &BlockId| {
+            let mut running = honest.iter().filter_map(|node| world.node(*node));
+            running
+                .all(|node| !node.knows_block(id) || node.blocks_wanted_again().any(|it| it == id))
+        };
+        let stands_on_lost = |node: &&NodeIndex| {
+            let running = world.node(**node);
+            running.is_some_and(|running| running.blocks_wanted_again().any(is_lost))
+        };
+        let alone: Vec<NodeIndex> = core.iter().filter(stands_on_lost).copied().collect();
+        for node in &alone {
+            self.plan.begin_anew(&mut self.world, *node);
+        }
+        !alone.is_empty()
+    }
+
     /// Waits until all nodes of the core are on one chain, at least of this height.
-    fn agree(&mut self, core: &[NodeIndex], goal: Height) -> bool {
+    fn agree(&mut self, core: &[NodeIndex], mut goal: Height) -> bool {
         let until = self.world.now() + CONVERGES_WITHIN;
+        let patient = self.world.now() + PATIENCE;
         let mut agreed = false;
         while !agreed && self.world.now() < until {
             self.operate(core);
+            if self.world.now() >= patient && self.give_up_lost(core) {
+                goal = goal.min(Height(self.height(core).0 + 3));
+            }
             self.record_followed();
             self.run_until(Span::from_secs(1), |world| {
                 agreed = agree(world, core, goal);

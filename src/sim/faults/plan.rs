@@ -502,11 +502,7 @@ impl FaultPlan {
             Act::Start(node) => self.start(world, node),
             Act::Wipe(node) => {
                 if world.refused(node).is_some() {
-                    world.wipe(node);
-                    leave(world, Mark::Wiped, node);
-                    let condition = self.conditions.entry(node).or_default();
-                    (condition.is_spoilt, condition.is_refused) = (true, false);
-                    self.start(world, node);
+                    self.begin_anew(world, node);
                 }
             }
             Act::Loop { node, left } => self.crash_loop(world, node, left),
@@ -523,6 +519,18 @@ impl FaultPlan {
             }
             Act::Flap { flapping, holds } => self.flap(world, flapping, holds),
         }
+    }
+
+    /// An operator empties the disk of a node, which has everything to fetch then.
+    pub fn begin_anew(&mut self, world: &mut World, node: NodeIndex) {
+        if world.is_running(node) {
+            world.crash(node, Crash::Kill);
+        }
+        world.wipe(node);
+        leave(world, Mark::Wiped, node);
+        let condition = self.conditions.entry(node).or_default();
+        (condition.is_spoilt, condition.is_refused) = (true, false);
+        self.start(world, node);
     }
 
     fn strike(&mut self, world: &mut World, kind: Kind) {

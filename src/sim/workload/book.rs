@@ -298,7 +298,9 @@ impl Book {
                 Some(_) => Standing::Replaced,
             };
         }
-        if rivals.any(|rival| is_late(rival) || place(&rival.txid) != Place::Nowhere) {
+        // One that took its place and may go by itself leaves nothing that anybody owes.
+        let may_go = |of: &Arc<Payment>| is_late(of) || is_short(of);
+        if rivals.any(|rival| may_go(rival) || place(&rival.txid) != Place::Nowhere) {
             return Standing::Replaced;
         }
         let mut spent = self.most_at(&payment.account, payment.nonce.0);
@@ -312,7 +314,6 @@ impl Book {
             // One that is owed and gone is its own loss and not the excuse of what follows. Nobody
             // owes what has or may have given way to one that expired, what does not pay for the
             // accounts that it would create, or what was only promised by nodes whose disks went.
-            let may_go = |of: &Arc<Payment>| is_late(of) || is_short(of);
             let is_owed = || !before.iter().any(may_go) && self.acknowledged.iter().any(is_held_to);
             if !before.iter().any(is_kept) && !is_owed() {
                 return Standing::Stranded;

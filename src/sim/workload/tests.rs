@@ -100,8 +100,11 @@ fn an_account_that_nobody_pays_for_explains_an_absence_and_that_of_what_follows(
     desk.short.push(before.payment.txid);
     assert_eq!(desk.standing(&before, 50, 0, 1_000), Standing::Unfunded);
     assert_eq!(desk.standing(&after, 50, 0, 1_000), Standing::Stranded);
+    // It may have taken the place of another first, of which nobody owes anything then.
+    let replaced = desk.promised(0, 90, 0);
+    assert_eq!(desk.standing(&replaced, 50, 0, 1_000), Standing::Replaced);
     // It can't be missing in the chain for that if it is in it.
-    assert_eq!(desk.standing(&before, 50, 1, 1_000), Standing::Included);
+    assert_eq!(desk.standing(&before, 50, 1, 1_000), Standing::Replaced);
     assert_eq!(desk.standing(&after, 50, 1, 1_000), Standing::Lost);
 }
 
