@@ -4,6 +4,7 @@
 
 mod bans;
 mod evidence;
+mod files;
 mod log_sink;
 mod open_files;
 mod panic;

@@ -1,7 +1,7 @@
 //! The file of the operator's bans: read at the start, written anew with each change.
 
 use std::collections::VecDeque;
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,8 +12,8 @@ use crate::cli::CommandError;
 use crate::node::CallId;
 use crate::p2p::BanList;
 use crate::reactor::BanFile;
-use crate::wallet::write_new_file;
 
+use super::files;
 use super::ports::Wake;
 
 /// The file of a data directory that holds the bans.
@@ -36,22 +36,6 @@ pub(super) fn read(directory: &Path) -> Result<BanList, CommandError> {
         let path = path.display();
         CommandError::config(format!("{path}: {error}; mend the line or remove the file"))
     })
-}
-
-/// Replaces the file, so that a crash leaves the old one or the new one.
-fn write(directory: &Path, text: &str) -> io::Result<()> {
-    let (path, new) = (directory.join(BANS_FILE), directory.join(NEW_FILE));
-    match fs::remove_file(&new) {
-        // A crash left it.
-        Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error),
-    }
-    write_new_file(&new, 0o600, text.as_bytes())?;
-    fs::rename(&new, &path).inspect_err(|_| {
-        let _ = fs::remove_file(&new);
-    })?;
-    File::open(directory)?.sync_all()
 }
 
 /// What came of a write, and whose it was.
@@ -88,7 +72,8 @@ impl BanPort {
         let (directory, wake) = (self.directory.clone(), Arc::clone(&self.wake));
         let (sender, waiting) = (self.results.0.clone(), calls.clone());
         let work = move || {
-            let result = write(&directory, &text).map_err(|error| error.to_string());
+            let result = files::put(&directory, BANS_FILE, NEW_FILE, text.as_bytes());
+            let result = result.map_err(|error| error.to_string());
             // Nobody listens once the loop has ended.
             let _ = sender.send((calls, result));
             wake();
@@ -121,33 +106,5 @@ impl BanFile for BanPort {
             self.begin();
         }
         self.kept.pop_front()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
-    use super::*;
-
-    #[test]
-    fn the_file_is_for_its_owner_and_a_write_that_fails_leaves_no_other() {
-        let directory = std::env::temp_dir().join(format!("keel-bans-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&directory);
-        fs::create_dir(&directory).unwrap();
-        let (path, new) = (directory.join(BANS_FILE), directory.join(NEW_FILE));
-        fs::write(&new, "what a crash left").unwrap();
-        for text in ["one", "two"] {
-            write(&directory, text).unwrap();
-            assert_eq!(fs::read_to_string(&path).unwrap(), text);
-            let mode = fs::metadata(&path).unwrap().permissions().mode();
-            assert_eq!(mode & 0o777, 0o600);
-            assert!(!new.exists());
-        }
-        fs::remove_file(&path).unwrap();
-        fs::create_dir(&path).unwrap();
-        assert!(write(&directory, "three").is_err());
-        assert!(!new.exists());
-        fs::remove_dir_all(&directory).unwrap();
     }
 }

@@ -1,5 +1,11 @@
 //! Blocks on whose outcome nodes do not agree, each kept in a file of its own: whoever must find
 //! out which node is right needs their bytes, and peers that refuse a block do not serve it.
+//!
+//! Owns the folder `divergence/` of a data directory, where a file is called as its block's id and
+//! has the block's bytes as they travel, header first.
+//!
+//! *Invariants*: a file is whole, whenever the process ends; there are never more than sixteen.
+//! *Never* reads one again, takes one away, or keeps the event loop waiting.
 
 use std::fs::{self, DirBuilder};
 use std::io;
@@ -9,15 +15,16 @@ use std::sync::Arc;
 
 use crate::reactor::EvidenceFolder;
 use crate::types::BlockId;
-use crate::wallet::write_new_file;
+
+use super::files;
 
 /// The folder of a data directory that holds them.
 const FOLDER: &str = "divergence";
 /// How many are kept. Nodes that do not agree once do not agree on anything that follows, so that
 /// the first ones say it all; and whoever makes blocks to fill disks has to work for each.
 const FILES_MAX: usize = 16;
-/// What the name of a file ends with that is half written.
-const NEW: &str = ".new";
+/// The name of a file that is half written.
+const NEW_FILE: &str = "new";
 
 /// What came of keeping a block.
 #[derive(Debug, PartialEq, Eq)]
@@ -45,21 +52,12 @@ fn keep(directory: &Path, id: &BlockId, bytes: &[u8]) -> io::Result<Kept> {
     }
     let mut count = 0;
     for entry in fs::read_dir(&folder)? {
-        let name = entry?.file_name();
-        if name.to_string_lossy().ends_with(NEW) {
-            // A crash left it.
-            fs::remove_file(folder.join(name))?;
-        } else {
-            count += 1;
-        }
+        count += usize::from(entry?.file_name() != NEW_FILE);
     }
     if count >= FILES_MAX {
         return Ok(Kept::Full(folder));
     }
-    let new = folder.join(format!("{id}{NEW}"));
-    write_new_file(&new, 0o600, bytes)?;
-    fs::rename(&new, &path)?;
-    fs::File::open(&folder)?.sync_all()?;
+    files::put(&folder, &id.to_string(), NEW_FILE, bytes)?;
     fs::File::open(directory)?.sync_all()?;
     Ok(Kept::Here(path))
 }
@@ -127,7 +125,12 @@ mod tests {
         let _ = fs::remove_dir_all(&directory);
         fs::create_dir(&directory).unwrap();
         let folder = directory.join(FOLDER);
-        let count = || fs::read_dir(&folder).unwrap().count();
+        let count = || {
+            let names = fs::read_dir(&folder)
+                .unwrap()
+                .map(|it| it.unwrap().file_name());
+            names.filter(|name| name != NEW_FILE).count()
+        };
         for number in 0..FILES_MAX as u8 {
             let id = BlockId([number; 32]);
             let path = folder.join(id.to_string());
@@ -138,12 +141,12 @@ mod tests {
             assert_eq!((mode(&path), mode(&folder)), (0o600, 0o700));
             // The same once more, and what a crash left.
             assert_eq!(keep(&directory, &id, &[9]).unwrap(), Kept::Already);
-            fs::write(folder.join(format!("{id}{NEW}")), "half").unwrap();
+            fs::write(folder.join(NEW_FILE), "half").unwrap();
         }
         let more = BlockId([0xff; 32]);
         let full = Kept::Full(folder.clone());
         assert_eq!(keep(&directory, &more, &[1]).unwrap(), full);
-        assert_eq!(count(), FILES_MAX, "nothing half written is left");
+        assert_eq!(count(), FILES_MAX, "what is half written is none of them");
         fs::remove_file(folder.join(BlockId([3; 32]).to_string())).unwrap();
         let path = folder.join(more.to_string());
         assert_eq!(keep(&directory, &more, &[1]).unwrap(), Kept::Here(path));

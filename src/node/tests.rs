@@ -12,7 +12,7 @@ use crate::chain::testing::{self, Made, Maker, Person, pay, person};
 use crate::chain::{Executed, Front, FrontSource, StateFailure, read_back};
 use crate::codec::Encode;
 use crate::crypto::ed25519::SecretKey;
-use crate::store::{Commits, Kind, Log, Store};
+use crate::store::{Commits, Disk, Kind, Log, Options, Store};
 use crate::types::{
     EngineKind, Millis, NetworkAddress, RecordContent, Services, Transaction, Uint256,
 };
@@ -146,6 +146,13 @@ impl Alice {
         let mut alice = Self::new_on(&genesis, change, Recovered::default(), None);
         alice.drain();
         alice
+    }
+
+    /// A node that starts on what a disk has, and stores everything there.
+    fn on_disk(genesis: &Arc<Genesis>, disk: impl Disk + 'static) -> Self {
+        let options = Options::production(genesis.id().0, 7, 1).with_segment_size(1 << 20);
+        let (store, _) = Store::open(Arc::new(disk), &options).unwrap();
+        Self::on_store(genesis, store)
     }
 
     /// A node that starts on what a real store has, and stores everything there.
@@ -408,6 +415,16 @@ impl Alice {
         self.receive(peer, Message::Headers { request, headers });
     }
 
+    /// Connections with peers that all announce a block, of which one is asked for it.
+    fn meets_tellers(&mut self, peers: [Peer; 2], made: &Made) {
+        for peer in peers {
+            self.connect(peer);
+        }
+        for peer in peers {
+            self.receive(peer, announce(&[made]));
+        }
+    }
+
     fn receive(&mut self, from: Peer, message: Message) {
         let lanes = message.kind().lanes();
         let asked = message.request().map(|request| (from.conn, request));
@@ -516,10 +533,35 @@ impl Alice {
 
     /// Lets `from` announce a block and give it when it is asked for.
     fn gets_block(&mut self, from: Peer, made: &Made) {
-        self.receive(from, announce(&[made]));
-        let request = self.expect_get_blocks(from, &[made]);
-        self.receive(from, block(request, made));
+        self.gets_blocks(from, &[made]);
+    }
+
+    /// Lets `from` announce blocks and give them when it is asked for all of them at once.
+    fn gets_blocks(&mut self, from: Peer, blocks: &[&Made]) {
+        self.receive(from, announce(blocks));
+        let request = self.expect_get_blocks(from, blocks);
+        for made in blocks {
+            self.receive(from, block(request, made));
+        }
         self.expect_open(from);
+    }
+
+    /// What a start finds in the log of a node whose readers were shown `tip`.
+    fn recovered(&self, tip: &Made) -> Recovered {
+        let header = |(lsn, bytes): (&Lsn, &Arc<[u8]>)| (*lsn, header_of(bytes).unwrap());
+        Recovered {
+            blocks: self.log.iter().map(header).collect(),
+            tip: Some(tip.id),
+            ..Recovered::default()
+        }
+    }
+
+    /// The node starts again on what it finds.
+    fn starts_on(&mut self, recovered: Recovered) {
+        let config = self.node.config.clone();
+        self.node = Node::open(config, recovered, [5; 32], self.now).unwrap();
+        self.published = None;
+        self.drain();
     }
 
     fn pays(&self, nonce: u64, amount: u64) -> Transaction {

@@ -236,6 +236,10 @@ impl Mempool {
                     if other == Some(waiting.checked.txid) && !was_in {
                         continue;
                     }
+                    // What somebody was promised goes on in the other one, also for room.
+                    if waiting.promised {
+                        kept.promise(place as usize);
+                    }
                     other.map(|by| Leaving::Replaced { by })
                 }
                 Some(place) if place > kept.len() as u64 => Some(Leaving::Stranded),

@@ -110,10 +110,7 @@ fn an_answer_that_is_longer_than_a_block_may_be_closes_even_when_it_comes_too_la
     for beyond in [0, 1] {
         let (mut alice, bob, carol) = (Alice::new(), peer(2), peer(3));
         let first = alice.first_block();
-        alice.connect(bob);
-        alice.connect(carol);
-        alice.receive(bob, announce(&[&first]));
-        alice.receive(carol, announce(&[&first]));
+        alice.meets_tellers([bob, carol], &first);
         let late = alice.expect_get_blocks(bob, &[&first]);
         alice.wait(Span::from_secs(2));
         let request = alice.expect_get_blocks(carol, &[&first]);
@@ -134,10 +131,7 @@ fn an_answer_that_is_longer_than_a_block_may_be_closes_even_when_it_comes_too_la
 fn a_stalled_block_is_asked_elsewhere_and_taken_when_it_comes_late() {
     let (mut alice, bob, carol) = (Alice::new(), peer(2), peer(3));
     let first = alice.first_block();
-    alice.connect(bob);
-    alice.connect(carol);
-    alice.receive(bob, announce(&[&first]));
-    alice.receive(carol, announce(&[&first]));
+    alice.meets_tellers([bob, carol], &first);
     let late = alice.expect_get_blocks(bob, &[&first]);
     alice.wait(Span::from_millis(1_999));
     alice.expect_silence(carol);
@@ -335,10 +329,7 @@ fn a_block_that_was_damaged_on_the_way_is_fetched_from_another_peer() {
         .child(&alice.maker.root(), person(91).account, &[payment]);
     let mut damaged = good.clone();
     *damaged.bytes.last_mut().unwrap() ^= 1;
-    alice.connect(bob);
-    alice.connect(carol);
-    alice.receive(bob, announce(&[&good]));
-    alice.receive(carol, announce(&[&good]));
+    alice.meets_tellers([bob, carol], &good);
     let request = alice.expect_get_blocks(bob, &[&good]);
     alice.receive(bob, block(request, &damaged));
     alice.expect_closed(bob, "is invalid");
@@ -659,10 +650,7 @@ fn what_a_reorganisation_brings_is_shown_when_its_tip_is_durable() {
     alice.connect(bob);
     alice.gets_block(bob, &old);
     alice.store_done();
-    alice.receive(bob, announce(&[&new, &top]));
-    let request = alice.expect_get_blocks(bob, &[&new, &top]);
-    alice.receive(bob, block(request, &new));
-    alice.receive(bob, block(request, &top));
+    alice.gets_blocks(bob, &[&new, &top]);
     assert_eq!(alice.node.chain.tip(), top.id);
     for is_durable in [false, true] {
         assert_eq!(alice.tip(), if is_durable { top.id } else { old.id });
@@ -747,16 +735,7 @@ fn after_a_restart_readers_go_on_where_they_were_until_something_better_is_durab
     for made in [&first, &second] {
         assert!(alice.submits_block(made).is_ok());
     }
-    let header = |(lsn, bytes): (&Lsn, &Arc<[u8]>)| (*lsn, header_of(bytes).unwrap());
-    let recovered = Recovered {
-        blocks: alice.log.iter().map(header).collect(),
-        tip: Some(first.id),
-        ..Recovered::default()
-    };
-    let config = alice.node.config.clone();
-    alice.node = Node::open(config, recovered, [5; 32], alice.now).unwrap();
-    alice.published = None;
-    alice.drain();
+    alice.starts_on(alice.recovered(&first));
     assert_eq!(alice.node.chain.tip(), second.id);
     // The disk is full just now: whatever is shown anew, it is not the state of the start.
     alice.happens(Input::DiskFull(true));
@@ -809,17 +788,8 @@ fn what_readers_see_does_not_go_back_when_a_lost_tip_comes_before_its_parent_is_
     for made in [&first, &second] {
         assert!(alice.submits_block(made).is_ok());
     }
-    let header = |(lsn, bytes): (&Lsn, &Arc<[u8]>)| (*lsn, header_of(bytes).unwrap());
-    let recovered = Recovered {
-        blocks: alice.log.iter().map(header).collect(),
-        tip: Some(second.id),
-        ..Recovered::default()
-    };
     alice.lost = alice.log.keys().next_back().copied();
-    let config = alice.node.config.clone();
-    alice.node = Node::open(config, recovered, [5; 32], alice.now).unwrap();
-    alice.published = None;
-    alice.drain();
+    alice.starts_on(alice.recovered(&second));
     assert_eq!(alice.node.chain.tip(), first.id);
     let bob = peer(2);
     alice.connect(bob);
@@ -853,18 +823,10 @@ fn a_start_on_a_full_disk_is_ready_where_readers_were_and_executes_the_rest_when
     for made in [&first, &second] {
         assert!(alice.submits_block(made).is_ok());
     }
-    let header = |(lsn, bytes): (&Lsn, &Arc<[u8]>)| (*lsn, header_of(bytes).unwrap());
-    let mut recovered = Recovered {
-        blocks: alice.log.iter().map(header).collect(),
-        tip: Some(first.id),
-        ..Recovered::default()
-    };
+    let mut recovered = alice.recovered(&first);
     recovered.journal.accepted = vec![(Lsn::new(1), payment.clone())];
-    let config = alice.node.config.clone();
-    alice.full = true;
-    alice.node = Node::open(config, recovered, [5; 32], alice.now).unwrap();
-    (alice.published, alice.events) = (None, Vec::new());
-    alice.drain();
+    (alice.full, alice.events) = (true, Vec::new());
+    alice.starts_on(recovered);
     assert!(alice.published.as_ref().is_none_or(|shown| !shown.ready));
     alice.happens(Input::DiskFull(true));
     assert!(alice.published.as_ref().unwrap().ready);

@@ -88,10 +88,7 @@ fn a_peer_that_lowers_its_height_keeps_nobody_from_the_chain() {
 fn a_peer_that_tells_of_a_block_and_keeps_it_back_is_not_waited_for() {
     let (mut alice, bob, carol) = (Alice::new(), peer(2), peer(3));
     let first = alice.first_block();
-    alice.connect(bob);
-    alice.connect(carol);
-    alice.receive(bob, announce(&[&first]));
-    alice.receive(carol, announce(&[&first]));
+    alice.meets_tellers([bob, carol], &first);
     for _ in 0..200 {
         alice.wait(Span::from_millis(100));
         alice.give_all(carol, &[&first]);
@@ -109,10 +106,7 @@ fn whoever_makes_up_a_body_for_a_valid_header_is_blamed_and_the_block_comes_from
     let good = alice.maker.child(&root, who, &[payment]);
     let mut bad = good.clone();
     *bad.bytes.last_mut().unwrap() ^= 1;
-    alice.connect(bob);
-    alice.connect(carol);
-    alice.receive(bob, announce(&[&good]));
-    alice.receive(carol, announce(&[&good]));
+    alice.meets_tellers([bob, carol], &good);
     alice.give_all(bob, &[&bad]);
     alice.expect_blamed(bob, "is invalid");
     alice.give_all(carol, &[&good]);
@@ -126,10 +120,7 @@ fn whoever_sends_a_block_that_fails_in_its_place_is_blamed_and_who_told_of_it_is
     let (root, who) = (alice.maker.root(), person(91).account);
     let wrong = |header: &mut Header| header.state_root = Hash([5; 32]);
     let bad = alice.maker.child_with(&root, who, &[], wrong);
-    alice.connect(bob);
-    alice.connect(carol);
-    alice.receive(bob, announce(&[&bad]));
-    alice.receive(carol, announce(&[&bad]));
+    alice.meets_tellers([bob, carol], &bad);
     alice.give_all(bob, &[&bad]);
     alice.expect_blamed(bob, "is invalid");
     alice.expect_well_thought_of(carol);

@@ -16,6 +16,12 @@ fn options(genesis: &Genesis) -> Options {
     options
 }
 
+/// The store of a disk.
+fn opened(disk: &MemoryDisk, genesis: &Genesis) -> Store {
+    let (store, _) = Store::open(Arc::new(disk.clone()), &options(genesis)).unwrap();
+    store
+}
+
 /// What happens in a round: payments are submitted, and a block mines most of them.
 struct Round {
     submitted: Vec<Transaction>,
@@ -90,7 +96,7 @@ impl Alice {
 fn the_journal_of_a_long_life_stays_short() {
     let genesis = chain_of_three();
     let rounds = rounds(&genesis, 500);
-    let (store, _) = Store::open(Arc::new(MemoryDisk::new()), &options(&genesis)).unwrap();
+    let store = opened(&MemoryDisk::new(), &genesis);
     let (mut alice, bob) = (Alice::on_store(&genesis, store), peer(2));
     alice.connect(bob);
     let mut most = 0;
@@ -218,11 +224,7 @@ fn go_on(
 fn what_people_brought_before_a_restart_is_not_told_of_at_once() {
     let genesis = chain_of_three();
     let disk = MemoryDisk::new();
-    let open = || {
-        Store::open(Arc::new(disk.clone()), &options(&genesis))
-            .unwrap()
-            .0
-    };
+    let open = || opened(&disk, &genesis);
     let payments = [1, 2].map(|from| {
         let from = person(from);
         pay(&genesis, &from, (0, 5_000), person(3).account, 1)
@@ -270,11 +272,7 @@ fn what_people_brought_before_a_restart_is_not_told_of_at_once() {
 fn what_the_journal_holds_is_never_unknown_and_back_before_the_node_is_ready() {
     let genesis = chain_of_three();
     let disk = MemoryDisk::new();
-    let open = || {
-        Store::open(Arc::new(disk.clone()), &options(&genesis))
-            .unwrap()
-            .0
-    };
+    let open = || opened(&disk, &genesis);
     let mut alice = Alice::on_store(&genesis, open());
     let payments: Vec<Transaction> = (0..60)
         .map(|nonce| pay(&genesis, &person(1), (nonce, 5_000), person(2).account, 1))

@@ -79,21 +79,13 @@ fn of_two_branches_with_equal_work_the_first_seen_stays_the_tip_across_restarts(
         let rival = alice.maker.child(&root, who, &[]);
         assert_eq!(alice.submits_block(&first), Ok(Submitted::Accepted));
         assert_eq!(alice.submits_block(&rival), Ok(Submitted::SideBranch));
-        let header = |(lsn, bytes): (&Lsn, &Arc<[u8]>)| (*lsn, header_of(bytes).unwrap());
-        let mut blocks: Vec<_> = alice.log.iter().map(header).collect();
-        assert_eq!(blocks.len(), 2);
+        let mut recovered = alice.recovered(&first);
+        assert_eq!(recovered.blocks.len(), 2);
         if reverse {
             // As if the bodies had come in the other order.
-            blocks.reverse();
+            recovered.blocks.reverse();
         }
-        let recovered = Recovered {
-            blocks,
-            tip: Some(first.id),
-            ..Recovered::default()
-        };
-        let config = alice.node.config.clone();
-        alice.node = Node::open(config, recovered, [5; 32], alice.now).unwrap();
-        alice.drain();
+        alice.starts_on(recovered);
         assert_eq!(alice.node.chain.tip(), first.id);
         assert_eq!(alice.tip(), first.id);
         let on_rival = alice.block_on(&rival);

@@ -4,7 +4,7 @@ use super::super::journal::KEPT_DEPTH;
 use super::*;
 use crate::base::Rng;
 use crate::chain::mempool::Leaving;
-use crate::store::{Faults, FaultyDisk, Keep, MemoryDisk, Options};
+use crate::store::{Faults, FaultyDisk, Keep, MemoryDisk};
 
 #[test]
 fn a_transaction_is_accepted_only_when_its_record_is_stored() {
@@ -121,10 +121,8 @@ fn a_promise_goes_on_in_what_a_peer_brings_to_replace_it() {
 #[test]
 fn what_a_promise_goes_on_in_survives_a_power_cut_once_it_is_answered_for() {
     let genesis = Alice::new().maker.genesis;
-    let options = Options::production(genesis.id().0, 7, 1).with_segment_size(1 << 20);
     let disk = FaultyDisk::over(&MemoryDisk::new(), Faults::default(), Rng::from_number(1));
-    let (store, _) = Store::open(Arc::new(disk.clone()), &options).unwrap();
-    let (mut alice, bob) = (Alice::on_store(&genesis, store), peer(2));
+    let (mut alice, bob) = (Alice::on_disk(&genesis, disk.clone()), peer(2));
     let poor = alice.pays(0, 7);
     let rich = pay(&genesis, &rich(), (0, 50_000), person(2).account, 7);
     alice.submit(&poor);
@@ -134,8 +132,7 @@ fn what_a_promise_goes_on_in_survives_a_power_cut_once_it_is_answered_for() {
     alice.store_done();
     let call = alice.submit(&rich);
     assert!(alice.answers[&call].is_ok(), "its record is stored");
-    let after = Arc::new(disk.crash(Keep::Nothing));
-    let mut alice = Alice::on_store(&genesis, Store::open(after, &options).unwrap().0);
+    let mut alice = Alice::on_disk(&genesis, disk.crash(Keep::Nothing));
     alice.store_done();
     assert_eq!(alice.status(&rich), TransactionStatus::Waiting);
 }
@@ -151,10 +148,7 @@ fn what_returns_before_a_promised_one_is_durable_before_it_is_answered_for() {
     alice.submit(&second);
     alice.store_done();
     let branch = alice.maker.branch(&root, person(92).account, 2);
-    alice.receive(bob, announce(&[&branch[0], &branch[1]]));
-    let request = alice.expect_get_blocks(bob, &[&branch[0], &branch[1]]);
-    alice.receive(bob, block(request, &branch[0]));
-    alice.receive(bob, block(request, &branch[1]));
+    alice.gets_blocks(bob, &[&branch[0], &branch[1]]);
     assert_eq!(alice.node.chain.tip(), branch[1].id);
     let holds_first = |request: &&Request| {
         let mut records = request.records.iter();
@@ -264,10 +258,7 @@ fn what_a_reorganisation_makes_invalid_is_kept_and_returns_with_the_money() {
     assert!(alice.answers[&call].is_ok());
     // Another branch without the gift: the spending can't be mined now.
     let branch = alice.maker.branch(&root, person(92).account, 2);
-    alice.receive(bob, announce(&[&branch[0], &branch[1]]));
-    let request = alice.expect_get_blocks(bob, &[&branch[0], &branch[1]]);
-    alice.receive(bob, block(request, &branch[0]));
-    alice.receive(bob, block(request, &branch[1]));
+    alice.gets_blocks(bob, &[&branch[0], &branch[1]]);
     assert_eq!(alice.node.chain.tip(), branch[1].id);
     alice.store_done();
     assert_eq!(
@@ -301,10 +292,7 @@ fn a_promise_to_pay_an_account_that_is_lost_is_kept_and_returns_with_the_account
     let people: Vec<Person> = (1..=2).map(person).collect();
     let genesis = testing::genesis(&people.iter().collect::<Vec<_>>(), 1_000_000_000);
     let (disk, bob, poor) = (MemoryDisk::new(), peer(2), person(3).account);
-    let options = Options::production(genesis.id().0, 7, 1);
-    let options = options.with_segment_size(1 << 20);
-    let open = || Store::open(Arc::new(disk.clone()), &options).unwrap().0;
-    let mut alice = Alice::on_store(&genesis, open());
+    let mut alice = Alice::on_disk(&genesis, disk.clone());
     alice.connect(bob);
     // The gift creates the account, so that the promise need not.
     let gift = pay(&genesis, &people[0], (0, 5_000), poor, 50_000);
@@ -319,10 +307,7 @@ fn a_promise_to_pay_an_account_that_is_lost_is_kept_and_returns_with_the_account
     // A heavier branch spends the nonce of the gift on something else.
     let with_rival = alice.maker.child(&root, who, &[rival]);
     let next = alice.block_on(&with_rival);
-    alice.receive(bob, announce(&[&with_rival, &next]));
-    let request = alice.expect_get_blocks(bob, &[&with_rival, &next]);
-    alice.receive(bob, block(request, &with_rival));
-    alice.receive(bob, block(request, &next));
+    alice.gets_blocks(bob, &[&with_rival, &next]);
     alice.store_done();
     assert_eq!(alice.node.chain.tip(), next.id);
     let aside = TransactionStatus::Aside(Leaving::AccountFee);
@@ -337,7 +322,7 @@ fn a_promise_to_pay_an_account_that_is_lost_is_kept_and_returns_with_the_account
     alice.store_done();
     assert_eq!(alice.status(&promised), aside);
     drop(alice);
-    let mut alice = Alice::on_store(&genesis, open());
+    let mut alice = Alice::on_disk(&genesis, disk.clone());
     alice.store_done();
     assert_eq!(alice.node.chain.tip(), empty.id);
     assert_eq!(alice.status(&promised), aside);
@@ -375,10 +360,7 @@ fn a_promise_whose_block_is_lost_returns_when_that_block_leaves() {
     alice.node.chain.forget_body(&taking.id);
     assert!(alice.node.chain.body_damaged(&taking.id));
     let branch = alice.maker.branch(&root, person(92).account, 2);
-    alice.receive(bob, announce(&[&branch[0], &branch[1]]));
-    let request = alice.expect_get_blocks(bob, &[&branch[0], &branch[1]]);
-    alice.receive(bob, block(request, &branch[0]));
-    alice.receive(bob, block(request, &branch[1]));
+    alice.gets_blocks(bob, &[&branch[0], &branch[1]]);
     alice.store_done();
     assert_eq!(alice.node.chain.tip(), branch[1].id);
     for transaction in [&promised, &next] {
@@ -401,10 +383,7 @@ fn a_promise_whose_nonce_a_rival_took_returns_after_a_restart_and_a_reorganisati
     let people: Vec<Person> = (1..=2).map(person).collect();
     let genesis = testing::genesis(&people.iter().collect::<Vec<_>>(), 1_000_000_000);
     let (disk, bob) = (MemoryDisk::new(), peer(2));
-    let options = Options::production(genesis.id().0, 7, 1);
-    let options = options.with_segment_size(1 << 20);
-    let open = || Store::open(Arc::new(disk.clone()), &options).unwrap().0;
-    let mut alice = Alice::on_store(&genesis, open());
+    let mut alice = Alice::on_disk(&genesis, disk.clone());
     alice.connect(bob);
     let promised = pay(&genesis, &people[0], (0, 5_000), person(3).account, 7);
     // It pays less, so that the promised one goes before it where both may.
@@ -420,15 +399,12 @@ fn a_promise_whose_nonce_a_rival_took_returns_after_a_restart_and_a_reorganisati
     assert_eq!(alice.status(&promised), aside);
     let branch = alice.maker.branch(&root, person(92).account, 2);
     drop(alice);
-    let mut alice = Alice::on_store(&genesis, open());
+    let mut alice = Alice::on_disk(&genesis, disk.clone());
     alice.store_done();
     assert_eq!(alice.node.chain.tip(), with_rival.id);
     assert_eq!(alice.status(&promised), aside);
     alice.connect(bob);
-    alice.receive(bob, announce(&[&branch[0], &branch[1]]));
-    let request = alice.expect_get_blocks(bob, &[&branch[0], &branch[1]]);
-    alice.receive(bob, block(request, &branch[0]));
-    alice.receive(bob, block(request, &branch[1]));
+    alice.gets_blocks(bob, &[&branch[0], &branch[1]]);
     alice.store_done();
     assert_eq!(alice.node.chain.tip(), branch[1].id);
     // Both are good now, and each knows of the other by its nonce.
@@ -447,10 +423,7 @@ fn what_a_reorganisation_puts_in_the_place_of_a_promise_is_promised() {
     let people: Vec<Person> = (1..=2).map(person).collect();
     let genesis = testing::genesis(&people.iter().collect::<Vec<_>>(), 1_000_000_000);
     let (disk, bob) = (MemoryDisk::new(), peer(2));
-    let options = Options::production(genesis.id().0, 7, 1);
-    let options = options.with_segment_size(1 << 20);
-    let open = || Store::open(Arc::new(disk.clone()), &options).unwrap().0;
-    let mut alice = Alice::on_store(&genesis, open());
+    let mut alice = Alice::on_disk(&genesis, disk.clone());
     alice.connect(bob);
     let promised = pay(&genesis, &people[0], (0, 5_000), person(3).account, 7);
     let rival = pay(&genesis, &people[0], (0, 9_000), people[1].account, 8);
@@ -462,10 +435,7 @@ fn what_a_reorganisation_puts_in_the_place_of_a_promise_is_promised() {
     alice.gets_block(bob, &with_rival);
     alice.store_done();
     let branch = alice.maker.branch(&root, person(92).account, 2);
-    alice.receive(bob, announce(&[&branch[0], &branch[1]]));
-    let request = alice.expect_get_blocks(bob, &[&branch[0], &branch[1]]);
-    alice.receive(bob, block(request, &branch[0]));
-    alice.receive(bob, block(request, &branch[1]));
+    alice.gets_blocks(bob, &[&branch[0], &branch[1]]);
     alice.store_done();
     assert_eq!(alice.node.chain.tip(), branch[1].id);
     let by = rival.txid(&genesis.id());
@@ -473,7 +443,7 @@ fn what_a_reorganisation_puts_in_the_place_of_a_promise_is_promised() {
     assert_eq!(alice.status(&promised), gone);
     assert_eq!(alice.status(&rival), TransactionStatus::Waiting);
     drop(alice);
-    let mut alice = Alice::on_store(&genesis, open());
+    let mut alice = Alice::on_disk(&genesis, disk.clone());
     alice.store_done();
     assert_eq!(alice.node.chain.tip(), branch[1].id);
     assert_eq!(alice.status(&rival), TransactionStatus::Waiting);

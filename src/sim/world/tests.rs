@@ -103,6 +103,27 @@ fn height(world: &World, node: NodeIndex) -> u64 {
         .map_or(0, |published| published.header.height.0)
 }
 
+/// Pays twice a block at `payer` until `follower` has so many blocks; gives the next nonce.
+fn pay_until(
+    world: &mut World,
+    (from, to): (&Person, &Person),
+    (payer, follower): (NodeIndex, NodeIndex),
+    blocks: u64,
+) -> u64 {
+    let genesis = Arc::clone(&world.config.genesis);
+    let mut nonce = 0;
+    while height(world, follower) < blocks {
+        for _ in 0..2 {
+            let payment = pay(&genesis, from, nonce, to.account, 1_000 + nonce).to_bytes();
+            world.call(payer, Question::SubmitTransaction(payment));
+            nonce += 1;
+        }
+        let at = height(world, follower);
+        assert!(world.run_until(Span::from_secs(120), |w| height(w, follower) > at));
+    }
+    nonce
+}
+
 fn agree(world: &World, nodes: &[NodeIndex]) -> bool {
     nodes
         .iter()

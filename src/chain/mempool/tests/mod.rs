@@ -28,19 +28,32 @@ struct Story {
     tip: Vec<Made>,
     /// The blocks that the last switch left.
     left: Vec<Made>,
+    /// What somebody was promised and that waits elsewhere to become valid again.
+    aside: Vec<Arc<CheckedTransaction>>,
 }
 
 impl Story {
     fn new() -> Self {
-        let people: Vec<Person> = (1..=4).map(person).collect();
         // The last one has nothing, and gets into money by blocks alone.
-        let genesis = genesis(&people[..3].iter().collect::<Vec<_>>(), BALANCE);
+        let genesis = genesis(&[&person(1), &person(2), &person(3)], BALANCE);
+        Self::on(&genesis, 4)
+    }
+
+    /// A story of so many people, each of whom has so much.
+    fn of(people: u8, balance: u64) -> Self {
+        let crowd: Vec<Person> = (1..=people).map(person).collect();
+        let genesis = genesis(&crowd.iter().collect::<Vec<_>>(), balance);
+        Self::on(&genesis, people)
+    }
+
+    fn on(genesis: &Arc<Genesis>, people: u8) -> Self {
         Self {
-            maker: Maker::new(&genesis),
-            people,
+            maker: Maker::new(genesis),
+            people: (1..=people).map(person).collect(),
             pool: Mempool::default(),
             tip: Vec::new(),
             left: Vec::new(),
+            aside: Vec::new(),
         }
     }
 
@@ -146,7 +159,8 @@ impl Story {
             base_fee: 0,
             now: NOW,
         };
-        self.pool.follow(&next, &moved, &[], &|_| false)
+        let promised = |txid: &TxId| self.aside.iter().any(|checked| checked.txid == *txid);
+        self.pool.follow(&next, &moved, &self.aside, &promised)
     }
 
     /// The invariants, read off the queues from outside.
@@ -396,15 +410,7 @@ proptest! {
 
 #[test]
 fn a_block_is_filled_without_a_look_at_what_it_has_no_room_for() {
-    let people: Vec<Person> = (1..=200).map(person).collect();
-    let genesis = genesis(&people.iter().collect::<Vec<_>>(), BALANCE);
-    let mut story = Story {
-        maker: Maker::new(&genesis),
-        people,
-        pool: Mempool::default(),
-        tip: Vec::new(),
-        left: Vec::new(),
-    };
+    let mut story = Story::of(200, BALANCE);
     for from in 0..200 {
         for nonce in 0..2 {
             let fee = 5_000 + 10 * from as u64 - nonce;
@@ -435,15 +441,7 @@ fn a_block_is_filled_without_a_look_at_what_it_has_no_room_for() {
 #[test]
 fn a_run_of_rising_fees_that_no_block_can_take_whole_is_mined_in_parts() {
     const BLOCK: u64 = 100_000;
-    let people: Vec<Person> = (1..=100).map(person).collect();
-    let genesis = genesis(&people.iter().collect::<Vec<_>>(), u64::from(u32::MAX));
-    let mut story = Story {
-        maker: Maker::new(&genesis),
-        people,
-        pool: Mempool::default(),
-        tip: Vec::new(),
-        left: Vec::new(),
-    };
+    let mut story = Story::of(100, u64::from(u32::MAX));
     let rising: Vec<_> = (0..7)
         .map(|nonce| {
             let ops = vec![Op::Data(vec![7; 1_000]); 15];

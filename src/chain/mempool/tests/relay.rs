@@ -30,15 +30,7 @@ struct Attack {
 
 impl Attack {
     fn new(seed: u64, room: u64) -> Self {
-        let people: Vec<Person> = (1..=PEOPLE).map(person).collect();
-        let genesis = genesis(&people.iter().collect::<Vec<_>>(), 40_000);
-        let mut story = Story {
-            maker: Maker::new(&genesis),
-            people,
-            pool: Mempool::default(),
-            tip: Vec::new(),
-            left: Vec::new(),
-        };
+        let mut story = Story::of(PEOPLE, 40_000);
         let one = story.payment(0, 0, 5_000, 1, 1);
         story.add(&one).unwrap();
         story.pool = Mempool::with_limit(story.pool.memory() * room);

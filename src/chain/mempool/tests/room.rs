@@ -11,26 +11,13 @@ fn with_room(story: &mut Story, payments: u64) {
     story.pool = Mempool::with_limit(story.pool.memory() * payments);
 }
 
-/// Many people with money.
-fn crowd(people: u8) -> Story {
-    let people: Vec<Person> = (1..=people).map(person).collect();
-    let genesis = genesis(&people.iter().collect::<Vec<_>>(), BALANCE);
-    Story {
-        maker: Maker::new(&genesis),
-        people,
-        pool: Mempool::default(),
-        tip: Vec::new(),
-        left: Vec::new(),
-    }
-}
-
 fn txids(left: &[Left]) -> Vec<TxId> {
     left.iter().map(|left| left.checked.txid).collect()
 }
 
 #[test]
 fn the_cheapest_goes_and_the_newcomer_only_where_it_is_the_cheapest() {
-    let mut story = crowd(6);
+    let mut story = Story::of(6, BALANCE);
     with_room(&mut story, 4);
     let fees = [5_000, 2_000, 4_000, 3_000];
     let first: Vec<_> = (0..4)
@@ -69,7 +56,7 @@ fn the_cheapest_goes_and_the_newcomer_only_where_it_is_the_cheapest() {
 
 #[test]
 fn what_nobody_was_promised_goes_before_what_somebody_was() {
-    let mut story = crowd(6);
+    let mut story = Story::of(6, BALANCE);
     with_room(&mut story, 3);
     let promised = story.payment(0, 0, 1_000, 0, 1);
     let (rich, richer) = (
@@ -106,9 +93,37 @@ fn what_nobody_was_promised_goes_before_what_somebody_was() {
     story.check().unwrap();
 }
 
+/// A block gives back a rival of what somebody was promised, and there is room for one.
+#[test]
+fn what_takes_the_place_of_a_promise_is_kept_as_the_promise_was() {
+    let mut story = Story::of(3, BALANCE);
+    let promised = story.payment(0, 0, 1_000, 0, 1);
+    let (rival, richer) = (
+        story.payment(0, 0, 2_000, 1, 1),
+        story.payment(1, 0, 9_000, 0, 1),
+    );
+    story.switch(0, 1, std::slice::from_ref(&rival.transaction));
+    story.add(&richer).unwrap();
+    story.pool.limit = story.pool.memory();
+    story.aside.push(Arc::clone(&promised));
+    let followed = story.switch(1, 2, &[]);
+    let by = rival.txid;
+    let left = followed
+        .left
+        .iter()
+        .map(|left| (left.checked.txid, left.why));
+    let wanted = [
+        (promised.txid, Leaving::Replaced { by }),
+        (richer.txid, Leaving::Room),
+    ];
+    assert_eq!(left.collect::<Vec<_>>(), wanted);
+    assert!(story.pool.get(&rival.wtxid).is_some());
+    story.check().unwrap();
+}
+
 #[test]
 fn a_rich_child_keeps_its_poor_parent_and_a_poor_child_goes_alone() {
-    let mut story = crowd(4);
+    let mut story = Story::of(4, BALANCE);
     let (parent, child) = (
         story.payment(0, 0, 300, 0, 1),
         story.payment(0, 1, 9_000, 0, 1),
@@ -192,7 +207,7 @@ fn what_expires_within_ten_blocks_is_not_carried_around() {
 
 #[test]
 fn advice_is_the_base_fee_when_nothing_waits_and_more_than_what_waits_when_much_does() {
-    let mut story = crowd(40);
+    let mut story = Story::of(40, BALANCE);
     let mut rules = story.maker.genesis.rules;
     let advise = |story: &Story, rules: &Rules, blocks| {
         story
@@ -279,7 +294,7 @@ proptest! {
     #[test]
     fn what_goes_for_room_is_what_the_naive_rule_lets_go(seed: u64) {
         let mut rng = Rng::from_number(seed);
-        let mut story = crowd(12);
+        let mut story = Story::of(12, BALANCE);
         with_room(&mut story, 8);
         for number in 0..80 {
             let from = rng.below(12) as usize;

@@ -459,16 +459,7 @@ fn a_start_that_lacks_a_block_for_an_accepted_branch_gets_it_from_its_peers() {
     let large = world.add("large", &[], mining_for(&alice));
     let small = world.add("small", &[large], Some(weak));
     let both = [small, large];
-    let mut nonce = 0;
-    while height(&world, small) < 9 {
-        for _ in 0..2 {
-            let payment = pay(&genesis, &bob, nonce, alice.account, 1_000 + nonce).to_bytes();
-            world.call(large, Question::SubmitTransaction(payment));
-            nonce += 1;
-        }
-        let at = height(&world, small);
-        assert!(world.run_until(Span::from_secs(120), |w| height(w, small) > at));
-    }
+    let nonce = pay_until(&mut world, (&bob, &alice), (large, small), 9);
     let fork = height(&world, small);
     let cut = world.cut(Cut::Isolate(small.0));
     let deep = |w: &World| height(w, small) >= fork + 20 && height(w, large) > height(w, small);

@@ -67,16 +67,7 @@ fn story(seed: u64) -> (World, [NodeIndex; 2], Old) {
     });
     let first = world.add("first", &[], mining);
     let second = world.add("second", &[first], None);
-    let mut nonce = 0;
-    while height(&world, second) < 12 {
-        for _ in 0..2 {
-            let payment = pay(&genesis, &bob, nonce, alice.account, 1_000 + nonce).to_bytes();
-            world.call(first, Question::SubmitTransaction(payment));
-            nonce += 1;
-        }
-        let at = height(&world, first);
-        assert!(world.run_until(Span::from_secs(120), |w| height(w, first) > at));
-    }
+    pay_until(&mut world, (&bob, &alice), (first, second), 12);
     // A shorter one would be read whole at the start.
     let old = (1..=8).map(Height).find_map(|height| {
         let bytes = get(&mut world, second, height).unwrap();
