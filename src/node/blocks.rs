@@ -434,9 +434,11 @@ impl Node {
             } else {
                 self.mempool_follows(moved, now)
             };
-            // Up to the tip that the log names this happened before.
+            // Up to the tip that the log names this happened before, and that one is durable.
             if self.chain.work(&moved.to) > self.chain.work(&self.logged_tip) {
                 self.log_tip(self.logged_tip, moved.to, moved.height, left);
+            } else {
+                self.write_off(&left);
             }
             return;
         }

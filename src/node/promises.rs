@@ -97,7 +97,7 @@ impl Node {
     }
 
     /// Transactions of the journal left for good.
-    fn write_off(&mut self, txids: &[TxId]) {
+    pub(super) fn write_off(&mut self, txids: &[TxId]) {
         let gone = txids
             .iter()
             .filter_map(|txid| self.journal.release_left(txid));
@@ -208,16 +208,19 @@ impl Node {
         gone
     }
 
-    /// Transactions are in the mempool again: peers may not have them, and those that a promised
-    /// one now stands behind are held as it is.
+    /// Transactions are in the mempool again: peers may not have them.
     fn pass_on_returned(&mut self, returned: &[Arc<CheckedTransaction>], now: Time) {
         for checked in returned {
             self.relay.accepted(checked.wtxid, now);
         }
         let senders = returned.iter().map(|checked| checked.sender);
-        let senders: BTreeSet<AccountId> = senders.collect();
+        self.hold_before_promises(&senders.collect(), now);
+    }
+
+    /// Transactions that a promised one of their account now stands behind are held as it is.
+    fn hold_before_promises(&mut self, senders: &BTreeSet<AccountId>, now: Time) {
         for sender in senders {
-            let last = self.mempool.needs_promise(&sender);
+            let last = self.mempool.needs_promise(sender);
             let last = last.and_then(|txid| self.mempool.get_txid(&txid).map(Arc::clone));
             if let Some(last) = last {
                 self.promise(None, &last, &[], now);
@@ -342,9 +345,11 @@ impl Node {
             base_fee: 0,
             now,
         };
+        let senders = sound.iter().map(|checked| checked.sender).collect();
         let followed = self.mempool.readmit(&next, sound);
         let left = self.file_away(&followed, self.chain.tip_entry().header.height, now);
         self.write_off(&left);
+        self.hold_before_promises(&senders, now);
         for checked in &followed.returned {
             self.note_mempool_change(checked, now);
             self.relay.readmitted(checked.sender, checked.wtxid, now);

@@ -373,7 +373,9 @@ impl Node {
         let inherits = left
             .iter()
             .any(|left| left.promised && matches!(left.why, Leaving::Replaced { .. }));
-        if call.is_some() || inherits {
+        // What was promised and waited elsewhere may come back by a peer.
+        let is_held = self.journal.holds(&checked.txid);
+        if call.is_some() || inherits || is_held {
             self.promise(call, checked, left, now);
         } else {
             self.write_off_left(left);

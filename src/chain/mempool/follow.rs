@@ -232,13 +232,13 @@ impl Mempool {
                 }
                 None => Some(Leaving::NonceUsed),
                 Some(place) if place < kept.len() as u64 => {
+                    // What somebody was promised goes on in the one that is there, also for room.
+                    if waiting.promised {
+                        kept.promise(place as usize);
+                    }
                     let other = kept.at(place as usize).map(|other| other.checked.txid);
                     if other == Some(waiting.checked.txid) && !was_in {
                         continue;
-                    }
-                    // What somebody was promised goes on in the other one, also for room.
-                    if waiting.promised {
-                        kept.promise(place as usize);
                     }
                     other.map(|by| Leaving::Replaced { by })
                 }

@@ -449,6 +449,49 @@ fn what_a_reorganisation_puts_in_the_place_of_a_promise_is_promised() {
     assert_eq!(alice.status(&rival), TransactionStatus::Waiting);
 }
 
+/// Two promises wait for money that a lost block brought. Their account sends less in the place of
+/// the first, and a peer brings the second.
+#[test]
+fn what_waited_elsewhere_is_still_promised_when_a_peer_brings_it() {
+    let people: Vec<Person> = (1..=2).map(person).collect();
+    let genesis = testing::genesis(&people.iter().collect::<Vec<_>>(), 1_000_000);
+    let (disk, bob, to) = (MemoryDisk::new(), peer(2), people[0].account);
+    let mut alice = Alice::on_disk(&genesis, disk.clone());
+    alice.connect(bob);
+    let gift = pay(&genesis, &people[0], (0, 5_000), people[1].account, 500_000);
+    let great = pay(&genesis, &people[1], (0, 5_000), to, 1_200_000);
+    let small = pay(&genesis, &people[1], (0, 5_000), to, 7);
+    let second = pay(&genesis, &people[1], (1, 5_000), to, 8);
+    let (root, who) = (alice.maker.root(), person(91).account);
+    let with_gift = alice.maker.child(&root, who, &[gift]);
+    alice.gets_block(bob, &with_gift);
+    alice.submit(&great);
+    let call = alice.submit(&second);
+    alice.store_done();
+    assert!(alice.answers[&call].is_ok());
+    let rival = pay(&genesis, &people[0], (0, 5_000), person(3).account, 600_000);
+    let with_rival = alice.maker.child(&root, who, &[rival]);
+    let next = alice.block_on(&with_rival);
+    alice.gets_blocks(bob, &[&with_rival, &next]);
+    alice.store_done();
+    for (payment, why) in [(&great, Leaving::Balance), (&second, Leaving::Stranded)] {
+        assert_eq!(alice.status(payment), TransactionStatus::Aside(why));
+    }
+    alice.gets_transaction(bob, &small);
+    alice.gets_transaction(bob, &second);
+    alice.store_done();
+    let txid = second.txid(&genesis.id());
+    let again = alice.node.mempool.promise(&txid);
+    assert!(again.is_empty(), "it is promised as it was: {again:?}");
+    // So is the one that it needs before it, and both are there after a restart.
+    drop(alice);
+    let mut alice = Alice::on_disk(&genesis, disk);
+    alice.store_done();
+    for payment in [&small, &second] {
+        assert_eq!(alice.status(payment), TransactionStatus::Waiting);
+    }
+}
+
 #[test]
 fn what_goes_for_room_is_written_off_and_told_of_and_peers_hear_the_floor() {
     let people: Vec<Person> = (1..=3).map(person).collect();

@@ -121,6 +121,21 @@ fn what_takes_the_place_of_a_promise_is_kept_as_the_promise_was() {
     story.check().unwrap();
 }
 
+/// A transaction that peers brought turns out to be one that somebody was promised.
+#[test]
+fn a_promise_that_returns_to_what_waits_already_is_kept_as_one() {
+    let mut story = Story::of(3, BALANCE);
+    let promised = story.payment(0, 0, 1_000, 0, 1);
+    let richer = story.payment(1, 0, 9_000, 0, 1);
+    story.add(&promised).unwrap();
+    story.add(&richer).unwrap();
+    story.aside.push(Arc::clone(&promised));
+    story.pool.limit = story.pool.memory() - 1;
+    let followed = story.switch(0, 1, &[]);
+    assert_eq!(txids(&followed.left), [richer.txid]);
+    assert_eq!(story.pool.promise(&promised.txid), []);
+}
+
 #[test]
 fn a_rich_child_keeps_its_poor_parent_and_a_poor_child_goes_alone() {
     let mut story = Story::of(4, BALANCE);
