@@ -86,29 +86,28 @@ impl Memo {
                 genesis_id,
                 blocks,
             } => {
-                let keys: Vec<BlockKey> = blocks
-                    .iter()
-                    .map(|(bytes, work)| (sha256(bytes), *work))
-                    .collect();
-                for (key, block) in keys.iter().zip(blocks) {
-                    if self.blocks.values.contains_key(key) {
+                let mut verdicts = Vec::new();
+                for (bytes, work) in blocks {
+                    let key = (sha256(&bytes), work);
+                    if let Some(known) = self.blocks.values.get(&key) {
+                        verdicts.push(known.clone());
                         continue;
                     }
                     let job = Job::CheckBlocks {
                         genesis: Arc::clone(&genesis),
                         rules: rules.clone(),
                         genesis_id,
-                        blocks: vec![block],
+                        blocks: vec![(bytes, work)],
                     };
-                    let JobResult::Blocks(verdicts) = job.run(self.bench(reader)) else {
+                    let JobResult::Blocks(found) = job.run(self.bench(reader)) else {
                         unreachable!("a check gives verdicts");
                     };
-                    for verdict in verdicts {
-                        self.blocks.insert(*key, verdict);
+                    for verdict in found {
+                        self.blocks.insert(key, verdict.clone());
+                        verdicts.push(verdict);
                     }
                 }
-                let verdict = |key: &BlockKey| self.blocks.values[key].clone();
-                JobResult::Blocks(keys.iter().map(verdict).collect())
+                JobResult::Blocks(verdicts)
             }
             Job::Execute(execution) => JobResult::Executed(self.execute(*execution)),
             other => other.run(self.bench(reader)),
@@ -198,5 +197,45 @@ impl Memo {
             none => *none = Some(Box::new(Workbench::new([7; 32], reader))),
         }
         self.bench.as_mut().expect("it was made above")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chain::testing::{Maker, genesis, person};
+    use crate::consensus::HeaderRules;
+    use crate::store::{MemoryDisk, Options, Store};
+
+    /// A check of several blocks finds one of them known, which is forgotten for the others.
+    #[test]
+    fn a_verdict_that_the_same_check_forgets_is_given() {
+        let genesis = genesis(&[], 0);
+        let maker = Maker::new(&genesis);
+        let branch = maker.branch(&maker.root(), person(1).account, 3);
+        let check = |places: &[usize]| Job::CheckBlocks {
+            genesis: Arc::clone(&genesis),
+            rules: Box::new(HeaderRules::new(Arc::clone(&genesis)).unwrap()),
+            genesis_id: genesis.id(),
+            blocks: places
+                .iter()
+                .map(|place| (branch[*place].bytes.clone(), Uint256::ZERO))
+                .collect(),
+        };
+        let mut memo = Memo {
+            blocks: Recent::new(1),
+            ..Memo::default()
+        };
+        let options = Options::production(genesis.id().0, 1, 1).with_segment_size(64 << 10);
+        let (store, _) = Store::open(Arc::new(MemoryDisk::new()), &options).unwrap();
+        let reader: Arc<dyn BlockReader> = Arc::new(store.reader());
+        for places in [&[0][..], &[0, 1, 2, 0]] {
+            let JobResult::Blocks(verdicts) = memo.run(check(places), &reader) else {
+                panic!("a check gives verdicts");
+            };
+            let ids: Vec<_> = verdicts.into_iter().map(|it| it.unwrap().0.id).collect();
+            let wanted: Vec<_> = places.iter().map(|place| branch[*place].id).collect();
+            assert_eq!(ids, wanted);
+        }
     }
 }
