@@ -2,8 +2,8 @@
 """Records nodes of a running devnet, kills them, and lets them live again.
 
     tests/flight_recorder.py              records with the release build, replays in release and
-                                          debug, with 1 and with 8 workers: one hash; so has a
-                                          simulated world in both builds, and the simulator opens
+                                          debug, with 1 and with 8 workers: one hash; so have
+                                          simulated worlds in both builds, and the simulator opens
                                           the recordings
     tests/flight_recorder.py --planted    builds the node with a hidden clock read, and with a
                                           hash map whose order decides: each must be found out
@@ -21,6 +21,8 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 TARGET = os.environ.get("CARGO_TARGET_DIR", os.path.join(ROOT, "target"))
 NODES = 4
+# Simulated worlds: a small one, and one with faults of every sort and an adversary.
+WORLDS = [["first"], ["swarm", "--seed", "31"]]
 
 
 def build(tree, release):
@@ -86,10 +88,11 @@ def run(keel, *arguments):
 
 def same_everywhere():
     release, debug = build(ROOT, True), build(ROOT, False)
-    worlds = {run(keel, "sim", "first")["event_hash"] for keel in (release, debug)}
-    if len(worlds) != 1:
-        sys.exit(f"a simulated world differs between release and debug: {worlds}")
-    print(f"keel sim first: {worlds.pop()} in release and debug")
+    for world in WORLDS:
+        hashes = {run(keel, "sim", *world)["event_hash"] for keel in (release, debug)}
+        if len(hashes) != 1:
+            sys.exit(f"keel sim {' '.join(world)} differs between release and debug: {hashes}")
+        print(f"keel sim {' '.join(world)}: {hashes.pop()} in release and debug")
     moment = random.uniform(14, 22)
     print(f"killing after {moment:.1f} s")
     with tempfile.TemporaryDirectory() as scratch:

@@ -692,14 +692,11 @@ impl Run {
             };
             marks.add(mark);
         }
-        let config = self.world.config();
-        for (mark, is_so) in [
-            (Mark::Loss, self.world.network().lost_segments() > 0),
-            (Mark::SealedFrames, !config.switches.plain_frames),
-            (Mark::OwnVerdicts, !config.switches.memoised_verdicts),
-            (Mark::Threads, !config.switches.simulated_costs),
-        ] {
-            if is_so {
+        if self.world.network().lost_segments() > 0 {
+            marks.add(Mark::Loss);
+        }
+        for (mark, is_off) in marks_of(&self.world.config().switches) {
+            if is_off {
                 marks.add(mark);
             }
         }
@@ -711,11 +708,22 @@ impl Run {
     }
 }
 
-/// What some run of many must leave a mark of, where everything is drawn: names of marks, or their
-/// beginnings, which end with a colon.
+/// The marks of switches, and whether each is off.
+const fn marks_of(switches: &Switches) -> [(Mark, bool); 3] {
+    [
+        (Mark::SealedFrames, !switches.plain_frames),
+        (Mark::OwnVerdicts, !switches.memoised_verdicts),
+        (Mark::Threads, !switches.simulated_costs),
+    ]
+}
+
+/// What some run of many must leave a mark of, where everything is drawn but switches that are
+/// set: names of marks, or their beginnings, which end with a colon.
 #[must_use]
-pub fn expected_marks() -> Vec<&'static str> {
-    let own = Mark::ALL.iter().map(|mark| mark.name());
+pub fn expected_marks(switches: Option<&Switches>) -> Vec<&'static str> {
+    let never = |mark: &Mark| switches.is_some_and(|set| marks_of(set).contains(&(*mark, false)));
+    let own = Mark::ALL.iter().filter(|mark| !never(mark));
+    let own = own.map(|mark| mark.name());
     let kinds = ADVERSARIES.iter();
     // Of blocks that break one rule each, every rule.
     let flaws = Flaw::ALL.iter().map(|flaw| flaw.mark());

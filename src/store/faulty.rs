@@ -79,6 +79,14 @@ pub struct Hits {
     pub strayed_writes: u64,
     /// Reads that failed.
     pub failed_reads: u64,
+    /// Writes that were not synced and of which a crash left nothing.
+    pub lost_writes: u64,
+    /// Those of which it left a part.
+    pub torn_writes: u64,
+    /// Those that it left although one before them in their file is gone, or was done after them.
+    pub reordered_writes: u64,
+    /// Those that it left whole.
+    pub kept_writes: u64,
 }
 
 impl Hits {
@@ -91,6 +99,10 @@ impl Hits {
             failed_syncs: self.failed_syncs + other.failed_syncs,
             strayed_writes: self.strayed_writes + other.strayed_writes,
             failed_reads: self.failed_reads + other.failed_reads,
+            lost_writes: self.lost_writes + other.lost_writes,
+            torn_writes: self.torn_writes + other.torn_writes,
+            reordered_writes: self.reordered_writes + other.reordered_writes,
+            kept_writes: self.kept_writes + other.kept_writes,
         }
     }
 }
@@ -157,43 +169,72 @@ impl File {
         self.pending.push(change);
     }
 
-    /// Moves to the durable bytes what `keep` keeps of the pending ones.
-    fn settle(&mut self, keep: Keep, rng: &mut Rng) {
+    /// Moves to the durable bytes what `keep` keeps of the pending ones. Gives what became of the
+    /// writes.
+    fn settle(&mut self, keep: Keep, rng: &mut Rng) -> Hits {
         let mut pending = std::mem::take(&mut self.pending);
+        let written = writes_in(&pending);
+        let mut hits = Hits::default();
         match keep {
             Keep::Nothing => pending.clear(),
             Keep::Everything => {}
             Keep::Prefix => {
                 pending.truncate(rng.below(pending.len() as u64 + 1) as usize);
                 if let Some(Change::Write(_, bytes)) = pending.last_mut() {
-                    bytes.truncate(rng.below(bytes.len() as u64 + 1) as usize);
+                    let whole = bytes.len();
+                    bytes.truncate(rng.below(whole as u64 + 1) as usize);
+                    hits.torn_writes = u64::from(bytes.len() < whole);
+                }
+                let nothing =
+                    |last: &mut Change| matches!(last, Change::Write(_, it) if it.is_empty());
+                if pending.pop_if(nothing).is_some() {
+                    hits.torn_writes = 0;
                 }
             }
-            Keep::Sectors => pending = any_sectors(&pending, rng),
+            Keep::Sectors => (pending, hits.torn_writes) = any_sectors(&pending, rng),
             Keep::Reordered => {
-                pending.retain(|_| rng.chance(2, 3));
-                rng.shuffle(&mut pending);
+                let mut numbered: Vec<(usize, Change)> = pending.into_iter().enumerate().collect();
+                numbered.retain(|_| rng.chance(2, 3));
+                rng.shuffle(&mut numbered);
+                for (place, (number, _)) in numbered.iter().enumerate() {
+                    let before = numbered[..place].iter().filter(|(other, _)| other < number);
+                    hits.reordered_writes += u64::from(before.count() < *number);
+                }
+                pending = numbered.into_iter().map(|(_, change)| change).collect();
             }
+        }
+        let left = writes_in(&pending);
+        if keep != Keep::Sectors {
+            hits.kept_writes = left - hits.torn_writes;
+            hits.lost_writes = written - left;
         }
         for change in pending {
             change.apply(&mut self.durable);
         }
+        hits
     }
 }
 
-fn any_sectors(pending: &[Change], rng: &mut Rng) -> Vec<Change> {
-    let mut kept = Vec::new();
+fn writes_in(changes: &[Change]) -> u64 {
+    let writes = changes.iter().filter(|it| matches!(it, Change::Write(..)));
+    writes.count() as u64
+}
+
+/// Any sectors of writes, and how many writes are there in part.
+fn any_sectors(pending: &[Change], rng: &mut Rng) -> (Vec<Change>, u64) {
+    let (mut kept, mut torn) = (Vec::new(), 0);
     for change in pending {
         let Change::Write(offset, bytes) = change else {
             kept.extend(rng.chance(1, 2).then(|| change.clone()));
             continue;
         };
-        let mut at = 0;
+        let (mut at, mut left) = (0, 0);
         while at < bytes.len() {
             // Sectors are those of the disk, not of the write.
             let into_sector = (*offset as usize + at) % SECTOR;
             let len = (SECTOR - into_sector).min(bytes.len() - at);
             if rng.chance(1, 2) {
+                left += len;
                 kept.push(Change::Write(
                     offset + at as u64,
                     bytes[at..at + len].to_vec(),
@@ -201,8 +242,9 @@ fn any_sectors(pending: &[Change], rng: &mut Rng) -> Vec<Change> {
             }
             at += len;
         }
+        torn += u64::from(0 < left && left < bytes.len());
     }
-    kept
+    (kept, torn)
 }
 
 #[derive(Clone)]
@@ -379,9 +421,19 @@ impl FaultyDisk {
         let mut state = stopped.clone();
         drop(stopped);
         let mut rng = state.rng.fork("crash");
+        let mut settled = Hits::default();
         for file in state.files.values_mut() {
-            file.settle(keep, &mut rng);
+            settled = settled.and(file.settle(keep, &mut rng));
         }
+        // Whoever asks again is told of the last answer alone.
+        self.state.lock().hits = Hits {
+            no_space: state.hits.no_space,
+            short_writes: state.hits.short_writes,
+            failed_syncs: state.hits.failed_syncs,
+            strayed_writes: state.hits.strayed_writes,
+            failed_reads: state.hits.failed_reads,
+            ..settled
+        };
         let mut left_of: BTreeMap<String, u64> = BTreeMap::new();
         for rename in std::mem::take(&mut state.pending_names) {
             let left = left_of

@@ -138,8 +138,8 @@ fn drive(node: &mut Node, store: &mut Store, now: Time) -> Result<Arc<Published>
 }
 
 /// Replays what was recorded of a node, and compares its state with the live one's. Nothing where
-/// the node is not recorded, or nothing happened to it since, or blocks are missing that it read.
-/// `is_spoilt` says whether its disk lost bits.
+/// the node is not recorded, or nothing happened to it since, or its disk lost blocks that it read:
+/// `is_spoilt` says whether it may have.
 #[must_use]
 pub fn check_recording(
     world: &World,
@@ -153,9 +153,9 @@ pub fn check_recording(
         Ok(replayed) if replayed.hash == live => return Some(Ok(())),
         // Nothing happened to the node since the recording began.
         Err(ReplayError::NoBase) => return None,
-        Err(_) if !recording.missing().is_empty() => return None,
         // Of a record that lost its front as well nobody knows any more that a block was there.
         Err(ReplayError::Missing { .. }) if is_spoilt => return None,
+        Err(_) if is_spoilt && !recording.missing().is_empty() => return None,
         Ok(replayed) => format!(
             "the replay of its recording ends in state {}, it is in {live}",
             replayed.hash

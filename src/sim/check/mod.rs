@@ -3,7 +3,7 @@
 //! *Owns* the checkers: those that look on while a run goes ([`Watch`]), and those that ask at its
 //! end ([`Finally`]). *Invariants*: a checker never changes a world but by asking its
 //! nodes, as anybody outside could. *Never* takes a node's word for what it can compute: blocks are
-//! judged by [`Reference`], which shares nothing with the pipeline that accepted them.
+//! judged by [`Reference`], which shares no step with the pipeline that accepted them.
 
 mod again;
 mod bounds;

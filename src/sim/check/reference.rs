@@ -1,9 +1,11 @@
 //! The rules of blocks once more, naively, over bytes: what no node may differ from.
 //!
-//! It shares decoding, hashing and the verification of one signature with the node, which have
-//! vectors of others behind them, and nothing with the pipeline it checks: neither batches nor
-//! caches, neither the state tree nor the ledger. Every account stands in one map, and the root of
-//! the state is computed from all of it after each block (`docs/formats.md`, "Executing a block").
+//! It shares with the node what has vectors or tables of others behind it: decoding, hashing, the
+//! verification of one signature, the rule of targets, the schedule of rewards, the weight of a
+//! transaction and the peaks of the history. It shares nothing with the pipeline it checks: neither
+//! batches nor caches, neither the state tree nor the ledger. Every account stands in one map, and
+//! the root of the state is computed from all of it after each block (`docs/formats.md`, "Executing
+//! a block").
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

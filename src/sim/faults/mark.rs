@@ -30,17 +30,21 @@ macro_rules! marks {
 marks! {
     /// A process was killed; what it had written is there.
     Kill "kill";
+    /// A process was killed in the midst of a group of records, of which a part was written.
+    KillInWrite "kill-in-write";
     /// A process was killed again and again, each time soon after its start.
     CrashLoop "crash-loop";
-    /// The power went; nothing that was not synced is left.
+    /// The power went, and changed nothing of what was on the disk or on its way there.
+    PowerCut "power-cut";
+    /// The power went; of writes that were not synced nothing is left.
     PowerCutNothing "power-cut-nothing";
-    /// The power went; all that was written is left.
+    /// The power went; all writes are left, also those that were not synced.
     PowerCutEverything "power-cut-everything";
-    /// The power went; the first writes to each file are left, the last of them torn.
+    /// The power went; the first writes to each file are left, and one of the last is torn.
     PowerCutPrefix "power-cut-prefix";
-    /// The power went; any sectors of any writes are left.
+    /// The power went; any sectors of writes are left, of one of them some and not all.
     PowerCutSectors "power-cut-sectors";
-    /// The power went; any writes are left, in any order.
+    /// The power went; any writes are left: some and not all, or in another order.
     PowerCutReordered "power-cut-reordered";
     /// The power went everywhere at once.
     Blackout "blackout";
@@ -52,9 +56,9 @@ marks! {
     Unreadable "unreadable";
     /// A write never came to its disk, or came to a wrong place, and nothing said so.
     StrayedWrite "strayed-write";
-    /// A process began on a disk that had lost the end of a segment.
+    /// While a process was down, its disk lost the end of a segment.
     CutSegment "cut-segment";
-    /// A process began on a disk that had lost a segment.
+    /// While a process was down, its disk lost a segment.
     LostSegment "lost-segment";
     /// A disk had no space when some was wanted.
     DiskFull "disk-full";

@@ -6,13 +6,14 @@ use crate::base::{Rng, Span, Time};
 use crate::node::Mining;
 use crate::sim::network::CutId;
 use crate::sim::{ClockError, Crash, Damage, DiskHits, DiskTrouble, NodeIndex, World};
-use crate::store::Keep;
 
 use super::{FaultOptions, Mark, Pace};
 
+mod crashes;
 mod partitions;
 
-use partitions::Flapping;
+use crashes::Doomed;
+use partitions::{Flapping, Partition};
 
 /// How long an operator looks at a directory that does not open before emptying the disk.
 const WIPED_AFTER: Span = Span::from_secs(5);
@@ -47,6 +48,8 @@ struct Manner {
     reset_permille: u64,
     /// How many in 1,000 cuts come and go.
     flapping_permille: u64,
+    /// How many in 1,000 crashes wait until a group of records is being written.
+    in_write_permille: u64,
     /// How likely each kind of cut is beside the others.
     cuts: [u64; 4],
     /// How much longer a group of records takes on a slow disk, in the mean.
@@ -61,6 +64,10 @@ impl Manner {
             flapping_permille: rng.below(500),
             cuts: [(); 4].map(|()| 1 + rng.below(4)),
             slow: Span::from_millis(10 << rng.below(10)),
+            in_write_permille: match rng.chance(1, 2) {
+                true => rng.below(1_000),
+                false => 0,
+            },
         }
     }
 }
@@ -198,7 +205,7 @@ enum Over {
     /// When a machine's process, which is stopped, goes on, or is down.
     GoOn(NodeIndex, Time),
     /// When a cut is mended.
-    Mending(Time),
+    Mending(Time, Partition),
 }
 
 impl Over {
@@ -210,14 +217,14 @@ impl Over {
             | Self::Clock(node)
             | Self::Loop(node)
             | Self::GoOn(node, _) => Some(node),
-            Self::Mending(_) => None,
+            Self::Mending(..) => None,
         }
     }
 
     /// The time at which it is over at the latest.
     const fn at(self) -> Option<Time> {
         match self {
-            Self::GoOn(_, at) | Self::Mending(at) => Some(at),
+            Self::GoOn(_, at) | Self::Mending(at, _) => Some(at),
             Self::Start(_) | Self::Relief(..) | Self::Clock(_) | Self::Loop(_) => None,
         }
     }
@@ -236,6 +243,9 @@ pub struct FaultPlan {
     options: FaultOptions,
     manner: Manner,
     rng: Rng,
+    /// The randomness of crashes that wait for a group of records.
+    writes: Rng,
+    doomed: BTreeMap<NodeIndex, Doomed>,
     /// The interval between blocks that the chain aims at.
     interval: Span,
     /// The honest machines that faults happen to.
@@ -243,7 +253,11 @@ pub struct FaultPlan {
     conditions: BTreeMap<NodeIndex, Condition>,
     due: BTreeMap<(Time, u64), Act>,
     acts: u64,
-    cuts: Vec<CutId>,
+    cuts: Vec<(CutId, Partition)>,
+    /// How many partitions there were.
+    partitions: u32,
+    /// Those that kept anything from passing.
+    felt: BTreeSet<Partition>,
     refusals: Vec<Refusal>,
     ongoing: Vec<Ongoing>,
 }
@@ -255,13 +269,17 @@ impl FaultPlan {
         let mut plan = Self {
             options,
             manner: Manner::draw(&mut rng.fork("manner")),
+            writes: rng.fork("writes"),
             rng,
+            doomed: BTreeMap::new(),
             interval,
             nodes: Vec::new(),
             conditions: BTreeMap::new(),
             due: BTreeMap::new(),
             acts: 0,
             cuts: Vec::new(),
+            partitions: 0,
+            felt: BTreeSet::new(),
             refusals: Vec::new(),
             ongoing: Vec::new(),
         };
@@ -296,7 +314,7 @@ impl FaultPlan {
         self.begin_clock(world.now(), node, clock, condition.has_wrong_clock);
         condition.is_frail = self.rng.chance(frail.into(), 1_000);
         let frail = self.conditions.values().filter(|it| it.is_frail).count();
-        // Most disks stay good, whatever the dice say.
+        // In a network of twenty most disks stay good, whatever the dice say.
         condition.is_frail &= frail < 5;
         self.nodes.push(node);
         self.conditions.insert(node, condition);
@@ -322,14 +340,20 @@ impl FaultPlan {
         self.ongoing.push(Ongoing { mark, since, over });
     }
 
-    /// Leaves the marks of what is over.
+    /// Leaves the marks of what is over, but for cuts that nothing came up against.
     fn end(&mut self, world: &mut World, mut is_over: impl FnMut(&Over) -> bool) {
         let now = world.now();
+        self.feel_cuts(world);
         for ongoing in self
             .ongoing
             .extract_if(.., |ongoing| is_over(&ongoing.over))
         {
             let Ongoing { mark, since, over } = ongoing;
+            if let Over::Mending(_, partition) = over
+                && !self.felt.contains(&partition)
+            {
+                continue;
+            }
             let until = over.at().map_or(now, |at| at.min(now));
             world.mark_span(since, until, mark.name(), over.node());
         }
@@ -410,12 +434,15 @@ impl FaultPlan {
     /// the core. `powers` says what each machine of the world hashes.
     pub fn heal(&mut self, world: &mut World, powers: &[u64]) -> Vec<NodeIndex> {
         self.due.clear();
-        for cut in std::mem::take(&mut self.cuts) {
-            world.mend(cut);
+        for (cut, _) in self.cuts.clone() {
+            self.mend(world, cut);
         }
         self.end(world, |over| {
-            matches!(over, Over::Mending(_) | Over::Loop(_))
+            matches!(over, Over::Mending(..) | Over::Loop(_))
         });
+        for node in std::mem::take(&mut self.doomed).into_keys() {
+            world.spare(node);
+        }
         let core = self.choose_core(powers);
         for node in &core {
             self.make_whole(world, *node);
@@ -450,7 +477,7 @@ impl FaultPlan {
         world.go_on(node);
         self.end(world, |over| match over {
             Over::Relief(of, _) | Over::GoOn(of, _) => *of == node,
-            Over::Start(_) | Over::Clock(_) | Over::Loop(_) | Over::Mending(_) => false,
+            Over::Start(_) | Over::Clock(_) | Over::Loop(_) | Over::Mending(..) => false,
         });
         if !world.is_running(node) {
             self.start(world, node);
@@ -513,10 +540,7 @@ impl FaultPlan {
                 }
             }
             Act::Relieve(node, kind) => self.trouble(world, node, kind, false, Span::ZERO),
-            Act::Mend(cut) => {
-                self.cuts.retain(|id| *id != cut);
-                world.mend(cut);
-            }
+            Act::Mend(cut) => self.mend(world, cut),
             Act::Flap { flapping, holds } => self.flap(world, flapping, holds),
         }
     }
@@ -543,8 +567,7 @@ impl FaultPlan {
                         self.begin(world.now(), Mark::CrashLoop, Over::Loop(node));
                         self.crash_loop(world, node, CRASH_LOOP_KILLS);
                     } else {
-                        self.begin(world.now(), Mark::Kill, Over::Start(node));
-                        self.down(world, node, Crash::Kill, lasts);
+                        self.kill(world, node, lasts);
                     }
                 }
             }
@@ -715,63 +738,6 @@ impl FaultPlan {
             return None;
         }
         Some(some[self.rng.below(some.len() as u64) as usize])
-    }
-
-    fn power_cut(&mut self, world: &mut World, node: NodeIndex, lasts: Span) {
-        let keep = Keep::ALL[self.rng.below(Keep::ALL.len() as u64) as usize];
-        let mark = match keep {
-            Keep::Nothing => Mark::PowerCutNothing,
-            Keep::Everything => Mark::PowerCutEverything,
-            Keep::Prefix => Mark::PowerCutPrefix,
-            Keep::Sectors => Mark::PowerCutSectors,
-            Keep::Reordered => Mark::PowerCutReordered,
-        };
-        self.begin(world.now(), mark, Over::Start(node));
-        self.down(world, node, Crash::PowerCut(keep), lasts);
-    }
-
-    fn down(&mut self, world: &mut World, node: NodeIndex, how: Crash, lasts: Span) {
-        world.crash(node, how);
-        self.end(
-            world,
-            |over| matches!(over, Over::GoOn(of, _) if *of == node),
-        );
-        self.conditions.entry(node).or_default().is_down = true;
-        self.later(world.now() + lasts, Act::Start(node));
-    }
-
-    /// Kills a process soon after each of its starts, so that some kill may hit what it does then.
-    fn crash_loop(&mut self, world: &mut World, node: NodeIndex, left: u64) {
-        if !world.is_running(node) {
-            self.start(world, node);
-        } else if left > 0 {
-            world.crash(node, Crash::Kill);
-            self.conditions.entry(node).or_default().is_down = true;
-        }
-        let after = self.around(if world.is_running(node) {
-            CRASH_LOOP_LIFE
-        } else {
-            CRASH_LOOP_PAUSE
-        });
-        let refused = world.refused(node).is_some();
-        if !refused && (!world.is_running(node) || left > 0) {
-            let left = left.saturating_sub(u64::from(world.is_running(node)));
-            self.later(world.now() + after, Act::Loop { node, left });
-        } else {
-            self.end(world, |over| *over == Over::Loop(node));
-        }
-    }
-
-    fn start(&mut self, world: &mut World, node: NodeIndex) {
-        let condition = self.conditions.entry(node).or_default();
-        condition.is_down = false;
-        if !world.is_running(node) {
-            world.start(node);
-            if std::mem::take(&mut condition.has_jumped) {
-                leave(world, Mark::ClockJump, node);
-            }
-        }
-        self.end(world, |over| *over == Over::Start(node));
     }
 
     /// A trouble of a disk begins, or is over.

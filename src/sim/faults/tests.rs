@@ -152,6 +152,62 @@ fn skewed_clocks_change_what_happens_where_nobody_is_started_again() {
 }
 
 #[test]
+fn crashes_that_wait_for_a_write_do_what_they_are_named_for() {
+    let crashes = [
+        Mark::KillInWrite,
+        Mark::PowerCutNothing,
+        Mark::PowerCutEverything,
+        Mark::PowerCutPrefix,
+        Mark::PowerCutSectors,
+    ];
+    let mut times = [0; 5];
+    for seed in 0..16 {
+        let often = Pace::new(Span::from_secs(2), Span::from_secs(2));
+        let options = FaultOptions {
+            kill: often,
+            power_cut: often,
+            ..FaultOptions::default()
+        };
+        let (mut world, mut plan, node) = one(options, seed);
+        pass(&mut world, &mut plan, Span::from_secs(200));
+        plan.finish(&mut world);
+        for (times, mark) in times.iter_mut().zip(crashes) {
+            *times += fired(&world, mark);
+        }
+        // Who was to crash and had nothing to write goes on.
+        assert!(plan.refusals().is_empty());
+        assert!(world.life(node) > 20);
+    }
+    assert!(times.iter().all(|times| *times > 0), "{times:?}");
+}
+
+#[test]
+fn a_cut_leaves_a_mark_only_where_something_came_up_against_it() {
+    let cuts = [
+        Mark::Split,
+        Mark::SplitOneWay,
+        Mark::Isolated,
+        Mark::PairOneWay,
+        Mark::Flapping,
+    ];
+    for knows_others in [false, true] {
+        let options = FaultOptions {
+            partition: Pace::new(Span::from_secs(4), Span::from_secs(8)),
+            ..FaultOptions::default()
+        };
+        let (mut world, mut plan, node) = one(options, 5);
+        let peers: &[NodeIndex] = if knows_others { &[node] } else { &[] };
+        for name in ["two", "three"] {
+            plan.admit(&mut world, name, peers, None, true);
+        }
+        pass(&mut world, &mut plan, Span::from_secs(200));
+        plan.finish(&mut world);
+        let times: u64 = cuts.iter().map(|mark| fired(&world, *mark)).sum();
+        assert_eq!(times > 0, knows_others, "{times}");
+    }
+}
+
+#[test]
 fn a_cut_flaps_only_where_it_comes_again() {
     let flapped = |lasts| {
         let options = FaultOptions {

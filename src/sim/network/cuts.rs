@@ -1,5 +1,6 @@
 //! Who is cut off from whom.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 /// Nodes that don't hear others, by their numbers.
@@ -68,10 +69,28 @@ impl Side {
     }
 }
 
+/// A cut that holds.
+#[derive(Clone, Debug)]
+struct Holding {
+    rule: Rule,
+    /// Whether anything wanted to pass that it forbids.
+    was_felt: Cell<bool>,
+}
+
+impl Holding {
+    fn passes(&self, from: usize, to: usize) -> bool {
+        let passes = self.rule.passes(from, to);
+        if !passes {
+            self.was_felt.set(true);
+        }
+        passes
+    }
+}
+
 /// The cuts that hold now.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Cuts {
-    rules: BTreeMap<CutId, Rule>,
+    holding: BTreeMap<CutId, Holding>,
     next: u64,
 }
 
@@ -86,16 +105,23 @@ impl Cuts {
         };
         let id = CutId(self.next);
         self.next += 1;
-        self.rules.insert(id, rule);
+        let was_felt = Cell::new(false);
+        self.holding.insert(id, Holding { rule, was_felt });
         id
     }
 
     pub(super) fn remove(&mut self, id: CutId) {
-        self.rules.remove(&id);
+        self.holding.remove(&id);
+    }
+
+    /// Whether a cut that holds has kept anything from passing.
+    pub(super) fn was_felt(&self, id: CutId) -> bool {
+        let holding = self.holding.get(&id);
+        holding.is_some_and(|holding| holding.was_felt.get())
     }
 
     /// Whether no cut stands between them; a node always hears itself.
     pub(super) fn pass(&self, from: usize, to: usize) -> bool {
-        from == to || self.rules.values().all(|rule| rule.passes(from, to))
+        from == to || self.holding.values().all(|cut| cut.passes(from, to))
     }
 }

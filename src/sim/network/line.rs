@@ -86,11 +86,12 @@ impl Uplink {
             .shared
             .into_iter()
             .fold(self.free[STRICT - 1], Time::max);
-        let worse = last.since(begin);
-        if worse > Span::ZERO && self.free[lane] <= now {
-            // What is worse is cut into frames, and one of them is on the line.
+        let worse = last.since(begin).as_micros();
+        if worse > 0 && self.free[lane] <= now {
+            // What is worse is cut into frames, and one of them is on the line; none where the
+            // line takes no time, and what is worse only leaves later.
             let frame = self.speed.span(FRAME_BYTES).as_micros();
-            begin += Span::from_micros(worse.as_micros() % frame);
+            begin += Span::from_micros(worse.checked_rem(frame).unwrap_or(0));
         }
         let end = begin + span;
         self.free[lane] = end;

@@ -236,6 +236,12 @@ impl Network {
         self.cuts.remove(id);
     }
 
+    /// Whether a cut that holds has kept anything from passing.
+    #[must_use]
+    pub fn was_felt(&self, id: CutId) -> bool {
+        self.cuts.was_felt(id)
+    }
+
     /// Whether anything comes through from one node to another: whether no cut forbids it.
     #[must_use]
     pub fn passes(&self, from: usize, to: usize) -> bool {

@@ -291,11 +291,13 @@ fn cuts_hold_until_they_are_mended() {
     ] {
         let id = network.cut(cut.clone());
         assert_eq!(both(&network, open.0, open.1), (true, true), "{cut:?}");
+        assert!(!network.was_felt(id), "{cut:?}");
         assert_eq!(
             both(&network, shut.0, shut.1),
             (false, half.is_some()),
             "{cut:?}"
         );
+        assert!(network.was_felt(id), "{cut:?}");
         assert!(passes(&network, shut.0, shut.0), "a node hears itself");
         network.mend(id);
         assert_eq!(both(&network, shut.0, shut.1), (true, true), "{cut:?}");
@@ -434,6 +436,22 @@ proptest! {
             let half = network.backlog(now, &flows[flow]) / 2;
             let room = network.room_at(now, &flows[flow], half);
             prop_assert!(network.backlog(room, &flows[flow]) <= half);
+        }
+    }
+
+    /// A line that takes no time keeps nothing back, in whatever order it is told.
+    #[test]
+    fn an_unlimited_line_takes_no_time(sent in traffic(200), early in 0_u64..5_000) {
+        let mut line = Uplink::new(u64::MAX);
+        let (mut now, mut latest) = (millis(1_000), millis(1_000));
+        for (place, (pause, _, lane, bytes)) in sent.into_iter().enumerate() {
+            now += Span::from_micros(pause);
+            // Every other one was made ready a while ago.
+            let ready = now - Span::from_micros(if place % 2 == 0 { early } else { 0 });
+            latest = latest.max(ready);
+            let took = line.put(ready, place_of(lane), bytes);
+            prop_assert_eq!(took.begin, took.end);
+            prop_assert!(took.begin >= ready && took.end <= latest);
         }
     }
 

@@ -516,7 +516,7 @@ impl Scenario {
     #[must_use]
     pub fn expected_marks(&self) -> Vec<&'static str> {
         if self.is_swarm && self.faults.is_none() && self.workload.is_none() {
-            expected_marks()
+            expected_marks(self.switches.as_ref())
         } else {
             Vec::new()
         }

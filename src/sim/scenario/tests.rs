@@ -450,7 +450,13 @@ fn a_swarm_leaves_to_the_seed_what_its_file_does_not_say() {
     );
 
     let drawn = Scenario::read("test", "swarm = true", &[]).expect("it is right");
-    assert_eq!(drawn.expected_marks(), expected_marks());
+    assert_eq!(drawn.expected_marks(), expected_marks(None));
+    // What a switch that is set rules out is not waited for; what it brings is.
+    let set = "swarm = true\n[switches]\nplain_frames = true\nsimulated_costs = false";
+    let set = Scenario::read("test", set, &[]).expect("it is right");
+    let (all, expected) = (expected_marks(None), set.expected_marks());
+    let missing: Vec<_> = all.iter().filter(|mark| !expected.contains(mark)).collect();
+    assert_eq!(missing, [&"sealed-frames", &"own-verdicts"]);
     let error = wrong("swarm = true\n[chain]\ninterval = \"1s\"");
     assert!(error.starts_with("chain: is drawn"), "{error}");
     let error = wrong("swarm = true\n[world]\nminers = 1");

@@ -129,7 +129,7 @@ fn a_seed_is_stopped_at_an_event_and_a_node_of_it_is_followed_and_recorded() {
 
 #[test]
 fn every_flaw_of_a_block_is_expected_by_itself() {
-    let expected = expected_marks();
+    let expected = expected_marks(None);
     for flaw in Flaw::ALL {
         assert!(expected.contains(&flaw.mark()), "{flaw:?}");
     }

@@ -178,6 +178,8 @@ pub(super) struct Machine {
     /// What earlier forms of the disk counted.
     hits: DiskHits,
     pub(super) running: Option<Box<Running>>,
+    /// How it crashes in the midst of the next group of records, after how many calls to its disk.
+    doom: Option<(Crash, u64)>,
     /// Counts starts, so that what was under way before a crash does not arrive after it.
     pub(super) life: u32,
     /// Whether its peers can hear that a process of it is not there.
@@ -308,6 +310,7 @@ impl World {
             unreadable: None,
             hits: DiskHits::default(),
             running: None,
+            doom: None,
             life: 0,
             has_power: true,
             refused: None,
@@ -401,6 +404,7 @@ impl World {
     /// Ends a node's life.
     pub fn crash(&mut self, index: NodeIndex, how: Crash) {
         let machine = &mut self.machines[index.0];
+        machine.doom = None;
         let is_heard = how == Crash::Kill;
         machine.has_power &= is_heard;
         // Nobody starts again what somebody keeps down.
@@ -421,8 +425,8 @@ impl World {
                 Crash::PowerCut(keep) => keep,
             };
             let life = machine.life;
-            machine.hits.disk = machine.hits.disk.and(disk.hits());
             let left = disk.crash(keep);
+            machine.hits.disk = machine.hits.disk.and(disk.hits());
             let rng = self.rng.fork(&format!("disk {} {life}", index.0));
             machine.disk = MachineDisk::Faulty(FaultyDisk::over(&left, Faults::default(), rng));
             // Neither a full disk nor a bad one gets better because a process ends.
@@ -431,6 +435,38 @@ impl World {
         for number in connections {
             self.abandon(number, index.0, is_heard);
         }
+    }
+
+    /// Lets a machine that runs crash in the midst of the next group of records that it writes,
+    /// when its disk was called so many times, and nobody was told of any of it.
+    pub fn crash_in_write(&mut self, index: NodeIndex, how: Crash, calls: u64) {
+        let machine = &mut self.machines[index.0];
+        machine.doom = machine.running.is_some().then_some((how, calls));
+    }
+
+    /// Takes back a crash that waits for a group of records.
+    pub fn spare(&mut self, index: NodeIndex) {
+        self.machines[index.0].doom = None;
+    }
+
+    /// A group of records is being written, in the midst of which a machine may have to crash: says
+    /// whether it did.
+    pub(super) fn crash_writing(&mut self, node: usize) -> bool {
+        let machine = &mut self.machines[node];
+        let Some((how, calls)) = machine.doom.take() else {
+            return false;
+        };
+        if let MachineDisk::Faulty(disk) = &machine.disk {
+            let crash_at = Some(disk.calls() + calls);
+            let more = Faults::default();
+            self.set_faults(NodeIndex(node), Faults { crash_at, ..more });
+        }
+        if let Some(running) = &mut self.machines[node].running {
+            // Whoever would be told of what came of it is gone.
+            running.commits.run(&mut running.store);
+        }
+        self.crash(NodeIndex(node), how);
+        true
     }
 
     /// A process ended by itself, because its disk failed; a supervisor may start it again.

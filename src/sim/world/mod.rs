@@ -427,6 +427,12 @@ impl World {
         self.network.cut(cut)
     }
 
+    /// Whether a cut that holds has kept anything from passing.
+    #[must_use]
+    pub fn was_felt(&self, cut: CutId) -> bool {
+        self.network.was_felt(cut)
+    }
+
     /// Mends what a cut did; what waited goes now.
     pub fn mend(&mut self, cut: CutId) {
         self.network.mend(cut);

@@ -148,8 +148,11 @@ impl World {
     /// A group of records is on the disk.
     pub(super) fn commit(&mut self, node: usize, life: u32) {
         let took = self.sync_time(node);
-        let machine = &mut self.machines[node];
-        let Some(running) = machine.running.as_mut().filter(|_| machine.life == life) else {
+        let machine = &self.machines[node];
+        if machine.running.is_none() || machine.life != life || self.crash_writing(node) {
+            return;
+        }
+        let Some(running) = &mut self.machines[node].running else {
             return;
         };
         let done = running.commits.run(&mut running.store);

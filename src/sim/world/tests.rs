@@ -2,6 +2,7 @@
 //! told in `sim::story`.
 
 mod checkpoints;
+mod crashes;
 mod damaged_blocks;
 mod old_blocks;
 mod pause;

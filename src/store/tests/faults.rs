@@ -41,6 +41,53 @@ fn crash_at(call: u64) -> Faults {
     }
 }
 
+/// Three writes that do not meet, so that what is left of each can be seen.
+#[test]
+fn a_crash_counts_what_became_of_writes_that_were_not_synced() {
+    const LENGTH: usize = 1_536;
+    for keep in Keep::ALL {
+        let mut all = Hits::default();
+        for seed in 0..40 {
+            let disk = faulty(&MemoryDisk::new(), Faults::default(), seed);
+            let file = disk.create("file").unwrap();
+            disk.sync_directory("").unwrap();
+            for place in 0..3 {
+                let offset = (place * LENGTH) as u64;
+                file.write_at(offset, &[7; LENGTH]).unwrap();
+            }
+            let after = disk.crash(keep).open("file").unwrap();
+            let mut bytes = [0; 3 * LENGTH];
+            after.read_at(0, &mut bytes).unwrap();
+            let left: Vec<usize> = bytes
+                .chunks(LENGTH)
+                .map(|part| part.iter().filter(|byte| **byte == 7).count())
+                .collect();
+            let count = |is: fn(usize) -> bool| left.iter().filter(|it| is(**it)).count() as u64;
+            let (lost, kept) = (count(|it| it == 0), count(|it| it == LENGTH));
+            let hits = disk.hits();
+            assert_eq!(hits.torn_writes, 3 - lost - kept, "{keep:?} {seed}");
+            if keep != Keep::Sectors {
+                assert_eq!((hits.lost_writes, hits.kept_writes), (lost, kept), "{seed}");
+            }
+            // What was done out of turn shows where one before it is missing.
+            let gap = left.iter().position(|it| *it == 0).unwrap_or(3);
+            let behind = left[gap..].iter().filter(|it| **it > 0).count() as u64;
+            match keep {
+                Keep::Reordered => assert!(hits.reordered_writes >= behind, "{seed}"),
+                _ => assert_eq!(hits.reordered_writes, 0),
+            }
+            all = all.and(hits);
+        }
+        let fired = match keep {
+            Keep::Nothing => all.lost_writes,
+            Keep::Everything => all.kept_writes,
+            Keep::Prefix | Keep::Sectors => all.torn_writes,
+            Keep::Reordered => all.reordered_writes,
+        };
+        assert!(fired > 0, "{keep:?}");
+    }
+}
+
 #[test]
 fn a_crash_at_any_call_loses_nothing_acknowledged_whatever_survives() {
     let steps = script(0..200);

@@ -6,8 +6,13 @@ use crate::sim::network::{Cut, CutId};
 
 use super::{Act, FaultPlan, Mark, Over};
 
+/// The number of a partition: of one cut, or of one that comes and goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Partition(u32);
+
 /// A cut that comes and goes.
 pub(super) struct Flapping {
+    partition: Partition,
     cut: Cut,
     since: Time,
     until: Time,
@@ -52,9 +57,12 @@ impl FaultPlan {
             }
         };
         let (now, until) = (world.now(), world.now() + lasts);
-        self.begin(now, mark, Over::Mending(until));
+        let partition = Partition(self.partitions);
+        self.partitions += 1;
+        self.begin(now, mark, Over::Mending(until, partition));
         if self.rng.chance(self.manner.flapping_permille, 1_000) {
             let flapping = Flapping {
+                partition,
                 cut,
                 since: now,
                 until,
@@ -63,27 +71,39 @@ impl FaultPlan {
             self.flap(world, flapping, None);
         } else {
             let id = world.cut(cut);
-            self.cuts.push(id);
+            self.cuts.push((id, partition));
             self.later(until, Act::Mend(id));
         }
+    }
+
+    /// Notes which of the partitions have kept anything from passing.
+    pub(super) fn feel_cuts(&mut self, world: &World) {
+        let felt = self.cuts.iter().filter(|(cut, _)| world.was_felt(*cut));
+        self.felt.extend(felt.map(|(_, partition)| *partition));
+    }
+
+    pub(super) fn mend(&mut self, world: &mut World, cut: CutId) {
+        self.feel_cuts(world);
+        self.cuts.retain(|(held, _)| *held != cut);
+        world.mend(cut);
     }
 
     pub(super) fn flap(&mut self, world: &mut World, mut flapping: Flapping, holds: Option<CutId>) {
         let until = flapping.until;
         let holds = match holds {
             Some(id) => {
-                self.cuts.retain(|held| *held != id);
-                world.mend(id);
+                self.mend(world, id);
                 None
             }
             None if world.now() >= until => return,
             None => {
                 let id = world.cut(flapping.cut.clone());
-                self.cuts.push(id);
+                self.cuts.push((id, flapping.partition));
                 flapping.times += 1;
                 if flapping.times == 2 {
                     // It came and went, and came again.
-                    self.begin(flapping.since, Mark::Flapping, Over::Mending(until));
+                    let over = Over::Mending(until, flapping.partition);
+                    self.begin(flapping.since, Mark::Flapping, over);
                 }
                 Some(id)
             }
