@@ -63,7 +63,8 @@ def record(keel, scratch, seconds):
 
 
 def wait_for_end(lock):
-    """Nodes die with their devnet; waits until the one whose number a lock names has."""
+    """Nodes die with their devnet; waits until the one whose number a lock names has. Its files
+    and sockets are open until the last of its threads is gone, whichever that is."""
     if not os.path.exists(lock):
         return
     with open(lock) as file:
@@ -71,8 +72,9 @@ def wait_for_end(lock):
     while True:
         try:
             with open(f"/proc/{process}/stat") as file:
-                if file.read().rsplit(")", 1)[1].split()[0] == "Z":
-                    return
+                has_ended = file.read().rsplit(")", 1)[1].split()[0] == "Z"
+            if has_ended and len(os.listdir(f"/proc/{process}/task")) == 1:
+                return
         except (FileNotFoundError, ProcessLookupError):
             return
         time.sleep(0.01)

@@ -4,7 +4,7 @@
 //! A block is in one of three places. The newest, and all branches, are in a map by id. Below them
 //! the chain with the most work is kept by height in the trunk. Of that the lowest blocks,
 //! whose headers are in the log and will not be needed soon, are positions in the log
-//! ([`logged`]); what is asked of one is read from its record.
+//! (`logged`); what is asked of one is read from its record.
 //!
 //! *Invariants*: where a block is kept changes no answer, as long as its record can be read; if it
 //! can't, its header and work are not here until its body is logged again. Of the blocks that may

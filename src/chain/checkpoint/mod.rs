@@ -6,8 +6,8 @@
 //! accounts exist. *Never* writes or syncs: it makes records, and says which segments may go.
 //!
 //! One is made of a clone of the ledger, so that execution goes on meanwhile
-//! ([`CheckpointWriter`]). When its record is durable, [`Written`](super::state::Written) lets the
-//! ledger go of what the log has now.
+//! ([`CheckpointWriter`]). When its record is durable, [`Written`] lets the ledger go of
+//! what the log has now.
 //!
 //! *Format*: `docs/storage.md`, "Checkpoint".
 

@@ -5,7 +5,7 @@
 //! *Never* opens a file: bytes come by [`FileBytes`] and go to the caller.
 //!
 //! *Format*: [`HEAD_LEN`] bytes, which are `"KEELREC3"` and the number of blocks as a varint of
-//! [`COUNT_LEN`] bytes whatever the number, so that it can be written when the blocks are counted;
+//! ten bytes whatever the number, so that it can be written when the blocks are counted;
 //! the blocks, each its position, the work of its chain and its wire bytes behind their length;
 //! where those stood that could not be read, with what could be read of their records; the stream.
 //! Numbers and lists have postcard's form.
