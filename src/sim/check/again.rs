@@ -8,11 +8,12 @@ use crate::node::{
     BlockReader, Inline, Input, Node, NodeConfig, Output, Published, Recovered, ReplayError,
     Ticket, Workbench,
 };
-use crate::sim::workload::{Place, Workload};
+use crate::sim::workload::{Payment, Place, Workload};
 use crate::sim::{NodeIndex, World};
 use crate::store::{Commits, Log, Lsn, Options, Store};
+use crate::types::{Height, Nonce};
 
-use super::finally::place_of;
+use super::finally::{is_late, place_of};
 use super::{Checker, Violation};
 
 /// More turns than the start of any node of a simulation needs.
@@ -51,9 +52,9 @@ pub fn check_log_replay(world: &World, workload: &Workload, index: NodeIndex) ->
     for one in own {
         let txid = &one.payment.txid;
         let account = published.state.account(&one.payment.account);
-        // A nonce that is used says nothing of what used it, and needs no promise any more.
-        let is_used = matches!(account, Ok(Some(it)) if it.nonce > one.payment.nonce);
-        let kept = place_of(Some(live), txid) == Place::Kept && !is_used;
+        let nonce = account.ok().flatten().map(|account| account.nonce);
+        let is_owed = is_owed(&one.payment, nonce, published.header.height);
+        let kept = place_of(Some(live), txid) == Place::Kept && is_owed;
         if kept && place_of(Some(&again), txid) == Place::Nowhere {
             let status = again.transaction_status(txid);
             return found(format!(
@@ -63,6 +64,13 @@ pub fn check_log_replay(world: &World, workload: &Workload, index: NodeIndex) ->
         }
     }
     None
+}
+
+/// Whether a promise is still one where the nonce of its account is this and the tip has this
+/// height. A nonce that is used says nothing of what used it. What has expired may wait behind one
+/// that is missing, and goes as soon as it is looked at in its place.
+pub(super) fn is_owed(payment: &Payment, nonce: Option<Nonce>, tip: Height) -> bool {
+    nonce.is_none_or(|nonce| nonce <= payment.nonce) && !is_late(payment.expiry, tip)
 }
 
 /// Starts a node on a copy of another's disk and lets it come to its tip, alone.

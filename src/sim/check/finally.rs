@@ -370,7 +370,8 @@ impl Chain {
     }
 }
 
-fn is_late(expiry: Height, tip: Height) -> bool {
+/// Whether what expires with a height can be in no block after a tip of another.
+pub(super) fn is_late(expiry: Height, tip: Height) -> bool {
     expiry != Height(0) && tip >= expiry
 }
 

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use super::*;
+use crate::chain::testing::{genesis, pay, person};
 use crate::node::Mining;
 use crate::sim::network::Cut;
+use crate::sim::workload::{Payment, PaymentKind};
 use crate::sim::{Crash, Damage, DiskKind, WorldConfig};
-use crate::types::{AccountId, EngineKind, Millis, Profile};
+use crate::types::{AccountId, EngineKind, Millis, Nonce, Profile};
 
 /// Two nodes, the second of which dials the first, which mines.
 fn pair() -> (World, [NodeIndex; 2]) {
@@ -85,6 +87,21 @@ fn nodes_come_to_the_same_work_in_silence_unless_they_are_apart() {
     world.run(QUIET_MARGIN);
     assert!(same_work(&world, &nodes));
     assert_eq!(height(&world, nodes[1]), before);
+}
+
+#[test]
+fn a_promise_is_owed_until_its_nonce_is_used_or_it_has_expired() {
+    let someone = person(1);
+    let genesis = genesis(&[&someone], 1_000);
+    let mut transaction = pay(&genesis, &someone, (3, 10), someone.account, 1);
+    transaction.expiry = Height(40);
+    let kind = PaymentKind::Plain;
+    let payment = Payment::new(&transaction, kind, &genesis.id(), Time::EPOCH);
+    let owed = |nonce: Option<u64>, tip| again::is_owed(&payment, nonce.map(Nonce), Height(tip));
+    for nonce in [None, Some(0), Some(3)] {
+        assert!(owed(nonce, 39) && !owed(nonce, 40), "{nonce:?}");
+    }
+    assert!(!owed(Some(4), 39));
 }
 
 #[test]
