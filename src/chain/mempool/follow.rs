@@ -242,8 +242,9 @@ impl Mempool {
                     }
                     other.map(|by| Leaving::Replaced { by })
                 }
-                Some(place) if place > kept.len() as u64 => Some(Leaving::Stranded),
+                // Nothing brings this one back, whatever is missing before it.
                 _ if is_late(transaction.expiry, settling.next.height) => Some(Leaving::Expired),
+                Some(place) if place > kept.len() as u64 => Some(Leaving::Stranded),
                 _ if kept.spent() + waiting.spends() > balance => Some(Leaving::Balance),
                 _ if !settling.pays_for_accounts(&waiting.checked, was_in) => {
                     Some(Leaving::AccountFee)

@@ -563,6 +563,31 @@ fn what_returns_is_not_lost_where_another_of_its_account_expires() {
 }
 
 #[test]
+fn what_expired_is_said_to_whatever_is_missing_before_it() {
+    let mut story = Story::new();
+    // The fourth person has no account before the gift, and again none when its block is lost.
+    let gift = story.payment(0, 0, 5_000, 3, 500_000);
+    story.add(&gift).unwrap();
+    story.reorganise(0);
+    let account_fee = story.maker.genesis.rules.account_fee;
+    let cheap = story.payment(1, 0, account_fee, 3, 7);
+    let genesis = &story.maker.genesis;
+    let (sender, to) = (&story.people[1], story.people[2].account);
+    let mut behind = pay(genesis, sender, (1, 5_000), to, 7);
+    behind.expiry = Height(1 + EXPIRY_AHEAD_MIN);
+    let behind = checked(genesis, behind);
+    story.add(&cheap).unwrap();
+    story.add(&behind).unwrap();
+    let followed = story.switch(1, 1 + EXPIRY_AHEAD_MIN as usize, &[]);
+    let left = followed.left.iter().map(|l| (l.checked.txid, l.why));
+    let wanted = [
+        (cheap.txid, Leaving::AccountFee),
+        (behind.txid, Leaving::Expired),
+    ];
+    assert_eq!(left.collect::<Vec<_>>(), wanted);
+}
+
+#[test]
 fn sixty_four_transactions_of_an_account_wait_and_no_more() {
     let mut story = Story::new();
     for nonce in 0..64 {

@@ -91,6 +91,8 @@ impl FaultPlan {
             self.start(world, node);
         } else if left > 0 {
             world.crash(node, Crash::Kill);
+            // What would have ended it in its next write did not.
+            self.doomed.remove(&node);
             self.conditions.entry(node).or_default().is_down = true;
         }
         let after = self.around(if world.is_running(node) {
