@@ -215,6 +215,7 @@ fn node_config(
         listen_port: config.listen.first().map_or(0, SocketAddr::port),
         mining,
         inbound_max: config.inbound,
+        mempool_limit: config.mempool_bytes,
         bans: bans::read(&config.directory)?,
         checkpoints: CheckpointInterval::default(),
         min_chain_work: config.min_chain_work,

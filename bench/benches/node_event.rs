@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use keel::base::{Span, Time};
+use keel::chain::mempool::MEMORY_DEFAULT;
 use keel::chain::{ChainState, Front, FrontSource};
 use keel::codec::Encode;
 use keel::crypto::ed25519::SecretKey;
@@ -94,6 +95,7 @@ impl World {
             listen_port: 9_700,
             mining: None,
             inbound_max: 125,
+            mempool_limit: MEMORY_DEFAULT,
             bans: BanList::default(),
             checkpoints: CheckpointInterval::default(),
             min_chain_work: Uint256::ZERO,

@@ -4,11 +4,13 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use toml::{Table, Value};
 
+use crate::chain::mempool::MEMORY_DEFAULT;
 use crate::rpc::nearest;
 use crate::types::{PeerAddress, Uint256};
 
@@ -27,6 +29,10 @@ pub const DEFAULT_RPC_PORT: u16 = 5336;
 
 /// The most inbound connections that can be asked for: each may cost megabytes.
 const INBOUND_MAX: usize = 1_000;
+
+/// The least and the most memory of the mempool that can be asked for, in bytes. In less, hardly
+/// more would wait than what the next block takes, on a chain of the heaviest blocks.
+const MEMPOOL_BYTES: RangeInclusive<u64> = 16 << 20..=64 << 30;
 
 /// Something that can be configured.
 #[derive(Clone, Copy, Debug)]
@@ -88,6 +94,11 @@ pub const KEYS: &[Key] = &[
         "Peers to stay connected with: keelnode1..@ADDRESS:PORT",
     ),
     key("inbound", "125", "Maximum number of inbound peers"),
+    key(
+        "mempool_bytes",
+        "268435456",
+        "Memory for transactions that wait, in bytes",
+    ),
     key(
         "rpc",
         "\"127.0.0.1:5336\"",
@@ -181,6 +192,8 @@ pub struct Config {
     pub peers: Vec<PeerAddress>,
     /// How many of those who connect may stay.
     pub inbound: usize,
+    /// The memory that transactions may take that wait, in bytes.
+    pub mempool_bytes: u64,
     /// Where the RPC is.
     pub rpc: Option<SocketAddr>,
     /// Who may call it.
@@ -380,6 +393,7 @@ impl Layers {
             advertise: Vec::new(),
             peers: Vec::new(),
             inbound: 125,
+            mempool_bytes: MEMORY_DEFAULT,
             rpc: Some(loopback(DEFAULT_RPC_PORT)),
             rpc_auth: RpcAuth::Cookie,
             rpc_hosts: Vec::new(),
@@ -400,12 +414,7 @@ impl Layers {
         if let Some(setting) = self.get("peers") {
             config.peers = setting.parse_each()?;
         }
-        if let Some(setting) = self.get("inbound") {
-            let number = usize::try_from(setting.number()?).ok();
-            let number = number.filter(|number| *number <= INBOUND_MAX);
-            config.inbound = number
-                .ok_or_else(|| setting.wrong(format!("at most {INBOUND_MAX} connections")))?;
-        }
+        self.memory(&mut config)?;
         self.rpc(&mut config)?;
         if let Some(setting) = self.get("mine") {
             config.mine = MineSetting::read(&setting)?;
@@ -448,6 +457,25 @@ impl Layers {
                 level.map_err(|_| setting.wrong("must be error, warn, info, debug or trace"))?;
         }
         Ok(config)
+    }
+
+    /// What bounds the memory of a node.
+    fn memory(&self, config: &mut Config) -> Result<(), CommandError> {
+        if let Some(setting) = self.get("inbound") {
+            let number = usize::try_from(setting.number()?).ok();
+            let number = number.filter(|number| *number <= INBOUND_MAX);
+            config.inbound = number
+                .ok_or_else(|| setting.wrong(format!("at most {INBOUND_MAX} connections")))?;
+        }
+        if let Some(setting) = self.get("mempool_bytes") {
+            let number = setting.number()?;
+            if !MEMPOOL_BYTES.contains(&number) {
+                let (least, most) = (MEMPOOL_BYTES.start(), MEMPOOL_BYTES.end());
+                return Err(setting.wrong(format!("from {least} to {most} bytes")));
+            }
+            config.mempool_bytes = number;
+        }
+        Ok(())
     }
 
     fn rpc(&self, config: &mut Config) -> Result<(), CommandError> {
@@ -583,6 +611,10 @@ mod tests {
             (
                 "inbound = 1001",
                 &["keel.toml: inbound: at most 1000 connections"],
+            ),
+            (
+                "mempool_bytes = 16777215",
+                &["keel.toml: mempool_bytes: from 16777216 to 68719476736 bytes"],
             ),
             ("workers = 257", &["keel.toml: workers: at most 256"]),
             (

@@ -22,6 +22,8 @@ pub(super) struct RunArgs {
     peers: Option<String>,
     #[arg(long, value_name = "N", help = Key::help("inbound"))]
     inbound: Option<String>,
+    #[arg(long, value_name = "N", help = Key::help("mempool_bytes"))]
+    mempool_bytes: Option<String>,
     #[arg(long, value_name = "ADDRESS:PORT", help = Key::help("rpc"))]
     rpc: Option<String>,
     #[arg(long, value_name = "cookie|none", help = Key::help("rpc_auth"))]
@@ -100,6 +102,7 @@ pub(super) fn config(args: &RunArgs) -> Result<Config, CommandError> {
         ("advertise", &args.advertise),
         ("peers", &args.peers),
         ("inbound", &args.inbound),
+        ("mempool_bytes", &args.mempool_bytes),
         ("rpc", &args.rpc),
         ("rpc_auth", &args.rpc_auth),
         ("rpc_hosts", &args.rpc_hosts),

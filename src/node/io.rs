@@ -578,6 +578,8 @@ pub struct Published {
     pub mempool_bytes: u64,
     /// The memory that they take.
     pub mempool_memory: u64,
+    /// The memory that they may take.
+    pub mempool_limit: u64,
     /// The least fee per 1,000 weight that the mempool takes, as peers are told.
     pub mempool_floor: u64,
     /// What the block after the tip burns per 1,000 weight.

@@ -123,6 +123,8 @@ pub struct NodeConfig {
     pub inbound_max: usize,
     /// Whom the node does not talk to, as the file says.
     pub bans: BanList,
+    /// How much memory the transactions that wait may take, in bytes, with their indexes.
+    pub mempool_limit: u64,
     /// When checkpoints are due.
     pub checkpoints: CheckpointInterval,
     /// The work below which no chain is kept: what the chain is known to have had. With it a node
@@ -346,7 +348,7 @@ impl Node {
             unreached,
             logged_tip,
             chain,
-            mempool: Mempool::default(),
+            mempool: Mempool::with_limit(config.mempool_limit),
             sync: Sync::new(secret, config.min_chain_work),
             relay: Relay::new(config.genesis.rules.base_fee_min, rng.fork("relay")),
             peers: BTreeMap::new(),
@@ -783,6 +785,7 @@ impl Node {
             mempool_count: self.mempool.len(),
             mempool_bytes: self.mempool.bytes(),
             mempool_memory: self.mempool.memory(),
+            mempool_limit: self.mempool.limit(),
             mempool_floor: self.floor,
             next_base_fee: crate::consensus::next_base_fee(
                 Rules::at(&self.config.genesis, state.header.height.next()),

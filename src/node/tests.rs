@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::*;
+use crate::chain::mempool::MEMORY_DEFAULT;
 use crate::chain::testing::{self, Made, Maker, Person, pay, person};
 use crate::chain::{Executed, Front, FrontSource, StateFailure, read_back};
 use crate::codec::Encode;
@@ -177,6 +178,7 @@ impl Alice {
             listen_port: 9_700,
             mining: None,
             inbound_max: 125,
+            mempool_limit: MEMORY_DEFAULT,
             bans: BanList::default(),
             checkpoints: CheckpointInterval::default(),
             min_chain_work: Uint256::ZERO,

@@ -62,6 +62,7 @@ impl Caller {
             mempool_count: 0,
             mempool_bytes: 0,
             mempool_memory: 0,
+            mempool_limit: 1 << 28,
             mempool_floor: 100,
             next_base_fee: 875,
         }));

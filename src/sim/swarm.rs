@@ -13,6 +13,7 @@
 use std::sync::Arc;
 
 use crate::base::{Rng, Span, Time};
+use crate::chain::mempool::MEMORY_DEFAULT;
 use crate::node::{CheckpointInterval, Event, Mining, Question};
 use crate::types::{
     BlockId, CompactBits, EngineKind, EngineRules, Genesis, Height, Millis, Profile,
@@ -67,6 +68,11 @@ const CHEATS: [&str; 4] = [
 const ADVERSARY_POWER: (u64, u64) = (40, 10);
 /// One run out of so many does something as on real machines that is simpler in the others.
 const UNSIMPLIFIED_ONE_IN: u64 = 8;
+/// In one run out of so many mempools have room for some dozens or hundreds of payments; nothing
+/// fills those of the others.
+const CRAMPED_ONE_IN: u64 = 4;
+/// The least room that is drawn, in bytes.
+const ROOM_LEAST: u64 = 16 << 10;
 /// How often recordings are replayed in one run at most.
 const REPLAYS_MAX: u32 = 3;
 /// After how many events it is told how far it is: some milliseconds.
@@ -671,6 +677,8 @@ impl Run {
             (Mark::Replaced, outcomes.replaced),
             (Mark::DoubleSpent, outcomes.conflicting),
             (Mark::Expired, outcomes.expired),
+            (Mark::Evicted, outcomes.evicted),
+            (Mark::MempoolFull, self.watch.full_mempools()),
         ] {
             if times > 0 {
                 marks.add_named(mark.name(), times);
@@ -780,6 +788,12 @@ fn draw_world(rng: &mut Rng, seed: u64, genesis: Arc<Genesis>) -> WorldConfig {
         loss_per_million: if rng.chance(1, 2) { 0 } else { loss },
         ..NetworkConfig::default()
     };
+    // By a stream of its own: in the other seeds everything is as it would be without it.
+    let mut room = rng.fork("room");
+    let mempool_limit = match room.chance(1, CRAMPED_ONE_IN) {
+        true => ROOM_LEAST << room.below(4),
+        false => MEMORY_DEFAULT,
+    };
     let most = 1 << rng.below(7);
     let checkpoints = CheckpointInterval {
         // Few as often as many: a node that lost its inverses in a restart parks a branch that
@@ -792,6 +806,7 @@ fn draw_world(rng: &mut Rng, seed: u64, genesis: Arc<Genesis>) -> WorldConfig {
     };
     WorldConfig {
         network,
+        mempool_limit,
         checkpoints,
         sync_time: Span::from_micros(100 << rng.below(8)),
         // A block of the greatest weight fits.

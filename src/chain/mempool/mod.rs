@@ -44,7 +44,7 @@ use queue::{Queue, Waiting};
 
 /// How much memory the transactions that wait may take, indexes included: some 250,000 one-output
 /// transfers, a dozen full blocks.
-pub const MEMORY_MAX: u64 = 256 << 20;
+pub const MEMORY_DEFAULT: u64 = 256 << 20;
 
 /// The block that newcomers are let in for.
 #[derive(Clone, Copy, Debug)]
@@ -151,13 +151,14 @@ pub struct Mempool {
 /// A mempool as a value: everything that does not follow from something else in it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct MempoolSnapshot {
+    limit: u64,
     waiting: Vec<(crate::types::Transaction, bool)>,
     floor: Floor,
 }
 
 impl Default for Mempool {
     fn default() -> Self {
-        Self::with_limit(MEMORY_MAX)
+        Self::with_limit(MEMORY_DEFAULT)
     }
 }
 
@@ -359,6 +360,7 @@ impl Mempool {
     pub fn snapshot(&self) -> MempoolSnapshot {
         let queues = self.queues.values().flat_map(Queue::iter);
         MempoolSnapshot {
+            limit: self.limit,
             waiting: queues
                 .map(|waiting| (waiting.checked.transaction.clone(), waiting.promised))
                 .collect(),
@@ -371,7 +373,7 @@ impl Mempool {
     pub fn restore(snapshot: MempoolSnapshot, genesis: &crate::types::GenesisId) -> Self {
         let mut mempool = Self {
             floor: snapshot.floor,
-            ..Self::default()
+            ..Self::with_limit(snapshot.limit)
         };
         let mut queues: BTreeMap<AccountId, Queue> = BTreeMap::new();
         for (transaction, promised) in snapshot.waiting {

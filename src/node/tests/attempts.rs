@@ -53,6 +53,7 @@ impl Life {
             listen_port: 0,
             mining: None,
             inbound_max: 125,
+            mempool_limit: MEMORY_DEFAULT,
             bans: BanList::default(),
             checkpoints,
             min_chain_work: Uint256::ZERO,

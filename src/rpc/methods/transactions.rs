@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::base::encode_hex;
-use crate::chain::mempool::{ADVICE_BLOCKS_MAX, Leaving, MEMORY_MAX};
+use crate::chain::mempool::{ADVICE_BLOCKS_MAX, Leaving};
 use crate::codec::Encode;
 use crate::node::{Question, Reply, TransactionStatus};
 use crate::types::proof::{Proof, TxProof};
@@ -187,7 +187,7 @@ pub(super) fn get_mempool_info(view: &mut View<'_>, _: &Params) -> Ran {
         "size": published.mempool_count,
         "bytes": published.mempool_bytes,
         "usage": published.mempool_memory,
-        "maxmempool": MEMORY_MAX,
+        "maxmempool": published.mempool_limit,
         "mempoolminfee": published.mempool_floor.to_string(),
     }))))
 }

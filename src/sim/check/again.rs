@@ -11,9 +11,9 @@ use crate::node::{
 use crate::sim::workload::{Payment, Place, Workload};
 use crate::sim::{NodeIndex, World};
 use crate::store::{Commits, Log, Lsn, Options, Store};
-use crate::types::{Height, Nonce};
+use crate::types::{Height, Nonce, Rules};
 
-use super::finally::{is_late, place_of};
+use super::finally::{is_cheap, is_late, place_of};
 use super::{Checker, Violation};
 
 /// More turns than the start of any node of a simulation needs.
@@ -48,12 +48,16 @@ pub fn check_log_replay(world: &World, workload: &Workload, index: NodeIndex) ->
         let (live, again) = (shown.state.root(), published.state.root());
         return found(format!("its state is {live}, from its logs it is {again}"));
     }
+    let least = Rules::at(&world.config().genesis, published.header.height).base_fee_min;
+    let floor = Some(published.mempool_floor).filter(|floor| *floor > least);
     let own = workload.acknowledged().filter(|one| one.by == index);
     for one in own {
         let txid = &one.payment.txid;
         let account = published.state.account(&one.payment.account);
         let nonce = account.ok().flatten().map(|account| account.nonce);
-        let is_owed = is_owed(&one.payment, nonce, published.header.height);
+        // What a start finds too much for its room goes as it does at any other time.
+        let is_owed =
+            is_owed(&one.payment, nonce, published.header.height) && !is_cheap(&one.payment, floor);
         let kept = place_of(Some(live), txid) == Place::Kept && is_owed;
         if kept && place_of(Some(&again), txid) == Place::Nowhere {
             let status = again.transaction_status(txid);

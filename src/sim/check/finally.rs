@@ -6,7 +6,9 @@ use std::sync::Arc;
 use crate::base::Span;
 use crate::codec::{Decode, DecodeError, Reader};
 use crate::node::{CallError, CallId, Node, Question, Reply, TransactionStatus};
-use crate::sim::workload::{Acknowledged, Facts, Payment, PaymentKind, Place, Standing, Workload};
+use crate::sim::workload::{
+    Acknowledged, Excuses, Facts, Payment, PaymentKind, Place, Standing, Workload,
+};
 use crate::sim::{NodeIndex, World};
 use crate::types::{AccountId, BlockId, Genesis, Header, Height, Op, Rules, Transaction, TxId};
 
@@ -28,6 +30,8 @@ pub struct Outcomes {
     pub expired: u64,
     /// One that its account made to replace it is in the best chain, or waits.
     pub replaced: u64,
+    /// It, or one before it, paid too little to keep its room in the mempool.
+    pub evicted: u64,
     /// In the mempool, or kept aside, at the node that answered for it.
     pub waiting: u64,
     /// Whoever answered for it lost its disk, or is not part of the core.
@@ -276,7 +280,13 @@ impl<'a> Finally<'a> {
                     let is_short = |of: &Payment| is_short(of, accounts, &rules);
                     let node = self.world.node(one.by);
                     let place = |txid: &TxId| place_of(node, txid);
-                    let standing = workload.standing(one, &facts, &place, &is_short, &excused);
+                    let floor = self.watch.floor(one.by);
+                    let excuses = Excuses {
+                        is_short: &is_short,
+                        is_cheap: &|of| is_cheap(of, floor),
+                        is_void: &excused,
+                    };
+                    let standing = workload.standing(one, &facts, &place, &excuses);
                     self.look_after(one, &facts, standing, &mut outcomes);
                 }
             }
@@ -335,6 +345,7 @@ impl<'a> Finally<'a> {
             }
             Standing::Expired => outcomes.expired += 1,
             Standing::Replaced => outcomes.replaced += 1,
+            Standing::Evicted => outcomes.evicted += 1,
             Standing::Kept | Standing::Stranded | Standing::Unfunded => outcomes.waiting += 1,
         }
     }
@@ -398,6 +409,16 @@ fn is_short(payment: &Payment, accounts: &BTreeMap<AccountId, (u64, u64)>, rules
     let weight = u128::from(rules.base_fee_min) * u128::from(transaction.weight().0);
     let created = u128::from(rules.account_fee) * created.len() as u128;
     u128::from(payment.fee.0) < weight.div_ceil(1_000) + created
+}
+
+/// Whether a payment pays no more than what was paid where one had to go for room, by the greatest
+/// floor that a node showed after that. It may have faded a little before it was shown.
+pub(super) fn is_cheap(payment: &Payment, floor: Option<u64>) -> bool {
+    let (Some(floor), Ok(transaction)) = (floor, Transaction::from_bytes(&payment.bytes)) else {
+        return false;
+    };
+    let floor = u128::from(floor) + u128::from(floor / 50);
+    u128::from(payment.fee.0) * 1_000 <= floor * u128::from(transaction.weight().0)
 }
 
 fn header_of(bytes: &[u8]) -> Result<Header, DecodeError> {

@@ -38,6 +38,8 @@ struct Seen {
     tips: BTreeSet<BlockId>,
     /// The blocks that it found.
     own: Vec<BlockId>,
+    /// The greatest floor of its mempool that it ever showed, where one had to go for room.
+    floor: Option<u64>,
     /// Its disk lost bits: it may have forgotten anything.
     is_spoilt: bool,
 }
@@ -71,6 +73,19 @@ impl Watch {
     /// Everything that was shown anywhere as a tip.
     pub fn tips(&self) -> impl Iterator<Item = &BlockId> {
         self.roots.keys()
+    }
+
+    /// The greatest floor that a node's mempool ever had, per 1,000 weight: none where there was
+    /// always room.
+    #[must_use]
+    pub fn floor(&self, node: NodeIndex) -> Option<u64> {
+        self.seen.get(node.0)?.floor
+    }
+
+    /// How many nodes' mempools were ever full.
+    #[must_use]
+    pub fn full_mempools(&self) -> u64 {
+        self.seen.iter().filter(|seen| seen.floor.is_some()).count() as u64
     }
 
     /// What was found wrong so far.
@@ -147,6 +162,10 @@ impl Watch {
         {
             return;
         }
+        let rules = Rules::at(&world.config().genesis, published.header.height);
+        if published.mempool_floor > rules.base_fee_min {
+            seen.floor = seen.floor.max(Some(published.mempool_floor));
+        }
         let last = seen.last.replace(Arc::clone(published));
         let mut found = Vec::new();
         if let Some(last) = &last
@@ -160,7 +179,7 @@ impl Watch {
             }
             seen.unread = seen.unread.saturating_sub(1);
         }
-        let limit = Rules::at(&world.config().genesis, published.header.height).future_limit_ms();
+        let limit = rules.future_limit_ms();
         let (time, clock) = (published.header.time.0, world.clock(node).as_millis());
         // A chain may begin later than a clock says it is.
         if published.header.height > Height::GENESIS && time.saturating_sub(limit) > clock {

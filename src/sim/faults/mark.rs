@@ -126,6 +126,10 @@ marks! {
     DoubleSpent "double-spent";
     /// A promised transaction expired.
     Expired "expired";
+    /// A node's mempool was full: something had to go or was refused for room.
+    MempoolFull "mempool-full";
+    /// A promised transaction had to go for room, or one before it.
+    Evicted "evicted";
     /// The recording of a node was replayed.
     Replayed "replayed";
 }

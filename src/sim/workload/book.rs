@@ -169,6 +169,17 @@ pub struct Facts {
     pub balance: u64,
 }
 
+/// What explains that a payment is gone, besides its account.
+#[derive(Clone, Copy)]
+pub struct Excuses<'a> {
+    /// Which would have to pay for more accounts than they do, as a reorganisation may have it.
+    pub is_short: &'a dyn Fn(&Payment) -> bool,
+    /// Which pay so little that the node may have let them go for room.
+    pub is_cheap: &'a dyn Fn(&Payment) -> bool,
+    /// Whose promises nobody is held to.
+    pub is_void: &'a dyn Fn(NodeIndex) -> bool,
+}
+
 /// What became of a payment that was acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
@@ -180,6 +191,8 @@ pub enum Standing {
     Replaced,
     /// It can be in no block any more.
     Expired,
+    /// It, or one of its account before it, pays so little that it may have gone for room.
+    Evicted,
     /// One of its account before it was replaced, expired or never acknowledged.
     Stranded,
     /// Its account does not have what it spends, or it does not pay for an account that it would
@@ -266,15 +279,13 @@ impl Book {
     }
 
     /// What became of an acknowledged payment, by what a node shows of its account, and where it
-    /// has each transaction. `is_short` says which would have to pay for more accounts than they
-    /// do, and `is_void` whose promises nobody is held to.
+    /// has each transaction.
     pub(super) fn standing(
         &self,
         acknowledged: &Acknowledged,
         facts: &Facts,
         place: &dyn Fn(&TxId) -> Place,
-        is_short: &dyn Fn(&Payment) -> bool,
-        is_void: &dyn Fn(NodeIndex) -> bool,
+        excuses: &Excuses<'_>,
     ) -> Standing {
         let payment = &acknowledged.payment;
         match place(&payment.txid) {
@@ -299,9 +310,20 @@ impl Book {
             };
         }
         // One that took its place and may go by itself leaves nothing that anybody owes.
-        let may_go = |of: &Arc<Payment>| is_late(of) || is_short(of);
+        let Excuses {
+            is_short,
+            is_cheap,
+            is_void,
+        } = excuses;
+        let may_go = |of: &Arc<Payment>| is_late(of) || is_short(of) || is_cheap(of);
         if rivals.any(|rival| may_go(rival) || place(&rival.txid) != Place::Nowhere) {
             return Standing::Replaced;
+        }
+        // What is cheap takes along what its account has behind it, however much that pays.
+        let up_to_it = (payment.account, 0)..=(payment.account, payment.nonce.0);
+        let mut up_to_it = self.made.range(up_to_it).flat_map(|(_, made)| made);
+        if up_to_it.any(|of| is_cheap(of)) {
+            return Standing::Evicted;
         }
         let mut spent = self.most_at(&payment.account, payment.nonce.0);
         for nonce in facts.nonce..payment.nonce.0 {

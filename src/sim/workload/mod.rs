@@ -31,7 +31,9 @@ use crate::types::{AccountId, Amount, Genesis, Height, Nonce, Op, Transaction, T
 use super::{NodeIndex, World};
 
 pub use accounts::Account;
-pub use book::{Acknowledged, Facts, Payment, PaymentKind, Place, Standing, WorkloadCounts};
+pub use book::{
+    Acknowledged, Excuses, Facts, Payment, PaymentKind, Place, Standing, WorkloadCounts,
+};
 pub use cheats::{Cheat, Swindle};
 pub use options::WorkloadOptions;
 
@@ -199,20 +201,17 @@ impl Workload {
     }
 
     /// What became of an acknowledged payment by what the node that acknowledged it shows after a
-    /// while of peace: `facts` of its account, and the `place` of each transaction. `is_short` says
-    /// which would have to pay for more accounts than they do, as a reorganisation may have it, and
-    /// `is_void` whose promises nobody is held to. Only [`Standing::Lost`] is a broken promise.
+    /// while of peace: `facts` of its account, and the `place` of each transaction. Only
+    /// [`Standing::Lost`] is a broken promise.
     #[must_use]
     pub fn standing(
         &self,
         acknowledged: &Acknowledged,
         facts: &Facts,
         place: &dyn Fn(&TxId) -> Place,
-        is_short: &dyn Fn(&Payment) -> bool,
-        is_void: &dyn Fn(NodeIndex) -> bool,
+        excuses: &Excuses<'_>,
     ) -> Standing {
-        let book = &self.book;
-        book.standing(acknowledged, facts, place, is_short, is_void)
+        self.book.standing(acknowledged, facts, place, excuses)
     }
 
     /// Every payment of an account and nonce that a node may have: one of them at the most is ever

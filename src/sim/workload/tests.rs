@@ -21,6 +21,8 @@ struct Desk {
     spoilt: Vec<NodeIndex>,
     /// Those that pay for too few accounts.
     short: Vec<TxId>,
+    /// Those that may have gone for room.
+    cheap: Vec<TxId>,
 }
 
 impl Desk {
@@ -33,6 +35,7 @@ impl Desk {
             places: BTreeMap::new(),
             spoilt: Vec::new(),
             short: Vec::new(),
+            cheap: Vec::new(),
         }
     }
 
@@ -66,8 +69,13 @@ impl Desk {
         let place = |txid: &TxId| self.places.get(txid).copied().unwrap_or(Place::Nowhere);
         let is_void = |node| self.spoilt.contains(&node);
         let is_short = |payment: &Payment| self.short.contains(&payment.txid);
-        let book = &self.book;
-        book.standing(of, &facts, &place, &is_short, &is_void)
+        let is_cheap = |payment: &Payment| self.cheap.contains(&payment.txid);
+        let excuses = Excuses {
+            is_short: &is_short,
+            is_cheap: &is_cheap,
+            is_void: &is_void,
+        };
+        self.book.standing(of, &facts, &place, &excuses)
     }
 
     fn put(&mut self, of: &Acknowledged, place: Place) {
@@ -106,6 +114,24 @@ fn an_account_that_nobody_pays_for_explains_an_absence_and_that_of_what_follows(
     // It can't be missing in the chain for that if it is in it.
     assert_eq!(desk.standing(&before, 50, 1, 1_000), Standing::Replaced);
     assert_eq!(desk.standing(&after, 50, 1, 1_000), Standing::Lost);
+}
+
+#[test]
+fn what_is_cheap_explains_its_absence_and_that_of_what_follows() {
+    let mut desk = Desk::new();
+    let before = desk.promised(0, 100, 0);
+    let after = desk.promised(1, 100, 0);
+    desk.cheap.push(after.payment.txid);
+    assert_eq!(desk.standing(&before, 50, 0, 1_000), Standing::Lost);
+    assert_eq!(desk.standing(&after, 50, 0, 1_000), Standing::Evicted);
+    desk.cheap = vec![before.payment.txid];
+    assert_eq!(desk.standing(&before, 50, 0, 1_000), Standing::Evicted);
+    assert_eq!(desk.standing(&after, 50, 0, 1_000), Standing::Evicted);
+    // Somewhere else it was mined all the same.
+    assert_eq!(desk.standing(&after, 50, 1, 1_000), Standing::Evicted);
+    // Of what took another's place and went, nobody owes anything.
+    let replaced = desk.promised(0, 90, 0);
+    assert_eq!(desk.standing(&replaced, 50, 0, 1_000), Standing::Replaced);
 }
 
 #[test]
@@ -315,7 +341,12 @@ fn people_pay_in_every_way_and_no_promise_is_broken() {
             let found = places.get(&(acknowledged.by, *txid));
             found.copied().unwrap_or(Place::Nowhere)
         };
-        let standing = workload.standing(acknowledged, &facts, &place, &|_| false, &|_| false);
+        let excuses = Excuses {
+            is_short: &|_| false,
+            is_cheap: &|_| false,
+            is_void: &|_| false,
+        };
+        let standing = workload.standing(acknowledged, &facts, &place, &excuses);
         assert_ne!(standing, Standing::Lost, "{acknowledged:?} {facts:?}");
         *standings.entry(format!("{standing:?}")).or_default() += 1;
     }

@@ -290,6 +290,7 @@ impl World {
             listen_port: address(index).port(),
             mining,
             inbound_max: 125,
+            mempool_limit: self.config.mempool_limit,
             bans: BanList::default(),
             checkpoints: self.config.checkpoints,
             min_chain_work: Uint256::ZERO,

@@ -29,6 +29,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::{Rng, Span, Time};
 use crate::chain::ChainState;
+use crate::chain::mempool::MEMORY_DEFAULT;
 use crate::crypto::hash::Sha256;
 use crate::node::{
     CallError, CallId, CheckpointInterval, CloseCause, Event, Input, LoggedBlock, Node, Published,
@@ -89,6 +90,8 @@ pub struct WorldConfig {
     pub network: NetworkConfig,
     /// How long a group of records takes to be durable.
     pub sync_time: Span,
+    /// How much memory their mempools may take, in bytes.
+    pub mempool_limit: u64,
     /// When nodes make checkpoints.
     pub checkpoints: CheckpointInterval,
     /// The size of their logs' segments, in bytes.
@@ -118,6 +121,7 @@ impl WorldConfig {
             genesis,
             network: NetworkConfig::default(),
             sync_time: Span::from_millis(1),
+            mempool_limit: MEMORY_DEFAULT,
             checkpoints: CheckpointInterval::default(),
             segment_size: 8 << 20,
             cores: 2,

@@ -211,7 +211,10 @@ impl Story {
             format!("{:?}", restored.ends),
             format!("{:?}", self.pool.ends)
         );
-        prop_assert_eq!(restored.memory(), memory);
+        prop_assert_eq!(
+            (restored.memory(), restored.limit()),
+            (memory, self.pool.limit())
+        );
         Ok(())
     }
 

@@ -1,10 +1,10 @@
 use super::*;
-use crate::base::Rng;
+use crate::base::{Rng, Time};
 use crate::node::Mining;
 use crate::sim::WorldConfig;
 use crate::sim::check::CONVERGES_WITHIN;
-use crate::sim::workload::WorkloadOptions;
-use crate::types::{AccountId, EngineKind, Millis, Profile};
+use crate::sim::workload::{Account, WorkloadOptions};
+use crate::types::{AccountId, Amount, EngineKind, GenesisId, Millis, Nonce, Profile};
 
 const CORE: [NodeIndex; 1] = [NodeIndex(0)];
 
@@ -71,4 +71,26 @@ fn promises_are_looked_up_in_the_blocks_that_came_meanwhile_too() {
     let tip = finally.world.published(CORE[0]).expect("it runs").tip;
     assert!(finally.reference.knows(&tip));
     assert!(watch.violations().is_empty(), "{:?}", watch.violations());
+}
+
+/// What had to go for room is no broken promise; the same without a full mempool is one.
+#[test]
+fn a_promise_that_went_for_room_is_excused_by_what_was_paid_for_room() {
+    let payment = |fee| {
+        let account = Account::single(&mut Rng::from_number(1));
+        let (genesis, never) = (GenesisId([1; 32]), Height(0));
+        let op = Op::Data(vec![7; 8]);
+        let mut rng = Rng::from_number(2);
+        let signed = account.sign(&genesis, Nonce(0), Amount(fee), never, vec![op], &mut rng);
+        (
+            signed.weight().0,
+            Payment::new(&signed, PaymentKind::Data, &genesis, Time::EPOCH),
+        )
+    };
+    let (weight, _) = payment(0);
+    // The floor is per 1,000 weight, and what is a fiftieth above it may have gone too.
+    let (floor, most) = (Some(10_000), 10_200 * weight / 1_000);
+    assert!(is_cheap(&payment(most).1, floor));
+    assert!(!is_cheap(&payment(most + 1).1, floor));
+    assert!(!is_cheap(&payment(0).1, None), "there was always room");
 }
