@@ -71,8 +71,10 @@ const UNSIMPLIFIED_ONE_IN: u64 = 8;
 /// In one run out of so many mempools have room for some dozens or hundreds of payments; nothing
 /// fills those of the others.
 const CRAMPED_ONE_IN: u64 = 4;
-/// The least room that is drawn, in bytes.
-const ROOM_LEAST: u64 = 16 << 10;
+/// The least room that is drawn, in bytes. What is paid at each node of twenty in the end must fit:
+/// the floor that remains where something paid as much and had to go keeps everything else out for
+/// hours.
+const ROOM_LEAST: u64 = 32 << 10;
 /// How often recordings are replayed in one run at most.
 const REPLAYS_MAX: u32 = 3;
 /// After how many events it is told how far it is: some milliseconds.
@@ -791,7 +793,7 @@ fn draw_world(rng: &mut Rng, seed: u64, genesis: Arc<Genesis>) -> WorldConfig {
     // By a stream of its own: in the other seeds everything is as it would be without it.
     let mut room = rng.fork("room");
     let mempool_limit = match room.chance(1, CRAMPED_ONE_IN) {
-        true => ROOM_LEAST << room.below(4),
+        true => ROOM_LEAST << room.below(3),
         false => MEMORY_DEFAULT,
     };
     let most = 1 << rng.below(7);
