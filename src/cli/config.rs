@@ -301,9 +301,14 @@ impl Setting<'_> {
 }
 
 fn parse_socket(text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| {
+    let socket: SocketAddr = text.parse().map_err(|_| {
         format!("\"{text}\" must be an address and a port, like 127.0.0.1:5335 or [::1]:5335")
-    })
+    })?;
+    // Others are told of it before it is bound.
+    match socket.port() {
+        0 => Err(format!("\"{text}\" must have a port from 1 to 65535")),
+        _ => Ok(socket),
+    }
 }
 
 /// Every setting that somebody gave.
@@ -608,6 +613,14 @@ mod tests {
                 &["keel.toml: hashrate: \"5\" must be a whole number"],
             ),
             ("hashrate = 0", &["at least 1"]),
+            (
+                "listen = [\"127.0.0.1:0\"]",
+                &["keel.toml: listen: \"127.0.0.1:0\" must have a port from 1 to 65535"],
+            ),
+            (
+                "rpc = \"[::1]:0\"",
+                &["keel.toml: rpc: \"[::1]:0\" must have"],
+            ),
             (
                 "inbound = 1001",
                 &["keel.toml: inbound: at most 1000 connections"],
