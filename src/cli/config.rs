@@ -655,6 +655,10 @@ mod tests {
             }
             assert!(!error.message.contains('\n'), "one line: {error}");
         }
+    }
+
+    #[test]
+    fn a_wrong_flag_or_variable_is_named_too() {
         let mut layers = Layers::default();
         layers.add_flag("segment_bytes", Some("x".into()));
         let error = layers.config(Path::new("d")).unwrap_err();
