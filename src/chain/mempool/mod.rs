@@ -42,8 +42,8 @@ use floor::Floor;
 use order::Front;
 use queue::{Queue, Waiting};
 
-/// How much memory the transactions that wait may take, indexes included: some 250,000 one-output
-/// transfers, a dozen full blocks.
+/// How much memory the transactions that wait may take where nothing else is configured, indexes
+/// included: some 250,000 one-output transfers, a dozen full blocks.
 pub const MEMORY_DEFAULT: u64 = 256 << 20;
 
 /// The block that newcomers are let in for.
